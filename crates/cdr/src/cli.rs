@@ -1,0 +1,215 @@
+//! The command line: what can be typed. No logic.
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{DataFlags, SettingFlags};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  complete (also when the run was finished already)
+    1  failed
+    2  usage or configuration
+    3  refused to continue: what is delivered and what is known do not agree
+    4  a destination is unreachable, or gave up on
+    5  fenced: another process runs with the same run name and shard
+  130  stopped by SIGINT, progress saved
+  143  stopped by SIGTERM, progress saved
+
+Settings come from defaults, cdr.toml, environment variables and flags; later ones win.
+`cdr config` shows what is in force and where it came from.";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  cdr run                                      all records to SFTP and Kafka, continuing where it stopped
+  cdr run --sinks directory --directory out    files to a folder only
+  cdr run --start now --pace realtime --follow a live stream without end
+  cdr run --shard 2/8                          the second of eight processes that share the work
+  cdr run --dry-run                            what would be delivered, and where";
+
+const SAMPLE_EXAMPLES: &str = "\
+Examples:
+  cdr sample data                              ten data records as CSV
+  cdr sample voice -n 3 --format json          three voice records as Kafka messages
+  cdr sample data --part 85 --seed 7           from the 86th file of another seed";
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  cdr config                                   each setting, its value and its origin
+  cdr config --env prod                        as it would be in production
+  cdr config --markdown                        the table of settings in the README";
+
+/// Generates synthetic call detail records and delivers them over SFTP and Kafka, exactly once.
+#[derive(Parser)]
+#[command(name = "cdr", version, after_long_help = EXIT_CODES, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+/// How much is logged, relative to `--log-level`.
+#[derive(Args)]
+pub struct Verbosity {
+    /// Log warnings and errors only; twice: errors only
+    #[arg(short, long, action = ArgAction::Count, global = true, conflicts_with = "verbose")]
+    quiet: u8,
+
+    /// Log more: -v decisions, -vv every detail
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    verbose: u8,
+}
+
+impl Verbosity {
+    /// Steps towards more (positive) or less (negative) verbose, for `LogLevel::shifted`.
+    pub fn steps(&self) -> i32 {
+        i32::from(self.verbose) - i32::from(self.quiet)
+    }
+}
+
+/// What `cdr` does.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Generate the records and deliver them, continuing where an earlier run stopped
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Box<RunArgs>),
+
+    /// Print some records
+    #[command(after_help = SAMPLE_EXAMPLES)]
+    Sample(Box<SampleArgs>),
+
+    /// Show the configuration in force
+    #[command(after_help = CONFIG_EXAMPLES)]
+    Config(Box<ConfigArgs>),
+}
+
+/// `cdr run`.
+#[derive(Args)]
+pub struct RunArgs {
+    /// Begin anew, whatever was delivered before
+    #[arg(long, conflicts_with = "trust_index")]
+    pub restart: bool,
+
+    /// Continue from the local index file although the destination's progress says otherwise
+    #[arg(long)]
+    pub trust_index: bool,
+
+    /// Show what would be delivered, and deliver nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    #[command(flatten)]
+    pub settings: SettingFlags,
+}
+
+/// `cdr sample`.
+#[derive(Args)]
+pub struct SampleArgs {
+    /// Which records
+    pub stream: SampleStream,
+
+    /// How many records
+    #[arg(short = 'n', long, default_value_t = 10, value_name = "NUMBER")]
+    pub count: u64,
+
+    /// As in the files (csv) or as in the topics (json)
+    #[arg(long, default_value = "csv", value_name = "FORMAT")]
+    pub format: SampleFormat,
+
+    /// The part to take them from, counted from 0
+    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+    pub part: u64,
+
+    #[command(flatten)]
+    pub settings: DataFlags,
+}
+
+/// The two streams of records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SampleStream {
+    /// Data sessions
+    Data,
+    /// Voice and video calls
+    Voice,
+}
+
+/// How `cdr sample` writes records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SampleFormat {
+    /// As in the files, with a header line
+    Csv,
+    /// As in the topics, one object a line
+    Json,
+}
+
+/// `cdr config`.
+#[derive(Args)]
+pub struct ConfigArgs {
+    /// Print the table of all settings for the README instead
+    #[arg(long)]
+    pub markdown: bool,
+
+    #[command(flatten)]
+    pub settings: SettingFlags,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn setting_flags_arrive_by_key() {
+        let cli = parse(
+            "cdr run -vv --line-count 5 --follow --sftp-agent=no --config my.toml --dry-run \
+             --kafka-property a=b --kafka-property debug=all",
+        );
+        let Command::Run(args) = cli.as_ref().ok().map(|cli| &cli.command).unwrap() else {
+            panic!("not run");
+        };
+        let given = &args.settings.values;
+        assert_eq!(cli.as_ref().ok().unwrap().verbosity.steps(), 2);
+        assert!(args.dry_run && !args.restart && !args.trust_index);
+        assert_eq!(given.values["data.line_count"], "5");
+        assert_eq!(given.values["run.follow"], "true");
+        assert_eq!(given.values["sftp.agent"], "no");
+        assert_eq!(given.values.len(), 3);
+        assert_eq!(given.properties, ["a=b", "debug=all"]);
+        assert_eq!(given.config_file.as_deref().unwrap().to_str(), Some("my.toml"));
+    }
+
+    #[test]
+    fn sample_takes_data_settings_only() {
+        let cli = parse("cdr sample voice -n 3 --format json --part 7 --seed 9 --env prod").ok();
+        let Some(Cli { command: Command::Sample(args), .. }) = cli else { panic!("not sample") };
+        assert_eq!((args.stream, args.format), (SampleStream::Voice, SampleFormat::Json));
+        assert_eq!((args.count, args.part), (3, 7));
+        assert_eq!(args.settings.values.values["data.seed"], "9");
+        assert_eq!(args.settings.values.values["run.env"], "prod");
+        assert!(parse("cdr sample data --sftp-host x").is_err());
+    }
+
+    #[test]
+    fn a_secret_has_no_flag() {
+        for flag in ["--sftp-password", "--sftp-key-passphrase"] {
+            assert!(parse(&format!("cdr run {flag} x")).is_err(), "{flag}");
+        }
+    }
+
+    #[test]
+    fn exit_codes_are_in_the_long_help() {
+        let help = Cli::command().render_long_help().to_string();
+        assert!(help.contains("  5  fenced: another process"), "{help}");
+    }
+}

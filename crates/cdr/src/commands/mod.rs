@@ -1,0 +1,7 @@
+//! One file per subcommand.
+
+pub mod config;
+pub mod plan;
+pub mod run;
+pub mod sample;
+pub mod signals;

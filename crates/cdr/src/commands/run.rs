@@ -1,0 +1,371 @@
+//! `cdr run`: finds out where to begin, and delivers from there to the end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use cdr_model::progress::{Cursors, Parameters, Progress, RecordCursor, Sinks};
+use cdr_model::resume::{Decision, Destination, Facts, LocalIndex, Wish, decide};
+use cdr_model::{Generator, Micros, PartIndex, Plan, Scenario};
+use chrono::{NaiveDateTime, SubsecRound, TimeDelta, Utc};
+use tracing::info;
+
+use crate::commands::signals::Signals;
+use crate::config::{Config, Pace, StartTime};
+use crate::delivery::board::Board;
+use crate::delivery::index::{IndexError, IndexFile};
+use crate::delivery::milestones::Milestones;
+use crate::delivery::pace::SimulatedClock;
+use crate::delivery::sink::directory::DirectoryStore;
+use crate::delivery::sink::files::Store;
+use crate::delivery::sink::kafka::{Connection, next_time};
+use crate::delivery::sink::sftp::SftpStore;
+use crate::delivery::{Job, Outcome};
+use crate::exit::Exit;
+use crate::setup;
+use crate::telemetry::{self, Counters, Display, Mode, Snapshot, Terminal};
+
+/// Runs the job as configured.
+///
+/// # Errors
+/// Whatever keeps the run from its end; progress up to then is kept.
+pub async fn run(config: Config, wish: Wish, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let board = Arc::new(Board::default());
+    let signals = Signals::watch(board.clone())?;
+    let result = begin_and_deliver(&config, wish, terminal, board.clone()).await;
+    match (result, signals.exit()) {
+        (Ok(Some(Outcome::Finished)), _) | (Ok(None), None) => Ok(Exit::Complete),
+        (Ok(_), Some(exit)) => Ok(stopped(&config, exit)),
+        // A run that stops itself does so by an error; without one, somebody asked for it.
+        (Ok(Some(Outcome::Stopped)), None) => Ok(Exit::Failed),
+        (Err(error), Some(exit)) if was_interrupted(&error) => Ok(stopped(&config, exit)),
+        (Err(error), _) => Err(error),
+    }
+}
+
+fn stopped(config: &Config, exit: Exit) -> Exit {
+    let name = &config.run.name;
+    info!("Stopped; progress is saved. Start run {name} again with the same settings to continue it");
+    exit
+}
+
+/// Whether an error only says that waiting was cut short.
+fn was_interrupted(error: &anyhow::Error) -> bool {
+    use crate::delivery::DeliveryError;
+    use crate::delivery::sink::kafka::KafkaSinkError;
+    let kafka = error.downcast_ref::<KafkaSinkError>().or(match error.downcast_ref() {
+        Some(DeliveryError::Kafka(error)) => Some(error),
+        _ => None,
+    });
+    matches!(kafka, Some(KafkaSinkError::Stopped { .. }))
+}
+
+/// `None`: there was nothing to do, or the run was stopped before it began.
+async fn begin_and_deliver(
+    config: &Config,
+    wish: Wish,
+    terminal: &Terminal,
+    board: Arc<Board>,
+) -> anyhow::Result<Option<Outcome>> {
+    let index = lock_index(config).await?;
+    let local = index.read();
+    let destinations = tokio::select! {
+        connected = connect(config, &board) => connected?,
+        () = board.stopped() => return Ok(None),
+    };
+    let Destinations { stores, kafka } = destinations;
+    let (connection, found) = kafka.unzip();
+    let world = World::new(config, start_time(config, wish, &local, found.as_ref())?)?;
+    let sinks = setup::sinks(config);
+    let facts = Facts {
+        plan: &world.plan,
+        parameters: &world.parameters,
+        sinks,
+        destination: found.clone(),
+        local,
+        wish,
+    };
+    let (anew, cursors) = match decide(&facts) {
+        Decision::Start => (true, world.first_cursors(sinks)),
+        Decision::Continue(cursors) => (false, cursors),
+        Decision::Finished => {
+            index.remove()?;
+            info!("Run {} is finished already; --restart begins a new one", config.run.name);
+            return Ok(None);
+        }
+        Decision::Refuse(conflict) => return Err(conflict.into()),
+    };
+    index.begin(&world.parameters, anew)?;
+    let kafka = connection.zip(found).map(|(connection, found)| {
+        let progress = progress(&connection, found, &world.parameters, anew, cursors);
+        (connection, progress)
+    });
+    announce(config, &world.plan, anew, &cursors, sinks);
+    let run = Run { config, terminal, board, world, cursors, sinks };
+    run.deliver(index, stores, kafka).await.map(Some)
+}
+
+/// A process that was just killed may hold the lock for a moment longer.
+async fn lock_index(config: &Config) -> anyhow::Result<IndexFile> {
+    let (path, shard) = (&config.run.index_file, setup::run_id(config)?.shard);
+    for _ in 0..20 {
+        match IndexFile::lock(path, shard) {
+            Err(IndexError::Locked(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
+            result => return Ok(result?),
+        }
+    }
+    Ok(IndexFile::lock(path, shard)?)
+}
+
+/// Connections that are known to work.
+struct Destinations {
+    stores: Vec<(Store, usize)>,
+    kafka: Option<(Connection, Destination)>,
+}
+
+async fn connect(config: &Config, board: &Arc<Board>) -> anyhow::Result<Destinations> {
+    let sinks = setup::sinks(config);
+    let kafka = async {
+        if !sinks.kafka {
+            return anyhow::Ok(None);
+        }
+        let (kafka, id, board) = (setup::kafka(config), setup::run_id(config)?, board.clone());
+        info!("Connecting to Kafka brokers {}", kafka.brokers);
+        let opened = tokio::task::spawn_blocking(move || Connection::open(kafka, id, board)).await;
+        Ok(Some(opened.context("connecting to Kafka ended unexpectedly")??))
+    };
+    let sftp = async {
+        if !sinks.sftp {
+            return anyhow::Ok(None);
+        }
+        let sftp = setup::sftp(config);
+        info!("Connecting to SFTP server {} as {}", sftp.address(), sftp.user);
+        let store = SftpStore::new(sftp)?;
+        store.connect().await?;
+        Ok(Some((Store::Sftp(store), config.sftp.in_flight)))
+    };
+    let (kafka, sftp) = tokio::try_join!(kafka, sftp)?;
+    let directory = match sinks.directory {
+        true => {
+            let store = DirectoryStore::open(&config.run.directory)?;
+            Some((Store::Directory(store), DIRECTORY_IN_FLIGHT))
+        }
+        false => None,
+    };
+    Ok(Destinations { stores: sftp.into_iter().chain(directory).collect(), kafka })
+}
+
+/// Files written to the local directory at once; some wait for the disk while others are made.
+const DIRECTORY_IN_FLIGHT: usize = 8;
+
+/// The run's base time. A run that began "now" keeps the time at which it began.
+fn start_time(
+    config: &Config,
+    wish: Wish,
+    local: &LocalIndex,
+    found: Option<&Destination>,
+) -> anyhow::Result<NaiveDateTime> {
+    if let StartTime::At(start) = config.data.start {
+        return Ok(start);
+    }
+    let local = match local {
+        LocalIndex::Complete { parameters, .. } => parameters.as_ref(),
+        _ => None,
+    };
+    let known = match found {
+        Some(found) => found.progress.as_ref().map(|progress| &progress.parameters),
+        None => local,
+    };
+    let known = known.filter(|_| wish != Wish::Restart).and_then(|known| known.get("START"));
+    if let Some(start) = known.and_then(|text| text.parse_start()) {
+        return Ok(start);
+    }
+    // The first window begins one interval after the base time: so it begins now.
+    let now = Utc::now().naive_utc().trunc_subsecs(0);
+    let interval_s = World::new(config, now)?.plan.interval_s();
+    Ok(now - TimeDelta::seconds(i64::try_from(interval_s)?))
+}
+
+trait ParseStart {
+    fn parse_start(&self) -> Option<NaiveDateTime>;
+}
+
+impl ParseStart for str {
+    fn parse_start(&self) -> Option<NaiveDateTime> {
+        NaiveDateTime::parse_from_str(self, "%Y-%m-%d %H:%M:%S").ok()
+    }
+}
+
+/// What is simulated, and how it is cut into parts.
+pub struct World {
+    pub scenario: Scenario,
+    pub plan: Plan,
+    pub parameters: Parameters,
+}
+
+impl World {
+    /// # Errors
+    /// A scenario that cannot be simulated.
+    pub fn new(config: &Config, start: NaiveDateTime) -> anyhow::Result<World> {
+        let scenario = setup::scenario(config, start)?;
+        let plan = Plan::new(&scenario, setup::run_id(config)?.shard)?;
+        let plan = if config.run.follow { plan.without_end() } else { plan };
+        let parameters = setup::parameters(config, &scenario);
+        Ok(World { scenario, plan, parameters })
+    }
+
+    fn first_cursors(&self, sinks: Sinks) -> Cursors {
+        let first = self.plan.first();
+        Cursors {
+            kafka: sinks.kafka.then_some(RecordCursor::at(first)),
+            sftp: sinks.sftp.then_some(first),
+            directory: sinks.directory.then_some(first),
+        }
+    }
+}
+
+/// The progress that the first commit goes on from.
+fn progress(
+    connection: &Connection,
+    found: Destination,
+    parameters: &Parameters,
+    anew: bool,
+    cursors: Cursors,
+) -> Progress {
+    let begun_ms = Utc::now().timestamp_millis();
+    let new = || connection.new_progress(parameters.clone(), &found, begun_ms);
+    let known = found.progress.clone().filter(|_| !anew);
+    Progress { cursors, finished: false, ..known.unwrap_or_else(new) }
+}
+
+fn announce(config: &Config, plan: &Plan, anew: bool, cursors: &Cursors, sinks: Sinks) {
+    let name = &config.run.name;
+    let shard = match setup::run_id(config) {
+        Ok(id) if !id.shard.is_whole() => format!(", shard {}", id.shard),
+        _ => String::new(),
+    };
+    let (parts, lines) = (plan.parts(), plan.line_count());
+    if anew {
+        info!("Starting run {name}{shard}: {parts} parts of {lines} + {lines} records");
+    } else {
+        let at = |used: bool, what: &str, cursor: Option<PartIndex>| {
+            let done = cursor.filter(|_| used).map(|cursor| plan.parts_before(cursor));
+            done.map(|done| format!("{what} of {done}"))
+        };
+        let done: Vec<String> = [
+            at(sinks.kafka, "records", cursors.kafka.map(|cursor| cursor.part)),
+            at(sinks.sftp, "files", cursors.sftp),
+            at(sinks.directory, "local files", cursors.directory),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        info!("Continuing run {name}{shard}: {} of {parts} parts are delivered", done.join(", "));
+    }
+    if plan.is_endless() {
+        info!("Following without end after these; stop with Ctrl-C");
+    }
+}
+
+/// A run that knows where it begins.
+struct Run<'a> {
+    config: &'a Config,
+    terminal: &'a Terminal,
+    board: Arc<Board>,
+    world: World,
+    cursors: Cursors,
+    sinks: Sinks,
+}
+
+impl Run<'_> {
+    async fn deliver(
+        self,
+        index: IndexFile,
+        stores: Vec<(Store, usize)>,
+        kafka: Option<(Connection, Progress)>,
+    ) -> anyhow::Result<Outcome> {
+        let World { scenario, plan, .. } = &self.world;
+        let generator = Arc::new(Generator::new(scenario)?);
+        let counters = Arc::new(self.counters(kafka.as_ref().map(|(_, progress)| progress)));
+        let clock = Arc::new(self.clock(&generator));
+        let display = self.display(&counters)?;
+        let (begun, before) = (Instant::now(), counters.snapshot());
+        let sftp = stores.iter().find_map(|(store, _)| match store {
+            Store::Sftp(store) => Some(store.clone()),
+            Store::Directory(_) => None,
+        });
+        let job = Job {
+            plan: plan.clone(),
+            generator,
+            line_end: setup::line_end(self.config),
+            clock,
+            board: self.board.clone(),
+            counters: counters.clone(),
+            cursors: self.cursors,
+            milestones: Milestones::new(plan.clone(), self.sinks, index, counters.clone()),
+            stores,
+            kafka,
+        };
+        let outcome = job.deliver().await;
+        if let Some(sftp) = sftp {
+            sftp.close().await;
+        }
+        display.stop();
+        let outcome = outcome?;
+        self.summarise(&counters, before, begun, outcome);
+        Ok(outcome)
+    }
+
+    /// Counts from where earlier starts of the same run came to.
+    fn counters(&self, progress: Option<&Progress>) -> Counters {
+        let plan = &self.world.plan;
+        let counters = Counters::new(if plan.is_endless() { 0 } else { plan.parts() });
+        let before = |cursor| plan.parts_before(cursor);
+        let complete = self.cursors.complete_before(self.sinks).map_or(0, before);
+        let files = [self.cursors.sftp.filter(|_| self.sinks.sftp), self.cursors.directory];
+        let files = files.into_iter().flatten().min().map_or(0, before);
+        let kafka = self.cursors.kafka.map_or(0, |cursor| before(cursor.part));
+        let delivered = |topic: &str| {
+            let counts = progress.and_then(|progress| progress.delivered.get(topic));
+            counts.map_or(0, |counts| counts.iter().sum::<i64>().unsigned_abs())
+        };
+        let data = delivered(&self.config.kafka.topic_data);
+        let voice = delivered(&self.config.kafka.topic_voice);
+        counters.preset(complete, [kafka, files], [data, voice]);
+        counters
+    }
+
+    fn clock(&self, generator: &Generator) -> SimulatedClock {
+        let plan = &self.world.plan;
+        let realtime = matches!(self.config.run.pace, Pace::Factor(1.0));
+        if self.config.data.start == StartTime::Now && (realtime || self.config.run.follow) {
+            return SimulatedClock::wall();
+        }
+        let Cursors { kafka, sftp, directory } = self.cursors;
+        let record = kafka.and_then(|cursor| next_time(generator, plan, &cursor));
+        let files = [sftp, directory].into_iter().flatten().map(|cursor| plan.part(cursor).start);
+        // The sink that came furthest shows how far simulated time had come.
+        let at = files.chain(record).max().unwrap_or(Micros(0));
+        SimulatedClock::new(setup::pace(self.config, plan), at, plan.history_end())
+    }
+
+    fn display(&self, counters: &Arc<Counters>) -> anyhow::Result<Display> {
+        let mode = Mode::choose(&self.config.log, self.terminal.is_terminal());
+        let files = self.sinks.sftp || self.sinks.directory;
+        let sinks = telemetry::Sinks { kafka: self.sinks.kafka, files };
+        Display::start(mode, sinks, counters.clone(), self.terminal).context("cannot show progress")
+    }
+
+    fn summarise(&self, counters: &Counters, before: Snapshot, begun: Instant, outcome: Outcome) {
+        let (plan, now) = (&self.world.plan, counters.snapshot());
+        let parts = now.parts_complete;
+        let [data, voice] = match self.sinks.kafka {
+            true => counters.records(),
+            false => [parts * u64::from(plan.line_count()); 2],
+        };
+        if outcome == Outcome::Finished {
+            telemetry::log_completion(data, voice, parts);
+        }
+        telemetry::log_effort(&now.since(&before), begun.elapsed());
+    }
+}

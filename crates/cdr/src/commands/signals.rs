@@ -1,0 +1,72 @@
+//! SIGINT and SIGTERM: the first asks the run to end well, the second ends it at once.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use crate::delivery::board::Board;
+use crate::exit::Exit;
+
+/// Remembers which signal came first.
+#[derive(Clone, Debug, Default)]
+pub struct Signals(Arc<AtomicI32>);
+
+impl Signals {
+    /// Begins to listen; a signal is told to `board`.
+    ///
+    /// # Errors
+    /// When the system does not let us listen.
+    pub fn watch(board: Arc<Board>) -> io::Result<Signals> {
+        let signals = Signals::default();
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let seen = signals.clone();
+        tokio::spawn(async move {
+            loop {
+                let kind = tokio::select! {
+                    _ = interrupt.recv() => SignalKind::interrupt(),
+                    _ = terminate.recv() => SignalKind::terminate(),
+                };
+                seen.heard(kind, &board);
+            }
+        });
+        Ok(signals)
+    }
+
+    fn heard(&self, kind: SignalKind, board: &Board) {
+        let number = kind.as_raw_value();
+        match self.0.compare_exchange(0, number, Ordering::SeqCst, Ordering::SeqCst) {
+            Ok(_) => {
+                info!("Stopping: finishing what is in flight (a second signal stops at once)");
+                board.stop();
+            }
+            Err(first) => {
+                warn!("Stopping at once; nothing that was committed is lost");
+                stop_at_once(exit_of(first));
+            }
+        }
+    }
+
+    /// How the process should end, if a signal came.
+    pub fn exit(&self) -> Option<Exit> {
+        Some(self.0.load(Ordering::SeqCst)).filter(|&number| number != 0).map(exit_of)
+    }
+}
+
+fn exit_of(number: i32) -> Exit {
+    match number == SignalKind::terminate().as_raw_value() {
+        true => Exit::Terminated,
+        false => Exit::Interrupted,
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the user wants the process gone, and that is as safe as a kill"
+)]
+fn stop_at_once(exit: Exit) {
+    std::process::exit(exit as i32);
+}

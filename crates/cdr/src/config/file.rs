@@ -1,0 +1,172 @@
+//! Reads `cdr.toml`: which settings it gives, and on which line.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use strsim::damerau_levenshtein;
+use toml::de::{DeTable, DeValue};
+
+use super::error::ConfigError;
+use super::origin::Origin;
+use super::setting::{Kind, Setting};
+use super::settings::{SETTINGS, by_key};
+use crate::secret::Secret;
+
+/// A configuration file's name, as messages show it, and its content.
+#[derive(Clone, Copy)]
+pub struct FileText<'a> {
+    pub name: &'a str,
+    pub text: &'a str,
+}
+
+/// What a configuration file gives.
+#[derive(Default)]
+pub struct FileValues {
+    /// Text and origin by the setting's key.
+    pub values: BTreeMap<&'static str, (String, Origin)>,
+    /// Name, value and origin of each of `[kafka.properties]`.
+    pub properties: Vec<(String, Secret, Origin)>,
+}
+
+impl FileValues {
+    /// Parses `file`. Refuses what no setting is called.
+    pub fn parse(file: FileText<'_>) -> Result<Self, ConfigError> {
+        let table = DeTable::parse(file.text).map_err(|error| ConfigError::Syntax {
+            file: file.name.to_owned(),
+            line: file.line(error.span().unwrap_or_default()),
+            message: error.message().to_owned(),
+        })?;
+        let mut values = Self::default();
+        values.settings(file, "", table.get_ref())?;
+        Ok(values)
+    }
+
+    fn settings(
+        &mut self,
+        file: FileText<'_>,
+        prefix: &str,
+        table: &DeTable<'_>,
+    ) -> Result<(), ConfigError> {
+        for (name, value) in table {
+            let key = format!("{prefix}{}", name.get_ref());
+            match (by_key(&key), value.get_ref()) {
+                (Some(Setting { kind: Kind::Properties, .. }), DeValue::Table(properties)) => {
+                    self.properties(file, "", properties)?;
+                }
+                (Some(setting), found) => {
+                    let line = file.line(name.span());
+                    let text = setting_text(setting, found)
+                        .ok_or_else(|| file.shape(line, &key, found, setting.kind.allowed()))?;
+                    self.values.insert(setting.key, (text, file.origin(line)));
+                }
+                (None, DeValue::Table(section)) if is_section(&key) => {
+                    self.settings(file, &format!("{key}."), section)?;
+                }
+                (None, found) => return Err(file.unknown(name.span(), key, found)),
+            }
+        }
+        Ok(())
+    }
+
+    /// TOML reads the unquoted `security.protocol = "ssl"` as a table in a table, so names are put
+    /// together again here.
+    fn properties(
+        &mut self,
+        file: FileText<'_>,
+        prefix: &str,
+        table: &DeTable<'_>,
+    ) -> Result<(), ConfigError> {
+        for (name, value) in table {
+            let property = format!("{prefix}{}", name.get_ref());
+            if let DeValue::Table(inner) = value.get_ref() {
+                self.properties(file, &format!("{property}."), inner)?;
+                continue;
+            }
+            let line = file.line(name.span());
+            let text = scalar_text(value.get_ref()).ok_or_else(|| {
+                let key = format!("kafka.properties.{property}");
+                file.shape(line, &key, value.get_ref(), "a string, number or boolean".to_owned())
+            })?;
+            self.properties.push((property, Secret::new(text), file.origin(line)));
+        }
+        Ok(())
+    }
+}
+
+impl FileText<'_> {
+    /// The line, from 1, on which `span` begins.
+    fn line(&self, span: Range<usize>) -> usize {
+        let before = self.text.as_bytes().get(..span.start).unwrap_or(self.text.as_bytes());
+        before.iter().filter(|byte| **byte == b'\n').count() + 1
+    }
+
+    fn origin(&self, line: usize) -> Origin {
+        Origin::File { name: self.name.to_owned(), line }
+    }
+
+    fn shape(&self, line: usize, key: &str, found: &DeValue<'_>, allowed: String) -> ConfigError {
+        let found = match found {
+            DeValue::Table(_) => "a table",
+            DeValue::Array(_) => "an array",
+            _ => "a single value",
+        };
+        ConfigError::Shape { file: self.name.to_owned(), line, key: key.to_owned(), found, allowed }
+    }
+
+    fn unknown(&self, span: Range<usize>, key: String, found: &DeValue<'_>) -> ConfigError {
+        let (what, nearest) = match found {
+            DeValue::Table(_) => ("section", nearest(&key, sections())),
+            _ => ("setting", nearest(&key, SETTINGS.iter().map(|setting| setting.key))),
+        };
+        let line = self.line(span);
+        ConfigError::UnknownKey { file: self.name.to_owned(), line, what, key, nearest }
+    }
+}
+
+fn setting_text(setting: &Setting, value: &DeValue<'_>) -> Option<String> {
+    match (setting.kind, value) {
+        (Kind::Properties, _) => None,
+        (Kind::List { .. }, DeValue::Array(items)) => {
+            let texts: Option<Vec<_>> = items.iter().map(|i| scalar_text(i.get_ref())).collect();
+            texts.map(|texts| texts.join(","))
+        }
+        _ => scalar_text(value),
+    }
+}
+
+/// A scalar as the text that a variable or flag would hold.
+fn scalar_text(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => Some(
+            u64::from_str_radix(number.as_str(), number.radix())
+                .map_or_else(|_| number.to_string(), |number| number.to_string()),
+        ),
+        DeValue::Float(number) => Some(number.to_string()),
+        DeValue::Boolean(value) => Some(value.to_string()),
+        DeValue::Datetime(time) => Some(time.to_string()),
+        DeValue::Array(_) | DeValue::Table(_) => None,
+    }
+}
+
+fn is_section(key: &str) -> bool {
+    sections().any(|section| section == key)
+}
+
+fn sections() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().map(|setting| match setting.kind {
+        Kind::Properties => setting.key,
+        _ => setting.key.split_once('.').map_or(setting.key, |(section, _)| section),
+    })
+}
+
+/// The candidate that takes the fewest typing errors to arrive at. One that differs in its section
+/// only counts as one error: forgetting `[data]` above `line_count` is the commonest mistake.
+fn nearest(key: &str, candidates: impl Iterator<Item = &'static str>) -> &'static str {
+    let last_part = |key: &str| key.rsplit('.').next().map(str::to_owned).unwrap_or_default();
+    let distance = |candidate: &str| {
+        let whole = damerau_levenshtein(key, candidate);
+        whole.min(1 + damerau_levenshtein(&last_part(key), &last_part(candidate)))
+    };
+    candidates.min_by_key(|candidate| distance(candidate)).unwrap_or_default()
+}

@@ -1,0 +1,131 @@
+//! The table of further librdkafka properties: which may be given, and who wins.
+
+use std::collections::BTreeMap;
+
+use super::error::ConfigError;
+use super::origin::Origin;
+use crate::secret::{MASK, Secret};
+
+/// One librdkafka property.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Property {
+    pub value: Secret,
+    pub origin: Origin,
+    /// Whether its name says that the value is a secret.
+    pub secret: bool,
+}
+
+impl Property {
+    /// The value, masked when it is a secret.
+    pub fn shown(&self) -> &str {
+        if self.secret { MASK } else { self.value.expose() }
+    }
+}
+
+/// Properties by name; a later layer wins over an earlier one.
+pub type Properties = BTreeMap<String, Property>;
+
+const EXACTLY_ONCE: &str = "fixed, because exactly-once delivery depends on it";
+const OWN_SETTING_BROKERS: &str = "use kafka.brokers";
+const OWN_SETTING_COMPRESSION: &str = "use kafka.compression";
+
+/// Names, librdkafka's aliases included, with the reason why they are not given here.
+const RESERVED: &[(&str, &str)] = &[
+    ("bootstrap.servers", OWN_SETTING_BROKERS),
+    ("metadata.broker.list", OWN_SETTING_BROKERS),
+    ("compression.codec", OWN_SETTING_COMPRESSION),
+    ("compression.type", OWN_SETTING_COMPRESSION),
+    ("transaction.timeout.ms", "use kafka.transaction_timeout_ms"),
+    ("transactional.id", "fixed by run.name and run.shard, because exactly-once delivery depends on it"),
+    ("enable.idempotence", EXACTLY_ONCE),
+    ("acks", EXACTLY_ONCE),
+    ("request.required.acks", EXACTLY_ONCE),
+    ("isolation.level", EXACTLY_ONCE),
+    ("enable.auto.commit", EXACTLY_ONCE),
+    ("auto.commit.enable", EXACTLY_ONCE),
+    ("delivery.report.only.error", EXACTLY_ONCE),
+    ("partitioner", "fixed, because a key's place depends on it"),
+];
+
+/// What in a property's name says that its value is a secret.
+const SECRET_PARTS: &[&str] =
+    &["password", "passphrase", "secret", "key.pem", "jaas", "oauthbearer.config"];
+
+/// Whether a property of this name holds a secret.
+pub fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_PARTS.iter().any(|part| name.contains(part))
+}
+
+/// Puts the layers together: the file's table, `KAFKA_PROPERTIES`, each `--kafka-property`.
+pub fn merge(
+    file: Vec<(String, Secret, Origin)>,
+    variable: Option<&str>,
+    flags: &[String],
+) -> Result<Properties, ConfigError> {
+    let from_variable = Origin::Variable("KAFKA_PROPERTIES");
+    let from_flag = Origin::Flag("kafka-property");
+    let mut properties = Properties::new();
+    for (name, value, origin) in file {
+        add(&mut properties, name, value, origin)?;
+    }
+    for given in variable.map(split).unwrap_or_default() {
+        let (name, value) = pair(&given, &from_variable)?;
+        add(&mut properties, name, value, from_variable.clone())?;
+    }
+    for given in flags {
+        let (name, value) = pair(given, &from_flag)?;
+        if is_secret(&name) {
+            return Err(ConfigError::PropertySecret { name, origin: from_flag });
+        }
+        add(&mut properties, name, value, from_flag.clone())?;
+    }
+    Ok(properties)
+}
+
+/// Splits `a=b,c=d`. A part without a name of its own belongs to the value before it, so that
+/// `debug=broker,topic` needs no quoting.
+fn split(text: &str) -> Vec<String> {
+    let mut parts: Vec<String> = Vec::new();
+    for part in text.split(',') {
+        let has_name = part.split_once('=').is_some_and(|(name, _)| is_name(name.trim()));
+        match parts.last_mut() {
+            Some(last) if !has_name => *last = format!("{last},{part}"),
+            _ => parts.push(part.trim_start().to_owned()),
+        }
+    }
+    parts
+}
+
+fn pair(given: &str, origin: &Origin) -> Result<(String, Secret), ConfigError> {
+    match given.split_once('=') {
+        Some((name, value)) if is_name(name.trim()) => Ok((name.trim().to_owned(), Secret::new(value))),
+        // What follows an equals sign could be a secret, so it is left out of the message.
+        _ => Err(ConfigError::PropertyForm {
+            given: given.split_once('=').map_or(given, |(name, _)| name).to_owned(),
+            origin: origin.clone(),
+        }),
+    }
+}
+
+fn add(
+    properties: &mut Properties,
+    name: String,
+    value: Secret,
+    origin: Origin,
+) -> Result<(), ConfigError> {
+    if !is_name(&name) {
+        return Err(ConfigError::PropertyForm { given: name, origin });
+    }
+    if let Some((_, reason)) = RESERVED.iter().find(|(reserved, _)| *reserved == name) {
+        return Err(ConfigError::PropertyReserved { name, origin, reason });
+    }
+    let secret = is_secret(&name);
+    properties.insert(name, Property { value, origin, secret });
+    Ok(())
+}
+
+fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._".contains(&byte);
+    name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase()) && name.bytes().all(allowed)
+}

@@ -1,0 +1,185 @@
+//! What the registry says about one setting.
+
+use super::values::Environment;
+use indicatif::HumanCount;
+
+/// One setting: where it can be given, what is allowed, what it means.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Dotted key in `cdr.toml`, for example `sftp.host`.
+    pub key: &'static str,
+    /// Environment variable, for example `SFTP_HOST`.
+    pub env: &'static str,
+    /// Long flag without dashes. None for secrets, which other users could read in the process list.
+    pub flag: Option<&'static str>,
+    /// What stands for the value in help.
+    pub value_name: &'static str,
+    pub kind: Kind,
+    pub default: DefaultValue,
+    /// One line: meaning and unit.
+    pub help: &'static str,
+    /// Whether the value is masked wherever people read.
+    pub secret: bool,
+}
+
+/// What values a setting takes.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// A whole number in an inclusive range.
+    Whole { min: u64, max: u64 },
+    /// Yes or no.
+    Switch,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// Any text that fits this description.
+    Text { allowed: &'static str },
+    /// Comma-separated in flags and variables, an array (or the same text) in `cdr.toml`.
+    List { allowed: &'static str },
+    /// A file or folder. A leading `~/` stands for the home folder.
+    Path,
+    /// The table of librdkafka properties.
+    Properties,
+}
+
+/// The value of a setting that nobody gave.
+#[derive(Debug, Clone, Copy)]
+pub enum DefaultValue {
+    /// None. The text says what happens then, and may be empty.
+    Unset(&'static str),
+    Always(&'static str),
+    ByEnvironment {
+        dev: &'static str,
+        prod: &'static str,
+    },
+    /// `with` where a home folder is known, otherwise `without`.
+    InHome {
+        with: &'static str,
+        without: &'static str,
+    },
+}
+
+impl Setting {
+    const fn new(
+        key: &'static str,
+        env: &'static str,
+        flag: Option<&'static str>,
+        value_name: &'static str,
+        kind: Kind,
+    ) -> Self {
+        let default = DefaultValue::Unset("");
+        Self { key, env, flag, value_name, kind, default, help: "", secret: false }
+    }
+
+    pub(super) const fn default(self, text: &'static str) -> Self {
+        Self { default: DefaultValue::Always(text), ..self }
+    }
+
+    pub(super) const fn dev_prod(self, dev: &'static str, prod: &'static str) -> Self {
+        Self { default: DefaultValue::ByEnvironment { dev, prod }, ..self }
+    }
+
+    pub(super) const fn in_home(self, with: &'static str, without: &'static str) -> Self {
+        Self { default: DefaultValue::InHome { with, without }, ..self }
+    }
+
+    pub(super) const fn unset(self, meaning: &'static str) -> Self {
+        Self { default: DefaultValue::Unset(meaning), ..self }
+    }
+
+    pub(super) const fn value(self, value_name: &'static str) -> Self {
+        Self { value_name, ..self }
+    }
+
+    pub(super) const fn help(self, help: &'static str) -> Self {
+        Self { help, ..self }
+    }
+
+    /// The heading under which help lists it.
+    pub fn heading(&self) -> &'static str {
+        match self.key.split('.').next() {
+            Some("data" | "files") => "Data",
+            Some("sftp") => "SFTP",
+            Some("kafka") => "Kafka",
+            Some("log") => "Logs",
+            _ => "Run",
+        }
+    }
+
+    /// The default that applies in `environment`, with or without a home folder.
+    pub fn default_text(&self, environment: Environment, has_home: bool) -> Option<&'static str> {
+        match (self.default, environment) {
+            (DefaultValue::Unset(_), _) => None,
+            (DefaultValue::Always(text), _) => Some(text),
+            (DefaultValue::ByEnvironment { dev, .. }, Environment::Dev) => Some(dev),
+            (DefaultValue::ByEnvironment { prod, .. }, Environment::Prod) => Some(prod),
+            (DefaultValue::InHome { with, .. }, _) if has_home => Some(with),
+            (DefaultValue::InHome { without, .. }, _) => Some(without),
+        }
+    }
+
+    /// The default as documentation shows it.
+    pub fn default_shown(&self) -> String {
+        match self.default {
+            DefaultValue::Unset("") => "-".to_owned(),
+            DefaultValue::Unset(meaning) => meaning.to_owned(),
+            DefaultValue::Always(text) | DefaultValue::InHome { with: text, .. } => text.to_owned(),
+            DefaultValue::ByEnvironment { dev, prod } => format!("{dev} (dev), {prod} (prod)"),
+        }
+    }
+}
+
+impl Kind {
+    /// What may be given, as the end of a sentence: "a whole number from 1 to 100".
+    pub fn allowed(&self) -> String {
+        match self {
+            Self::Whole { min, max } => {
+                format!("a whole number from {} to {}", HumanCount(*min), HumanCount(*max))
+            }
+            Self::Switch => "true or false (or 1, 0, yes, no)".to_owned(),
+            Self::Word([only]) => (*only).to_owned(),
+            Self::Word(names) => format!("one of {}", names.join(", ")),
+            Self::Text { allowed } | Self::List { allowed } => (*allowed).to_owned(),
+            Self::Path => "a path".to_owned(),
+            Self::Properties => "NAME=VALUE".to_owned(),
+        }
+    }
+}
+
+type Name = &'static str;
+
+pub(super) const fn whole(key: Name, env: Name, flag: Name, min: u64, max: u64) -> Setting {
+    Setting::new(key, env, Some(flag), "NUMBER", Kind::Whole { min, max })
+}
+
+pub(super) const fn seconds(key: Name, env: Name, flag: Name, min: u64, max: u64) -> Setting {
+    whole(key, env, flag, min, max).value("SECONDS")
+}
+
+pub(super) const fn switch(key: Name, env: Name, flag: Name) -> Setting {
+    Setting::new(key, env, Some(flag), "BOOL", Kind::Switch).default("false")
+}
+
+pub(super) const fn word(key: Name, env: Name, flag: Name, names: &'static [Name]) -> Setting {
+    Setting::new(key, env, Some(flag), "WORD", Kind::Word(names))
+}
+
+pub(super) const fn text(key: Name, env: Name, flag: Name, allowed: Name) -> Setting {
+    Setting::new(key, env, Some(flag), "TEXT", Kind::Text { allowed })
+}
+
+pub(super) const fn list(key: Name, env: Name, flag: Name, allowed: Name) -> Setting {
+    Setting::new(key, env, Some(flag), "LIST", Kind::List { allowed })
+}
+
+pub(super) const fn path(key: Name, env: Name, flag: Name) -> Setting {
+    Setting::new(key, env, Some(flag), "PATH", Kind::Path)
+}
+
+pub(super) const fn secret(key: Name, env: Name) -> Setting {
+    let kind = Kind::Text { allowed: "any text" };
+    Setting { secret: true, ..Setting::new(key, env, None, "TEXT", kind) }
+}
+
+pub(super) const fn properties(key: Name, env: Name, flag: Name) -> Setting {
+    Setting::new(key, env, Some(flag), "NAME=VALUE", Kind::Properties)
+}

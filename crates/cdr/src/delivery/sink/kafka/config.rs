@@ -1,0 +1,105 @@
+//! What the Kafka sink needs to know.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use cdr_model::Stream;
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+
+use crate::secret::Secret;
+
+/// Which time a message carries as its Kafka timestamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timestamps {
+    /// The time of sending.
+    Send,
+    /// The time of the event; topics made with it keep their records for ever.
+    Event,
+}
+
+/// Validated settings of the Kafka sink.
+#[derive(Clone, Debug)]
+pub struct KafkaConfig {
+    /// `host:port`, separated by commas.
+    pub brokers: String,
+    pub topic_data: String,
+    pub topic_voice: String,
+    pub topic_progress: String,
+    /// Partitions of a record topic that has to be created.
+    pub partitions: u32,
+    /// Replicas of a topic that has to be created; `None` is the smaller of 3 and the brokers.
+    pub replication: Option<u32>,
+    pub compression: String,
+    pub timestamps: Timestamps,
+    /// Records, of both streams, in one transaction.
+    pub transaction_records: u32,
+    /// Bytes of keys and values in one transaction.
+    pub transaction_bytes: usize,
+    /// How long a transaction waits for further records at a slow pace.
+    pub transaction_open: Duration,
+    /// After this time the brokers abort a transaction whose producer is gone.
+    pub transaction_timeout: Duration,
+    /// How long brokers may be away before the run stops.
+    pub give_up_after: Duration,
+    /// Any further properties of librdkafka; values may be secret.
+    pub properties: BTreeMap<String, Secret>,
+}
+
+impl KafkaConfig {
+    /// The topic of a record stream.
+    pub fn topic(&self, stream: Stream) -> &str {
+        match stream {
+            Stream::Data => &self.topic_data,
+            Stream::Voice => &self.topic_voice,
+        }
+    }
+
+    /// The producer's properties: durable, in order, in large batches.
+    ///
+    /// Batches of 1 MB that wait up to 50 ms halve the client's work per record; a commit does not
+    /// wait for that time, because it flushes.
+    pub(super) fn producer(&self, transactional_id: &str) -> ClientConfig {
+        let mut config = self.client(&[
+            ("linger.ms", "50"),
+            ("batch.size", "1000000"),
+            ("batch.num.messages", "100000"),
+            ("queue.buffering.max.kbytes", "65536"),
+            ("compression.codec", &self.compression),
+            ("transaction.timeout.ms", &self.transaction_timeout.as_millis().to_string()),
+        ]);
+        config.set("transactional.id", transactional_id);
+        config.set("enable.idempotence", "true");
+        config.set("acks", "all");
+        // A failed delivery fails the transaction's commit, so reports of success tell nothing new.
+        config.set("delivery.report.only.error", "true");
+        config
+    }
+
+    /// A consumer that reads by position; it joins no group.
+    pub(super) fn consumer(&self, isolation: &str) -> ClientConfig {
+        let mut config = self.client(&[]);
+        config.set("group.id", "cdr-progress");
+        config.set("enable.auto.commit", "false");
+        config.set("enable.partition.eof", "true");
+        config.set("auto.offset.reset", "error");
+        config.set("isolation.level", isolation);
+        config
+    }
+
+    /// Properties of every client; the user's replace `defaults`.
+    pub(super) fn client(&self, defaults: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers).set("client.id", "cdr");
+        config.set("reconnect.backoff.ms", "100").set("reconnect.backoff.max.ms", "2000");
+        config.set("topic.metadata.refresh.sparse", "true");
+        config.set_log_level(RDKafkaLogLevel::Info);
+        for (name, value) in defaults {
+            config.set(*name, *value);
+        }
+        for (name, value) in &self.properties {
+            config.set(name, value.expose());
+        }
+        config
+    }
+}

@@ -1,0 +1,237 @@
+//! The way of the records: generate, send, commit together with the cursors, repeat.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use cdr_model::progress::{Cursors, Progress, RecordCursor};
+use cdr_model::{Generator, Plan, Stream};
+use tracing::{debug, info, warn};
+
+use super::blocks::{Blocks, Limits, next_time};
+use super::{Connection, KafkaSinkError, Trouble};
+use crate::delivery::board::Board;
+use crate::delivery::milestones::Milestones;
+use crate::delivery::pace::SimulatedClock;
+use crate::telemetry::Counters;
+
+/// Records that are encoded before the client gets them; it sends them while we encode the next.
+const FILL_RECORDS: u32 = 5_000;
+
+/// Progress of the files alone is committed this often.
+const FILES_EVERY: Duration = Duration::from_secs(1);
+
+/// Delivers the records of a plan, and commits the progress of all sinks.
+pub struct Delivery {
+    pub connection: Connection,
+    pub plan: Plan,
+    pub generator: Arc<Generator>,
+    pub clock: Arc<SimulatedClock>,
+    pub board: Arc<Board>,
+    pub counters: Arc<Counters>,
+    pub milestones: Milestones,
+    /// What is committed, or for a new run, what it begins with.
+    pub progress: Progress,
+}
+
+/// What a transaction adds to the committed progress.
+struct Pending {
+    progress: Progress,
+    records: [u64; 2],
+    bytes: usize,
+}
+
+impl Delivery {
+    /// Runs until all is delivered, or until the board says stop. Returns the last committed
+    /// progress. Blocks.
+    ///
+    /// # Errors
+    /// When Kafka refuses, is away for too long, or another process took over; what is committed
+    /// stays, and the run can be continued.
+    pub fn run(mut self) -> Result<Progress, KafkaSinkError> {
+        let mut blocks = Blocks::new(self.connection.partitions);
+        let mut committed_at = Instant::now();
+        // The first commit notes where the run begins, even if nothing is due for hours.
+        let mut first = true;
+        loop {
+            let (files, files_done) = self.board.files();
+            let work = self.records_are_due();
+            let moved = self.with_files(files) != self.progress.cursors;
+            let over = !work && files_done && (self.board.is_stopping() || self.records_are_done());
+            let finished = over && self.is_complete(&self.with_files(files));
+            let due = moved && committed_at.elapsed() >= FILES_EVERY;
+            if first || work || due || (over && (moved || finished != self.progress.finished)) {
+                self.transact(&mut blocks, finished)?;
+                (first, committed_at) = (false, Instant::now());
+            } else if over {
+                self.milestones.end(&self.progress.cursors, self.progress.finished);
+                return Ok(self.progress);
+            } else {
+                self.wait();
+            }
+        }
+    }
+
+    fn cursor(&self) -> RecordCursor {
+        self.progress.cursors.kafka.unwrap_or(RecordCursor::at(self.plan.first()))
+    }
+
+    fn records_are_done(&self) -> bool {
+        self.plan.is_done(self.cursor().part)
+    }
+
+    fn records_are_due(&self) -> bool {
+        !self.board.is_stopping()
+            && next_time(&self.generator, &self.plan, &self.cursor())
+                .is_some_and(|time| self.clock.until(time).is_zero())
+    }
+
+    fn is_complete(&self, cursors: &Cursors) -> bool {
+        let complete = cursors.complete_before(self.milestones.sinks());
+        complete.is_some_and(|cursor| self.plan.is_done(cursor))
+    }
+
+    /// The committed cursors, with the files' as they are now.
+    fn with_files(&self, files: Cursors) -> Cursors {
+        let was = self.progress.cursors;
+        Cursors {
+            kafka: Some(self.cursor()),
+            sftp: files.sftp.or(was.sftp),
+            directory: files.directory.or(was.directory),
+        }
+    }
+
+    /// Waits until a record is due, or a file sink or the user says something.
+    fn wait(&self) {
+        if self.board.is_stopping() || self.records_are_done() {
+            return self.board.wait_for_files(FILES_EVERY / 4);
+        }
+        let next = next_time(&self.generator, &self.plan, &self.cursor());
+        let due = next.map_or(FILES_EVERY, |time| self.clock.until(time));
+        self.board.wait(due.min(FILES_EVERY / 4));
+    }
+
+    /// One transaction, as often as it takes.
+    fn transact(&mut self, blocks: &mut Blocks, finished: bool) -> Result<(), KafkaSinkError> {
+        loop {
+            let mut pending = self.pending(finished);
+            let trouble = match self.attempt(blocks, &mut pending) {
+                Ok(()) => {
+                    self.committed(pending);
+                    return Ok(());
+                }
+                Err(trouble) => trouble,
+            };
+            let reason = match trouble {
+                Trouble::Final(error) => return Err(error),
+                Trouble::Reconnect(reason) => reason,
+                Trouble::Abort(reason) => match self.connection.session.abort() {
+                    Ok(()) => {
+                        warn!("A transaction was aborted and is sent again: {reason}");
+                        continue;
+                    }
+                    Err(Trouble::Final(error)) => return Err(error),
+                    Err(Trouble::Reconnect(reason) | Trouble::Abort(reason)) => reason,
+                },
+            };
+            warn!("The producer has to be made anew: {reason}");
+            if self.reconnect(&pending)? {
+                self.committed(pending);
+                return Ok(());
+            }
+        }
+    }
+
+    fn pending(&self, finished: bool) -> Pending {
+        let mut progress = self.progress.clone();
+        progress.finished = finished;
+        Pending { progress, records: [0, 0], bytes: 0 }
+    }
+
+    fn attempt(&mut self, blocks: &mut Blocks, pending: &mut Pending) -> Result<(), Trouble> {
+        self.connection.session.begin()?;
+        let at = self.send_records(blocks, pending)?;
+        pending.progress.cursors = Cursors { kafka: Some(at), ..self.with_files(self.board.files().0) };
+        let value = serde_json::to_vec(&pending.progress)
+            .map_err(|error| Trouble::Reconnect(error.to_string()))?;
+        let (topic, key) = (&self.connection.config.topic_progress, self.connection.id.progress_key());
+        self.connection.session.send_progress(topic, &key, &value)?;
+        self.connection.session.commit()
+    }
+
+    /// Sends what is due, and at a slow pace what becomes due while the transaction is open.
+    fn send_records(
+        &mut self,
+        blocks: &mut Blocks,
+        pending: &mut Pending,
+    ) -> Result<RecordCursor, Trouble> {
+        let config = self.connection.config.clone();
+        let opened = Instant::now();
+        let mut at = self.cursor();
+        let mut records = config.transaction_records;
+        while records > 0 && pending.bytes < config.transaction_bytes && !self.board.is_stopping() {
+            let Some(next) = next_time(&self.generator, &self.plan, &at) else { break };
+            let wait = self.clock.until(next);
+            if !wait.is_zero() {
+                if opened.elapsed() + wait >= config.transaction_open {
+                    break;
+                }
+                self.board.wait(wait);
+                continue;
+            }
+            let limits = Limits {
+                records: records.min(FILL_RECORDS),
+                bytes: config.transaction_bytes - pending.bytes,
+                before: self.clock.due_before(next),
+            };
+            blocks.clear();
+            at = blocks.fill(&self.generator, &self.plan, at, limits);
+            records -= blocks.records();
+            self.send_blocks(blocks, pending)?;
+        }
+        Ok(at)
+    }
+
+    fn send_blocks(&mut self, blocks: &Blocks, pending: &mut Pending) -> Result<(), Trouble> {
+        let config = self.connection.config.clone();
+        for (stream, partition, block) in blocks.iter() {
+            self.connection.session.send(config.topic(stream), partition, block)?;
+        }
+        for stream in Stream::ALL {
+            let counts = blocks.counts(stream);
+            pending.records[stream as usize] += counts.iter().sum::<i64>() as u64;
+            let delivered =
+                pending.progress.delivered.entry(config.topic(stream).to_owned()).or_default();
+            delivered.resize(delivered.len().max(counts.len()), 0);
+            delivered.iter_mut().zip(counts).for_each(|(total, count)| *total += count);
+        }
+        pending.bytes += blocks.bytes();
+        Ok(())
+    }
+
+    fn committed(&mut self, pending: Pending) {
+        self.progress = pending.progress;
+        self.counters.add_records(pending.records, pending.bytes as u64);
+        let parts = self.plan.parts_before(self.cursor().part);
+        self.counters.parts_kafka.store(parts, Ordering::Relaxed);
+        self.milestones.reached(&self.progress.cursors);
+        debug!(records = pending.records[0] + pending.records[1], "committed");
+    }
+
+    /// Makes a new producer, and tells whether the transaction in doubt was committed after all.
+    fn reconnect(&mut self, pending: &Pending) -> Result<bool, KafkaSinkError> {
+        let found = self.connection.reopen()?;
+        let same = |progress: &Progress| found.as_ref() == Some(progress);
+        if same(&pending.progress) {
+            return Ok(true);
+        }
+        let nothing_yet =
+            found.is_none() || found.as_ref().is_some_and(|f| f.begun_ms < self.progress.begun_ms);
+        if same(&self.progress) || nothing_yet {
+            info!("Going on behind the last commit");
+            return Ok(false);
+        }
+        // Someone else has committed since: this process was fenced, whatever the error said.
+        Err(KafkaSinkError::Fenced { id: self.connection.id.transactional_id() })
+    }
+}

@@ -1,0 +1,163 @@
+//! What can go wrong with Kafka, and what to do about it.
+
+use rdkafka::error::RDKafkaErrorCode as Code;
+
+/// Why the Kafka sink cannot go on. Each message names the thing, the address and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum KafkaSinkError {
+    #[error(
+        "Kafka brokers {brokers} not reachable for {seconds} s ({last}). Are they running and healthy? \
+         Start them with: docker-compose up -d redpanda-0 redpanda-1 redpanda-2"
+    )]
+    Unreachable { brokers: String, seconds: u64, last: String },
+    #[error(
+        "Kafka brokers {brokers} refused the login: {reason}. Check security.protocol, sasl.mechanism, \
+         sasl.username and sasl.password in [kafka.properties]"
+    )]
+    Authentication { brokers: String, reason: String },
+    #[error(
+        "Kafka refused {action}: {reason}. Grant the user that right on brokers {brokers}, or use another topic"
+    )]
+    Unauthorized { brokers: String, action: String, reason: String },
+    #[error(
+        "another run holds the transactional id \"{id}\" and has taken over; this one stops, nothing is lost. \
+         For a second run beside it use --run-name or --shard"
+    )]
+    Fenced { id: String },
+    #[error("[kafka.properties]: {0}")]
+    Property(String),
+    #[error("Kafka refused {action} on brokers {brokers}: {reason}")]
+    Rejected { brokers: String, action: String, reason: String },
+    #[error(
+        "the progress record at offset {offset} of topic {topic} cannot be read ({reason}). \
+         Use another --run-name, or begin anew with --restart"
+    )]
+    ProgressRecord { topic: String, offset: i64, reason: String },
+    #[error("stopped while waiting for Kafka brokers {brokers}")]
+    Stopped { brokers: String },
+    #[error(transparent)]
+    Thread(#[from] std::io::Error),
+}
+
+/// What a failed call asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Remedy {
+    /// Call again: the brokers may only be away.
+    Retry,
+    /// Abort the transaction and send it again.
+    Abort,
+    /// Make a new producer and read what was committed.
+    Reconnect,
+    /// Another producer has our transactional id.
+    Fenced,
+    /// No try will help: a right is missing.
+    Unauthorized,
+    /// No try will help.
+    Reject,
+}
+
+/// The facts about a failed call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Failure {
+    pub code: Code,
+    pub fatal: bool,
+    pub retriable: bool,
+    pub abortable: bool,
+}
+
+/// Decides what a failed call asks for.
+pub(super) fn remedy(failure: Failure) -> Remedy {
+    match failure.code {
+        Code::Fenced | Code::ProducerFenced => Remedy::Fenced,
+        Code::InvalidProducerEpoch if failure.fatal => Remedy::Fenced,
+        Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::TransactionalIdAuthorizationFailed => Remedy::Unauthorized,
+        _ if failure.abortable => Remedy::Abort,
+        _ if failure.fatal => Remedy::Reconnect,
+        _ if failure.retriable || is_absence(failure.code) => Remedy::Retry,
+        _ => Remedy::Reject,
+    }
+}
+
+/// Codes that say that a broker, or the way to it, is away for now.
+fn is_absence(code: Code) -> bool {
+    matches!(
+        code,
+        Code::AllBrokersDown
+            | Code::BrokerTransportFailure
+            | Code::OperationTimedOut
+            | Code::MessageTimedOut
+            | Code::TimedOutQueue
+            | Code::RequestTimedOut
+            | Code::Resolve
+            | Code::WaitingForCoordinator
+            | Code::CoordinatorLoadInProgress
+            | Code::CoordinatorNotAvailable
+            | Code::NotCoordinator
+            | Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::NotEnoughReplicas
+            | Code::NotEnoughReplicasAfterAppend
+            | Code::UnknownTopicOrPartition
+            | Code::UnknownPartition
+            | Code::UnknownTopic
+            | Code::NetworkException
+            | Code::ConcurrentTransactions
+            | Code::BrokerNotAvailable
+            | Code::ReplicaNotAvailable
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(code: Code, fatal: bool, retriable: bool, abortable: bool, expected: Remedy) {
+        let failure = Failure { code, fatal, retriable, abortable };
+        assert_eq!(remedy(failure), expected, "{failure:?}");
+    }
+
+    #[test]
+    fn a_fenced_producer_never_tries_again() {
+        check(Code::Fenced, true, false, false, Remedy::Fenced);
+        check(Code::ProducerFenced, true, false, false, Remedy::Fenced);
+        check(Code::InvalidProducerEpoch, true, false, false, Remedy::Fenced);
+    }
+
+    #[test]
+    fn an_epoch_that_the_brokers_bumped_aborts_the_transaction() {
+        check(Code::InvalidProducerEpoch, false, false, true, Remedy::Abort);
+    }
+
+    #[test]
+    fn brokers_that_are_away_are_waited_for() {
+        check(Code::AllBrokersDown, false, false, false, Remedy::Retry);
+        check(Code::OperationTimedOut, false, true, false, Remedy::Retry);
+        check(Code::NotCoordinator, false, false, false, Remedy::Retry);
+    }
+
+    #[test]
+    fn a_message_that_timed_out_aborts_the_transaction() {
+        check(Code::MessageTimedOut, false, false, true, Remedy::Abort);
+    }
+
+    #[test]
+    fn other_fatal_errors_need_a_new_producer() {
+        check(Code::OutOfOrderSequenceNumber, true, false, false, Remedy::Reconnect);
+        check(Code::UnknownProducerId, true, false, false, Remedy::Reconnect);
+    }
+
+    #[test]
+    fn a_missing_right_stops_the_run_even_if_the_transaction_could_be_aborted() {
+        check(Code::TopicAuthorizationFailed, false, false, true, Remedy::Unauthorized);
+        check(Code::TransactionalIdAuthorizationFailed, true, false, false, Remedy::Unauthorized);
+    }
+
+    #[test]
+    fn what_cannot_get_better_is_rejected() {
+        check(Code::InvalidConfig, false, false, false, Remedy::Reject);
+        check(Code::PolicyViolation, false, false, false, Remedy::Reject);
+    }
+}

@@ -1,0 +1,184 @@
+//! What librdkafka tells in its own threads, and how long to wait for brokers that are away.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::producer::{DeliveryResult, ProducerContext};
+use tracing::{debug, info, warn};
+
+use super::error::KafkaSinkError;
+use crate::delivery::board::Board;
+use crate::telemetry::{RateLimit, and_more};
+
+/// One line about absent brokers in this time.
+const ANNOUNCE_EVERY: Duration = Duration::from_secs(5);
+
+/// An absence shorter than this, such as an election of a leader, is not worth a line.
+const QUIET_FOR: Duration = Duration::from_secs(2);
+
+/// How long a run that is to stop still waits for brokers that are away.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Hears everything that librdkafka has to say.
+#[derive(Clone)]
+pub(super) struct Watch(pub Arc<Health>);
+
+impl ClientContext for Watch {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // Errors reach `error` too, where they are told once and clearly; and that a coordinator
+        // needs a moment for a new producer is the ordinary course of things.
+        let serious = (level as i32) <= RDKafkaLogLevel::Warning as i32;
+        if serious && !matches!(facility, "FAIL" | "ERROR" | "GETPID") {
+            if let Some(more) = self.0.log_lines.pass(facility) {
+                warn!(target: "librdkafka", "{facility}: {message}{}", and_more(more));
+            }
+        } else {
+            debug!(target: "librdkafka", "{facility}: {message}");
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        debug!(target: "librdkafka", "{error}: {reason}");
+        if let Some(code) = error.rdkafka_error_code() {
+            self.0.note(code, reason);
+        }
+    }
+}
+
+impl ProducerContext for Watch {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, _: ()) {
+        if let Err((error, _)) = result
+            && let Some(code) = error.rdkafka_error_code()
+        {
+            self.0.note(code, &error.to_string());
+        }
+    }
+}
+
+impl ConsumerContext for Watch {}
+
+/// The latest trouble of a connection to the brokers.
+pub(super) struct Health {
+    brokers: String,
+    last: Mutex<Option<(Code, String)>>,
+    log_lines: RateLimit<String>,
+}
+
+impl Health {
+    pub fn new(brokers: &str) -> Self {
+        let log_lines = RateLimit::new(Duration::from_secs(10));
+        Health { brokers: brokers.to_owned(), last: Mutex::default(), log_lines }
+    }
+
+    fn note(&self, code: Code, reason: &str) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        // "All brokers are down" only sums up what was said about each.
+        if last.is_none() || code != Code::AllBrokersDown {
+            *last = Some((code, reason.to_owned()));
+        }
+    }
+
+    fn clear(&self) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn last(&self) -> Option<(Code, String)> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn last_text(&self) -> String {
+        self.last().map_or_else(|| "no answer".to_owned(), |(_, reason)| plain(&reason).to_owned())
+    }
+}
+
+/// librdkafka's reason without its prefix: `sasl_plaintext://host:1/bootstrap: ` tells users little.
+fn plain(reason: &str) -> &str {
+    reason.split_once("/bootstrap: ").map_or(reason, |(_, rest)| rest)
+}
+
+/// Lets some time pass before brokers are asked again.
+#[expect(clippy::disallowed_methods, reason = "the sink has a thread of its own, with no other task")]
+pub(super) fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// Waits for brokers: tells the user, gives up after the configured time, and ends when asked to.
+pub(super) struct Patience {
+    health: Arc<Health>,
+    board: Arc<Board>,
+    give_up_after: Duration,
+    away_since: Option<Instant>,
+    announced: Option<Instant>,
+    stopping_since: Option<Instant>,
+    ever_succeeded: bool,
+}
+
+impl Patience {
+    pub fn new(health: Arc<Health>, board: Arc<Board>, give_up_after: Duration) -> Self {
+        Patience {
+            health,
+            board,
+            give_up_after,
+            away_since: None,
+            announced: None,
+            stopping_since: None,
+            ever_succeeded: false,
+        }
+    }
+
+    /// Says that the brokers did what they were asked.
+    pub fn success(&mut self) {
+        if self.announced.take().is_some() {
+            info!("Kafka brokers {} are back", self.health.brokers);
+        }
+        self.away_since = None;
+        self.ever_succeeded = true;
+        self.health.clear();
+    }
+
+    /// Says that a call did not succeed in its time, for `why`.
+    ///
+    /// # Errors
+    /// When waiting longer makes no sense: the time is over, the login is refused, or the run stops.
+    pub fn failure(&mut self, why: &str) -> Result<(), KafkaSinkError> {
+        let brokers = || self.health.brokers.clone();
+        if let Some((Code::Authentication | Code::SaslAuthenticationFailed, reason)) = self.health.last()
+            && !self.ever_succeeded
+        {
+            let reason = plain(&reason).to_owned();
+            return Err(KafkaSinkError::Authentication { brokers: brokers(), reason });
+        }
+        if self.board.is_stopping() {
+            let since = *self.stopping_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= STOP_PATIENCE || !self.ever_succeeded {
+                return Err(KafkaSinkError::Stopped { brokers: brokers() });
+            }
+        }
+        let away = self.away_since.get_or_insert_with(Instant::now).elapsed();
+        if away >= self.give_up_after {
+            let last = format!("{}; {why}", self.health.last_text());
+            return Err(KafkaSinkError::Unreachable {
+                brokers: brokers(),
+                seconds: away.as_secs(),
+                last,
+            });
+        }
+        if away >= QUIET_FOR && self.announced.is_none_or(|at| at.elapsed() >= ANNOUNCE_EVERY) {
+            self.announced = Some(Instant::now());
+            warn!(
+                "Kafka brokers {} are away ({}); trying again for up to {} s. If they are not running, start them \
+                 with: docker-compose up -d redpanda-0 redpanda-1 redpanda-2",
+                self.health.brokers,
+                self.health.last_text(),
+                (self.give_up_after - away).as_secs()
+            );
+        }
+        Ok(())
+    }
+}

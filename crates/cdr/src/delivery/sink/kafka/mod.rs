@@ -1,0 +1,125 @@
+//! The Kafka sink: records and the progress that counts them, in one transaction.
+
+mod blocks;
+mod cluster;
+mod config;
+mod deliver;
+mod error;
+mod health;
+mod placement;
+mod session;
+
+use std::sync::Arc;
+
+use cdr_model::progress::{Parameters, Progress};
+use cdr_model::resume::Destination;
+use cdr_model::{Shard, Stream};
+
+pub use blocks::next_time;
+pub use config::{KafkaConfig, Timestamps};
+pub use deliver::Delivery;
+pub use error::KafkaSinkError;
+
+use self::cluster::Cluster;
+use self::session::{Session, Trouble};
+use super::super::board::Board;
+
+/// Names a run and its shard, as its transactional id and as the key of its progress.
+#[derive(Clone, Debug)]
+pub struct RunId {
+    pub name: String,
+    pub shard: Shard,
+}
+
+impl RunId {
+    /// Two processes with the same id fence each other: `cdr`, or `cdr-2-of-8` for a shard.
+    pub fn transactional_id(&self) -> String {
+        match self.shard.is_whole() {
+            true => self.name.clone(),
+            false => format!("{}-{}", self.name, self.shard.to_string().replace('/', "-of-")),
+        }
+    }
+
+    /// The key of the progress record: `cdr/1-of-1`.
+    pub fn progress_key(&self) -> String {
+        format!("{}/{}", self.name, self.shard.to_string().replace('/', "-of-"))
+    }
+
+    /// The same run split otherwise, if the key is of one: its records would be doubled.
+    fn other_split(&self, key: &[u8]) -> Option<String> {
+        let key = std::str::from_utf8(key).ok()?;
+        let (name, split) = key.rsplit_once('/')?;
+        let shard: Shard = split.replace("-of-", "/").parse().ok()?;
+        (name == self.name && shard.count() != self.shard.count()).then(|| shard.to_string())
+    }
+}
+
+/// A connection that holds the run's transactional id.
+pub struct Connection {
+    config: Arc<KafkaConfig>,
+    id: RunId,
+    board: Arc<Board>,
+    cluster: Cluster,
+    session: Session,
+    /// Partitions of the data topic and of the voice topic.
+    partitions: [usize; 2],
+}
+
+impl Connection {
+    /// Connects, creates missing topics, fences any older process of this run, and then reads what
+    /// that had committed.
+    ///
+    /// Blocks, and must be called on a blocking thread of a tokio runtime.
+    pub fn open(
+        config: KafkaConfig,
+        id: RunId,
+        board: Arc<Board>,
+    ) -> Result<(Connection, Destination), KafkaSinkError> {
+        let config = Arc::new(config);
+        let mut cluster = Cluster::new(&config, &board)?;
+        let partitions = cluster.ensure_topics()?;
+        let session = Session::open(&config, &id.transactional_id(), &board)?;
+        let mut connection = Connection { config, id, board, cluster, session, partitions };
+        let destination = connection.destination()?;
+        Ok((connection, destination))
+    }
+
+    fn destination(&mut self) -> Result<Destination, KafkaSinkError> {
+        let (progress, other_split) = self.cluster.last_progress(&self.id)?;
+        let end_offsets = Stream::ALL
+            .into_iter()
+            .map(|stream| {
+                let topic = self.config.topic(stream).to_owned();
+                Ok((topic.clone(), self.cluster.end_offsets(&topic)?))
+            })
+            .collect::<Result<_, KafkaSinkError>>()?;
+        Ok(Destination { progress, other_split, end_offsets })
+    }
+
+    /// The progress of a run that begins now, behind what the topics already hold.
+    pub fn new_progress(&self, parameters: Parameters, found: &Destination, begun_ms: i64) -> Progress {
+        let begin = found.end_offsets.iter().map(|(topic, ends)| {
+            let ends = ends.clone().unwrap_or_default();
+            (topic.clone(), ends)
+        });
+        let none = |stream: Stream| vec![0; self.partitions[stream as usize]];
+        let delivered = |stream| (self.config.topic(stream).to_owned(), none(stream));
+        Progress {
+            version: cdr_model::progress::PROGRESS_VERSION,
+            run: self.id.name.clone(),
+            shard: self.id.shard.to_string(),
+            begun_ms,
+            parameters,
+            cursors: Default::default(),
+            begin_offsets: begin.collect(),
+            delivered: Stream::ALL.into_iter().map(delivered).collect(),
+            finished: false,
+        }
+    }
+
+    /// Makes a new producer after the old one broke, and tells what is committed.
+    fn reopen(&mut self) -> Result<Option<Progress>, KafkaSinkError> {
+        self.session = Session::open(&self.config, &self.id.transactional_id(), &self.board)?;
+        Ok(self.cluster.last_progress(&self.id)?.0)
+    }
+}

@@ -1,0 +1,190 @@
+//! What is known of the server's being there, shared by all uploads: when to
+//! give up, and what to tell people meanwhile.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::error::{START_COMMAND, SftpError};
+
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// Between two lines on the same trouble.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The state of the server, as far as it can be told from here.
+pub(super) struct Health {
+    address: String,
+    give_up_after: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    last_success: Option<Instant>,
+    last_failure: Option<(Instant, SftpError)>,
+    /// Since when there has been no connection.
+    away_since: Option<Instant>,
+    logged_at: Option<Instant>,
+}
+
+impl Health {
+    pub(super) fn new(address: String, give_up_after: Duration) -> Self {
+        Self { address, give_up_after, state: Mutex::default() }
+    }
+
+    /// A file stands in its place, or could.
+    pub(super) fn succeeded(&self) {
+        self.lock().last_success = Some(Instant::now());
+    }
+
+    /// There is a connection.
+    pub(super) fn connected(&self) {
+        let away_since = self.lock().away_since.take();
+        if let Some(since) = away_since {
+            let seconds = since.elapsed().as_secs_f64();
+            tracing::info!("SFTP server {} is back after {seconds:.1} s", self.address);
+        }
+    }
+
+    /// There is no connection, and work waits for one.
+    pub(super) fn away(&self, waiting_since: Instant, error: &SftpError) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.last_failure = Some((now, error.clone()));
+        if error.is_permanent() {
+            return;
+        }
+        let news = state.away_since.is_none();
+        state.away_since.get_or_insert(now);
+        if !state.may_log(now, news) {
+            return;
+        }
+        let left = self.deadline(&state, waiting_since).duration_since(now);
+        drop(state);
+        let remedy =
+            if error.is_absence() { format!("; start it with: {START_COMMAND}") } else { String::new() };
+        tracing::warn!(
+            "SFTP server {} is away ({}); trying again for up to {:.0} s{remedy}",
+            self.address,
+            error.in_brief(),
+            left.as_secs_f64(),
+        );
+    }
+
+    /// An upload failed on a connection that works.
+    pub(super) fn failed(&self, waiting_since: Instant, error: &SftpError) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.last_failure = Some((now, error.clone()));
+        if error.is_permanent() || !state.may_log(now, false) {
+            return;
+        }
+        let left = self.deadline(&state, waiting_since).duration_since(now);
+        drop(state);
+        let seconds = left.as_secs_f64();
+        tracing::warn!("{error}; trying again for up to {seconds:.0} s");
+    }
+
+    /// Whether to go on with work that began at `waiting_since`: not after
+    /// an error that will stay, which one attempt has found for all who waited
+    /// for it, nor after too long a time without any success.
+    pub(super) fn verdict(&self, waiting_since: Instant) -> Result<(), SftpError> {
+        let state = self.lock();
+        let Some((at, error)) = &state.last_failure else {
+            return Ok(());
+        };
+        if *at < waiting_since {
+            return Ok(());
+        }
+        if error.is_permanent() {
+            return Err(error.clone());
+        }
+        let deadline = self.deadline(&state, waiting_since);
+        if Instant::now() < deadline {
+            return Ok(());
+        }
+        let begun = deadline - self.give_up_after;
+        Err(SftpError::GaveUp { seconds: begun.elapsed().as_secs_f64(), cause: Box::new(error.clone()) })
+    }
+
+    /// The end of the patience for work that began at `waiting_since`.
+    pub(super) fn patience_ends(&self, waiting_since: Instant) -> Instant {
+        self.deadline(&self.lock(), waiting_since)
+    }
+
+    fn deadline(&self, state: &State, waiting_since: Instant) -> Instant {
+        let begun = state.last_success.map_or(waiting_since, |at| at.max(waiting_since));
+        begun + self.give_up_after
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Each change under the lock is complete in itself.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn may_log(&mut self, now: Instant, news: bool) -> bool {
+        let due = self.logged_at.is_none_or(|at| now >= at + LOG_INTERVAL);
+        if news || due {
+            self.logged_at = Some(now);
+        }
+        news || due
+    }
+}
+
+/// Growing pauses between attempts.
+#[derive(Default)]
+pub(super) struct Backoff {
+    failures: u32,
+    /// Not to be tried again before.
+    until: Option<Instant>,
+}
+
+impl Backoff {
+    pub(super) fn failed(&mut self) {
+        let pause = BACKOFF_MIN * 2_u32.saturating_pow(self.failures.min(16));
+        self.failures += 1;
+        self.until = Some(Instant::now() + jittered(pause.min(BACKOFF_MAX)));
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.until.is_none_or(|until| Instant::now() >= until)
+    }
+
+    /// Waits until the next attempt is due, and not beyond `limit`.
+    pub(super) async fn pause(&self, limit: Instant) {
+        if let Some(until) = self.until {
+            tokio::time::sleep_until(until.min(limit)).await;
+        }
+    }
+}
+
+/// Between half of `pause` and all of it, so that many clients of a server that
+/// comes back do not all arrive at once.
+fn jittered(pause: Duration) -> Duration {
+    // The standard library seeds each hasher state at random.
+    let random = RandomState::new().hash_one(0) as u32;
+    pause / 2 + pause.mul_f64(f64::from(random) / f64::from(u32::MAX) / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_from_100_ms_to_5_s() {
+        let mut backoff = Backoff::default();
+        let far = Instant::now() + Duration::from_secs(3600);
+        for full_ms in [100, 200, 400, 800, 1600, 3200, 5000, 5000] {
+            backoff.failed();
+            let before = Instant::now();
+            backoff.pause(far).await;
+            let pause_ms = before.elapsed().as_millis();
+            assert!((full_ms / 2..=full_ms + 1).contains(&pause_ms), "{pause_ms} of {full_ms}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Uploads files over SFTP: to the byte, under their final names only when
+//! complete, and again after any loss of the connection.
+//!
+//! Nothing here knows what the files hold. [`SftpStore`] is the whole interface:
+//! the caller bounds how many uploads are in progress at once, by how many it
+//! starts.
+
+mod auth;
+mod config;
+mod connect;
+mod error;
+mod folder;
+mod health;
+mod host_keys;
+mod pool;
+mod session;
+#[cfg(test)]
+mod tests;
+mod upload;
+mod wire;
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub use self::config::{HostKeyPolicy, SftpConfig, UploadMode};
+use self::connect::Connector;
+pub use self::error::SftpError;
+use self::folder::Place;
+use self::health::{Backoff, Health};
+use self::pool::Pool;
+use self::session::Session;
+use self::upload::upload;
+
+/// A folder on an SFTP server to put files into. Clones share the connections.
+#[derive(Clone)]
+pub struct SftpStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    place: Place,
+    mode: UploadMode,
+    pool: Pool,
+    health: Health,
+    closed: CancellationToken,
+}
+
+/// What to do on a connection.
+#[derive(Clone, Copy)]
+enum Work<'a> {
+    /// See whether files can be written.
+    Probe,
+    Upload {
+        name: &'a str,
+        content: &'a [u8],
+    },
+}
+
+impl SftpStore {
+    /// Prepares uploads as configured; reads the key file, but does not use the
+    /// network yet.
+    ///
+    /// # Errors
+    ///
+    /// [`SftpError::NoCredentials`] and [`SftpError::KeyFile`].
+    pub fn new(config: SftpConfig) -> Result<Self, SftpError> {
+        let address = config.address();
+        let connector = Connector::new(&config)?;
+        let shared = Shared {
+            health: Health::new(address.clone(), config.give_up_after),
+            place: Place::new(address, config.user, &config.remote_path),
+            mode: config.upload_mode,
+            pool: Pool::new(connector, config.connections),
+            closed: CancellationToken::new(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Connects, makes the remote folder if it is missing, and sees that files
+    /// can be written there. Waits for a server that is away, as
+    /// [`put`](Self::put) does.
+    ///
+    /// # Errors
+    ///
+    /// A permanent one at once; [`SftpError::GaveUp`], with the last cause, when
+    /// the server stays away.
+    pub async fn connect(&self) -> Result<(), SftpError> {
+        self.shared.run(Work::Probe).await
+    }
+
+    /// Uploads `content`, and returns when it stands under `name` with its full
+    /// size. Tries again, from the file's start, until `give_up_after` has
+    /// passed without any success of this store; each failed attempt leaves at
+    /// most a `.NAME.part` behind, which the next one overwrites.
+    ///
+    /// The content is copied once, into the requests; the caller can reuse its
+    /// buffer. Run several at once to use the connections' full speed.
+    ///
+    /// # Errors
+    ///
+    /// A permanent one at once; [`SftpError::GaveUp`], with the last cause;
+    /// [`SftpError::Closed`] after [`close`](Self::close).
+    pub async fn put(&self, name: &str, content: &[u8]) -> Result<(), SftpError> {
+        if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
+            return Err(SftpError::FileName { name: name.to_owned() });
+        }
+        self.shared.run(Work::Upload { name, content }).await
+    }
+
+    /// Ends all connections. Uploads in progress fail.
+    pub async fn close(&self) {
+        self.shared.closed.cancel();
+        self.shared.pool.close().await;
+    }
+}
+
+impl Shared {
+    async fn run(&self, work: Work<'_>) -> Result<(), SftpError> {
+        tokio::select! {
+            biased;
+            () = self.closed.cancelled() => Err(SftpError::Closed {
+                address: self.place.address.clone(),
+            }),
+            outcome = self.persist(work) => outcome,
+        }
+    }
+
+    /// Does the work, as often as it takes.
+    async fn persist(&self, work: Work<'_>) -> Result<(), SftpError> {
+        let begun = Instant::now();
+        let mut backoff = Backoff::default();
+        loop {
+            let lease = self.pool.lease(&self.health, &self.place, begun).await?;
+            let error = match self.attempt(&lease.connection.session, work).await {
+                Ok(()) => {
+                    self.health.succeeded();
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            if lease.connection.is_lost() {
+                self.health.away(begun, &error);
+            } else {
+                self.health.failed(begun, &error);
+            }
+            drop(lease);
+            if error.is_permanent() {
+                return Err(error);
+            }
+            self.health.verdict(begun)?;
+            backoff.failed();
+            backoff.pause(self.health.patience_ends(begun)).await;
+        }
+    }
+
+    async fn attempt(&self, session: &Session, work: Work<'_>) -> Result<(), SftpError> {
+        match work {
+            Work::Probe => self.place.probe(session).await,
+            Work::Upload { name, content } => {
+                upload(session, &self.place, self.mode, name, content).await
+            }
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! `cdr`: generates synthetic call detail records and delivers them, exactly once.
+//!
+//! A library only so that the project's own tests and benchmarks reach the parts; its interface is
+//! the command line, and nothing here is stable.
+
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod delivery;
+pub mod exit;
+pub mod secret;
+pub mod setup;
+pub mod telemetry;

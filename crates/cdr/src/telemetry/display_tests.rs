@@ -1,0 +1,126 @@
+use std::io::Write;
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+
+use super::super::terminal::Output;
+use super::*;
+
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Buffer {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    fn wait_for(&self, text: &str) {
+        let begun = Instant::now();
+        while !self.text().contains(text) {
+            assert!(begun.elapsed() < Duration::from_secs(20), "no {text:?} in {:?}", self.text());
+            pause();
+        }
+    }
+}
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "no runtime here; it waits for another thread")]
+fn pause() {
+    thread::sleep(Duration::from_millis(5));
+}
+
+const BOTH: Sinks = Sinks { kafka: true, files: true };
+
+fn terminal() -> (Buffer, Terminal) {
+    let buffer = Buffer::default();
+    (buffer.clone(), Terminal::new(Output::new(Box::new(buffer)), false))
+}
+
+fn settings(progress: ProgressMode, level: LogLevel, format: LogFormat) -> LogSettings {
+    LogSettings { level, format, progress }
+}
+
+#[test]
+fn auto_means_bars_where_a_person_reads_text() {
+    let auto = settings(ProgressMode::Auto, LogLevel::Info, LogFormat::Text);
+    assert_eq!(Mode::choose(&auto, true), Mode::Bars);
+    assert_eq!(Mode::choose(&auto, false), Mode::Lines);
+    let json = settings(ProgressMode::Auto, LogLevel::Info, LogFormat::Json);
+    assert_eq!(Mode::choose(&json, true), Mode::Lines);
+    let quiet = settings(ProgressMode::Auto, LogLevel::Warn, LogFormat::Text);
+    assert_eq!(Mode::choose(&quiet, true), Mode::Nothing);
+    let forced = settings(ProgressMode::Bar, LogLevel::Warn, LogFormat::Json);
+    assert_eq!(Mode::choose(&forced, false), Mode::Bars);
+}
+
+#[test]
+fn bars_show_each_sink_and_log_lines_appear_above_them() {
+    let (buffer, terminal) = terminal();
+    let counters = Arc::new(Counters::new(864));
+    counters.parts_kafka.store(432, Ordering::Relaxed);
+    let display = Display::start(Mode::Bars, BOTH, counters.clone(), &terminal).unwrap();
+    buffer.wait_for(" ] 432/864 parts, 0 records/s, 0 B/s, 00:00:0");
+    buffer.wait_for(" ] 0/864 parts, 0 files/s, 0 B/s, 00:00:0");
+
+    terminal.write("2024-12-07 10:00:00 - INFO - hello\n").unwrap();
+    buffer.wait_for("INFO - hello");
+    let after = buffer.text().split("INFO - hello").last().unwrap().to_owned();
+    assert!(after.contains("kafka ["), "the bars are drawn again below: {after:?}");
+
+    counters.parts_files.store(7, Ordering::Relaxed);
+    buffer.wait_for("7/864 parts");
+    display.stop();
+    let length = buffer.text().len();
+    terminal.write("last\n").unwrap();
+    assert_eq!(&buffer.text()[length..], "last\n", "without bars, lines are written as they are");
+}
+
+#[test]
+fn a_run_without_end_has_bars_too() {
+    let (buffer, terminal) = terminal();
+    let only_files = Sinks { kafka: false, files: true };
+    let counters = Arc::new(Counters::new(0));
+    counters.parts_files.store(1_234, Ordering::Relaxed);
+    let display = Display::start(Mode::Bars, only_files, counters, &terminal).unwrap();
+    buffer.wait_for("1,234 parts, 0 files/s");
+    display.stop();
+    assert!(!buffer.text().contains("kafka"));
+}
+
+#[test]
+fn lines_tell_of_what_was_completed_up_to_the_stop() {
+    let (buffer, terminal) = terminal();
+    let lines =
+        tracing_subscriber::fmt().without_time().with_ansi(false).with_writer(terminal.clone()).finish();
+    tracing::subscriber::with_default(lines, || {
+        let counters = Arc::new(Counters::new(10));
+        let display = Display::start(Mode::Lines, BOTH, counters.clone(), &terminal).unwrap();
+        counters.parts_complete.store(1, Ordering::Relaxed);
+        buffer.wait_for("INFO cdr::telemetry::display: Generated 2 cdr files...\n");
+        counters.parts_complete.store(4, Ordering::Relaxed);
+        display.stop();
+    });
+    let last = buffer.text().lines().last().map(str::to_owned);
+    assert!(last.unwrap().ends_with("Generated 6 cdr files..."));
+}
+
+#[test]
+fn stopping_does_not_wait_for_a_tick() {
+    let (buffer, terminal) = terminal();
+    let counters = Arc::new(Counters::new(10));
+    let begun = Instant::now();
+    for mode in [Mode::Nothing, Mode::Lines].repeat(20) {
+        drop(Display::start(mode, BOTH, counters.clone(), &terminal).unwrap());
+    }
+    assert!(begun.elapsed() < 20 * TICK, "{:?}", begun.elapsed());
+    assert_eq!(buffer.text(), "");
+}

@@ -1,0 +1,234 @@
+//! Log lines on standard error, as text or as JSON objects.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt::{self, Debug};
+
+use chrono::{DateTime, FixedOffset, Local, SecondsFormat};
+use serde_json::Value;
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+use super::terminal::Terminal;
+use crate::config::{LogFormat, LogLevel, LogSettings};
+
+/// Sends this process's log lines to `terminal`, those of libraries that use `log` included.
+///
+/// # Errors
+/// When it was called before.
+pub fn init(settings: &LogSettings, terminal: &Terminal) -> Result<(), TryInitError> {
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let format = LineFormat {
+        format: settings.format,
+        colour: terminal.is_terminal() && !no_color,
+        clock: || Local::now().fixed_offset(),
+    };
+    subscriber(settings.level, format, terminal.clone()).try_init()
+}
+
+fn subscriber<W>(level: LogLevel, format: LineFormat, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    // Telling of a line that could not be written would panic where standard error is closed, and
+    // a log that nobody reads is no reason for a run to stop.
+    let lines = tracing_subscriber::fmt::layer()
+        .event_format(format)
+        .with_writer(writer)
+        .log_internal_errors(false);
+    tracing_subscriber::registry().with(filter(level)).with(lines)
+}
+
+/// Libraries are heard from warnings up; with `trace` from debug up. A target counts as ours by its
+/// beginning: `cdr`, `cdr_model`.
+fn filter(level: LogLevel) -> Targets {
+    let (ours, libraries) = match level {
+        LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
+        LogLevel::Warn => (LevelFilter::WARN, LevelFilter::WARN),
+        LogLevel::Info => (LevelFilter::INFO, LevelFilter::WARN),
+        LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::WARN),
+        LogLevel::Trace => (LevelFilter::TRACE, LevelFilter::DEBUG),
+    };
+    Targets::new().with_default(libraries).with_target("cdr", ours)
+}
+
+/// Formats an event as one line.
+struct LineFormat {
+    format: LogFormat,
+    colour: bool,
+    clock: fn() -> DateTime<FixedOffset>,
+}
+
+impl<S, N> FormatEvent<S, N> for LineFormat
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let time = (self.clock)();
+        match self.format {
+            LogFormat::Text => self.text(&mut writer, time, *event.metadata().level(), &fields),
+            LogFormat::Json => json(&mut writer, time, *event.metadata().level(), &fields),
+        }
+    }
+}
+
+impl LineFormat {
+    /// `2024-12-07 10:00:00 - INFO - message key=value`.
+    fn text(
+        &self,
+        writer: &mut Writer<'_>,
+        time: DateTime<FixedOffset>,
+        level: Level,
+        fields: &Fields,
+    ) -> fmt::Result {
+        let (name, colour) = (level_name(level), level_colour(level));
+        write!(writer, "{} - ", time.format("%Y-%m-%d %H:%M:%S"))?;
+        match self.colour {
+            true => write!(writer, "\x1b[{colour}m{name}\x1b[0m")?,
+            false => writer.write_str(name)?,
+        }
+        write!(writer, " - {}", one_line(&fields.message))?;
+        for (key, value) in &fields.others {
+            match value {
+                Value::String(text) if is_plain(text) => write!(writer, " {key}={text}")?,
+                Value::String(text) => write!(writer, " {key}={text:?}")?,
+                other => write!(writer, " {key}={other}")?,
+            }
+        }
+        writer.write_char('\n')
+    }
+}
+
+/// `{"time":"2024-12-07T10:00:00.000000+00:00","level":"INFO","message":"…","key":value}`.
+fn json(
+    writer: &mut Writer<'_>,
+    time: DateTime<FixedOffset>,
+    level: Level,
+    fields: &Fields,
+) -> fmt::Result {
+    let time = time.to_rfc3339_opts(SecondsFormat::Micros, false);
+    let message = Value::from(fields.message.as_str());
+    let level = level_name(level);
+    write!(writer, r#"{{"time":"{time}","level":"{level}","message":{message}"#)?;
+    for (key, value) in &fields.others {
+        write!(writer, ",{}:{value}", Value::from(*key))?;
+    }
+    writer.write_str("}\n")
+}
+
+/// As Python's logging names them, which has no TRACE.
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "ERROR",
+        Level::WARN => "WARNING",
+        Level::INFO => "INFO",
+        _ => "DEBUG",
+    }
+}
+
+/// The parameter of the terminal's colour sequence: red, yellow, green, blue.
+fn level_colour(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 31,
+        Level::WARN => 33,
+        Level::INFO => 32,
+        _ => 34,
+    }
+}
+
+/// Control characters are escaped: a line of the log is one line, and a server's text cannot
+/// operate the terminal.
+fn one_line(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    text.chars()
+        .fold(String::with_capacity(text.len()), |mut line, c| {
+            match c.is_control() {
+                true => line.extend(c.escape_default()),
+                false => line.push(c),
+            }
+            line
+        })
+        .into()
+}
+
+fn is_plain(text: &str) -> bool {
+    let special = |c: char| c.is_whitespace() || c.is_control() || c == '"' || c == '=';
+    !text.is_empty() && !text.contains(special)
+}
+
+/// An event's message and other fields, in order.
+#[derive(Default)]
+struct Fields {
+    message: String,
+    others: Vec<(&'static str, Value)>,
+}
+
+impl Fields {
+    fn add(&mut self, field: &Field, value: Value) {
+        match (field.name(), value) {
+            ("message", Value::String(text)) => self.message = text,
+            ("message", other) => self.message = other.to_string(),
+            // What the bridge from `log` adds: target, module, file, line.
+            (name, _) if name.starts_with("log.") => {}
+            (name, value) => self.others.push((name.strip_prefix("r#").unwrap_or(name), value)),
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.add(field, Value::from(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field, Value::from(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field, Value::from(value));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field, Value::from(value));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field, Value::from(value));
+    }
+
+    /// An error with its causes.
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        let mut text = value.to_string();
+        let mut cause = value.source();
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        self.add(field, Value::from(text));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.add(field, Value::from(format!("{value:?}")));
+    }
+}
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;

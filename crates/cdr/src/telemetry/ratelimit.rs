@@ -1,0 +1,106 @@
+//! Keeps repeated messages from flooding the log.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Lets one message per key through in each interval, and counts the others.
+///
+/// A caller logs when [`RateLimit::pass`] gives a number, and mentions that number when it is not 0.
+#[derive(Debug)]
+pub struct RateLimit<K> {
+    interval: Duration,
+    keys: Mutex<HashMap<K, Last>>,
+}
+
+#[derive(Debug)]
+struct Last {
+    passed: Instant,
+    suppressed: u64,
+}
+
+/// Above this many keys those whose interval is over are forgotten, so that keys made from
+/// changing text cannot use up memory.
+const KEYS_MAX: usize = 1_000;
+
+impl<K: Hash + Eq> RateLimit<K> {
+    /// At most one message per key and `interval`.
+    pub fn new(interval: Duration) -> Self {
+        Self { interval, keys: Mutex::new(HashMap::new()) }
+    }
+
+    /// How many messages of this key were suppressed since the last that passed, if this one may
+    /// pass; otherwise None.
+    pub fn pass<Q>(&self, key: &Q) -> Option<u64>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    {
+        self.pass_at(key, Instant::now())
+    }
+
+    fn pass_at<Q>(&self, key: &Q, now: Instant) -> Option<u64>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = keys.get_mut(key) {
+            if now.duration_since(last.passed) < self.interval {
+                last.suppressed += 1;
+                return None;
+            }
+            last.passed = now;
+            return Some(std::mem::take(&mut last.suppressed));
+        }
+        if keys.len() >= KEYS_MAX {
+            keys.retain(|_, last| now.duration_since(last.passed) < self.interval);
+        }
+        // Still full: what floods the log with ever new keys is suppressed altogether.
+        if keys.len() < KEYS_MAX {
+            keys.insert(key.to_owned(), Last { passed: now, suppressed: 0 });
+            return Some(0);
+        }
+        None
+    }
+}
+
+/// The end of a line that stands for others: ` (and 3 more like it)`, or nothing.
+pub fn and_more(suppressed: u64) -> String {
+    match suppressed {
+        0 => String::new(),
+        more => format!(" (and {more} more like it)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_message_per_interval_passes_and_the_others_are_counted() {
+        let limit = RateLimit::<String>::new(Duration::from_secs(10));
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(limit.pass_at("down", at(0)), Some(0));
+        assert_eq!(limit.pass_at("down", at(1)), None);
+        assert_eq!(limit.pass_at("down", at(9)), None);
+        assert_eq!(limit.pass_at("other", at(9)), Some(0));
+        assert_eq!(limit.pass_at("down", at(10)), Some(2));
+        assert_eq!(limit.pass_at("down", at(11)), None);
+        assert_eq!(limit.pass_at("down", at(30)), Some(1));
+        assert_eq!(limit.pass_at("down", at(60)), Some(0));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let limit = RateLimit::<u64>::new(Duration::from_secs(10));
+        let start = Instant::now();
+        let passed = (0..5_000).filter(|key| limit.pass_at(key, start).is_some()).count();
+        assert_eq!(passed, KEYS_MAX);
+        assert_eq!(limit.pass_at(&5_000, start + Duration::from_secs(10)), Some(0));
+        assert_eq!(limit.keys.lock().unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,211 @@
+//! Who and what appears in the records: index in, text out, the same for the same scenario.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use fake::Fake;
+use fake::faker::company::en::BsNoun;
+use fake::faker::internet::en::DomainSuffix;
+use fake::faker::name::en::LastName;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::format::FixedText;
+use crate::random::{below_wide, mix};
+use crate::scenario::Scenario;
+use crate::time::DIGIT_PAIRS;
+
+/// Room for a lead of nine digits and ten more, so that digits can be written in one piece.
+const MSISDN_ROOM: usize = 24;
+
+/// Longest website URL in bytes; the generated ones stay below it.
+pub(crate) const URL_ROOM: usize = 64;
+
+/// A telephone number in E.164 digits, without `+`.
+#[derive(Clone, Copy)]
+pub struct Msisdn {
+    digits: [u8; MSISDN_ROOM],
+    len: u8,
+}
+
+impl Msisdn {
+    /// The digits as ASCII, 3 to 15 of them.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.digits[..usize::from(self.len)]
+    }
+
+    #[inline]
+    pub(crate) fn room(&self) -> (&[u8; MSISDN_ROOM], usize) {
+        (&self.digits, self.len.into())
+    }
+}
+
+impl PartialEq for Msisdn {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Msisdn {}
+
+impl Hash for Msisdn {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
+    }
+}
+
+impl fmt::Display for Msisdn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_bytes().iter().try_for_each(|&digit| write!(f, "{}", char::from(digit)))
+    }
+}
+
+impl fmt::Debug for Msisdn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Msisdn({self})")
+    }
+}
+
+/// Everyone and everything that the records of a scenario name.
+///
+/// Numbers are computed, not stored, so that ten million subscribers cost no more memory than ten.
+#[derive(Clone, Debug)]
+pub struct Population {
+    subscribers: u32,
+    numbers: Numbers,
+    sites: Vec<FixedText<URL_ROOM>>,
+}
+
+impl Population {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
+        Population {
+            subscribers: scenario.subscribers,
+            numbers: Numbers::new(scenario),
+            sites: sites(scenario.seed, scenario.sites),
+        }
+    }
+
+    /// The number of a subscriber, unique among all subscribers and destinations.
+    #[inline]
+    pub fn subscriber(&self, index: u32) -> Msisdn {
+        self.numbers.at(index.into())
+    }
+
+    /// The number of a destination; no subscriber has it.
+    #[inline]
+    pub fn destination(&self, index: u32) -> Msisdn {
+        self.numbers.at(u64::from(self.subscribers) + u64::from(index))
+    }
+
+    /// The website's URL, `http(s)://…/`.
+    pub fn site(&self, index: u16) -> &str {
+        self.sites[usize::from(index)].as_str()
+    }
+
+    #[inline]
+    pub(crate) fn site_text(&self, index: u16) -> &FixedText<URL_ROOM> {
+        &self.sites[usize::from(index)]
+    }
+}
+
+/// A bijection from indices to numbers of the plan: `(factor * index + offset) mod capacity`.
+#[derive(Clone, Debug)]
+struct Numbers {
+    leads: Vec<FixedText<MSISDN_ROOM>>,
+    per_lead: u64,
+    digits: usize,
+    capacity: u64,
+    factor: u64,
+    offset: u64,
+}
+
+impl Numbers {
+    fn new(scenario: &Scenario) -> Self {
+        let plan = &scenario.numbering;
+        let capacity = plan.capacity();
+        let salt = mix(scenario.seed ^ 0x6D73_6973_646E);
+        // Below 2^31, so that its product with an index of up to 33 bits fits 64 bits.
+        let bound = capacity.min(1 << 31);
+        let drawn = |nth: u64| {
+            let wanted = bound / 4 + below_wide(mix(salt.wrapping_add(nth << 32)), bound / 2);
+            (wanted.max(1)..).find(|&n| gcd(n, capacity) == 1).unwrap_or(1)
+        };
+        let factor = (0..100).map(drawn).find(|&n| spreads(n, capacity)).unwrap_or_else(|| drawn(0));
+        Numbers {
+            leads: plan.leads().map(|lead| FixedText::new(&lead)).collect(),
+            per_lead: plan.numbers_per_prefix(),
+            digits: plan.subscriber_digits().into(),
+            capacity,
+            factor,
+            offset: below_wide(mix(salt ^ 1), capacity),
+        }
+    }
+
+    #[inline]
+    fn at(&self, index: u64) -> Msisdn {
+        let product = self.factor * index % self.capacity;
+        let sum = product + self.offset;
+        let number = if sum >= self.capacity { sum - self.capacity } else { sum };
+        let (lead, lead_len) = self.leads[(number / self.per_lead) as usize].room();
+        let mut digits = *lead;
+        let tail = padded((number % self.per_lead) as u32);
+        let from = 10 - self.digits;
+        digits[lead_len..lead_len + 10].copy_from_slice(&tail[from..from + 10]);
+        Msisdn { digits, len: (lead_len + self.digits) as u8 }
+    }
+}
+
+/// The number in ten digits, zeros first; the rest of the array is unused room.
+#[inline]
+fn padded(number: u32) -> [u8; 20] {
+    let mut text = [b'0'; 20];
+    let mut rest = number;
+    for at in [8, 6, 4, 2, 0] {
+        text[at..at + 2].copy_from_slice(&DIGIT_PAIRS[(rest % 100) as usize]);
+        rest /= 100;
+    }
+    text
+}
+
+/// Whether multiples of the factor spread evenly over the numbers: no few steps come back so close
+/// to where they began that 50,000 numbers would crowd around a few places and miss some prefixes.
+fn spreads(factor: u64, capacity: u64) -> bool {
+    (1..capacity.isqrt().min(1_000)).all(|steps| {
+        let there = factor * steps % capacity;
+        there.min(capacity - there) * steps * 64 > capacity
+    })
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// Draws different websites from invented company names, from a generator that is stable across
+/// versions. There are millions of such names, so that few draws repeat one.
+fn sites(seed: u64, count: u16) -> Vec<FixedText<URL_ROOM>> {
+    let mut rng = ChaCha8Rng::seed_from_u64(mix(seed ^ 0x7369_7465));
+    let mut drawn = HashSet::new();
+    let urls = std::iter::repeat_with(|| site(&mut rng)).filter(|url| drawn.insert(url.clone()));
+    urls.take(count.into()).map(|url| FixedText::new(&url)).collect()
+}
+
+fn site(rng: &mut ChaCha8Rng) -> String {
+    let scheme = if rng.random_bool(0.8) { "https" } else { "http" };
+    let www = if rng.random_bool(0.5) { "www." } else { "" };
+    let name = host_label(LastName().fake_with_rng::<&str, _>(rng));
+    let suffix: &str = DomainSuffix().fake_with_rng(rng);
+    let second = if rng.random_bool(0.5) {
+        host_label(LastName().fake_with_rng::<&str, _>(rng))
+    } else {
+        host_label(BsNoun().fake_with_rng::<&str, _>(rng))
+    };
+    format!("{scheme}://{www}{name}-{second}.{suffix}/")
+}
+
+/// Only what may stand in a host name, in lower case; 20 letters are plenty.
+fn host_label(text: &str) -> String {
+    let letters = text.chars().filter(char::is_ascii_alphanumeric).take(20);
+    letters.map(|letter| letter.to_ascii_lowercase()).collect()
+}

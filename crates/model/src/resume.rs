@@ -1,0 +1,240 @@
+//! What is known of the destinations → what to do next.
+//!
+//! The facts are gathered elsewhere; here is only the decision, so that each row of it is a test.
+
+use std::fmt;
+
+use crate::plan::{PartIndex, Plan};
+use crate::progress::{ByPartition, Cursors, Difference, Parameters, Progress, RecordCursor, Sinks};
+
+/// What the user asked for, where the facts alone would not decide it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wish {
+    /// Go on where the destination says that the run stopped.
+    #[default]
+    Continue,
+    /// `--restart`: begin anew, whatever was done.
+    Restart,
+    /// `--trust-index`: go on behind the part that the local index file names.
+    TrustIndex,
+}
+
+/// What the local index file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LocalIndex {
+    Absent,
+    /// The index of the last complete part, and the parameters it was made with, where known.
+    /// The older pipeline's file has none.
+    Complete {
+        last: PartIndex,
+        parameters: Option<Parameters>,
+    },
+    /// There is a file, but no index in it; the text says what is wrong.
+    Unreadable(String),
+}
+
+/// What Kafka says: present when the run delivers to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Destination {
+    /// The last committed progress record of this run and shard.
+    pub progress: Option<Progress>,
+    /// Another split into shards under which the run has progress, such as `1/1`.
+    pub other_split: Option<String>,
+    /// End offsets of the record topics, by name; `None` for a topic that does not exist.
+    pub end_offsets: Vec<(String, Option<ByPartition>)>,
+}
+
+/// Everything that the decision depends on.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    pub plan: &'a Plan,
+    pub parameters: &'a Parameters,
+    pub sinks: Sinks,
+    pub destination: Option<Destination>,
+    pub local: LocalIndex,
+    pub wish: Wish,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Begin at the first part.
+    Start,
+    /// Go on at these cursors, which name every sink of the run, and keep those of other sinks.
+    Continue(Cursors),
+    /// Nothing is left to do.
+    Finished,
+    /// The facts contradict each other; nothing is touched.
+    Refuse(Conflict),
+}
+
+/// Why a run is neither begun nor continued. Each message says what was found and what resolves it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    #[error(
+        "the progress of this run was made with other parameters: {}. Set them as they were to continue it, \
+         use another --run-name for a second run, or begin anew with --restart", Differences(.0)
+    )]
+    ParametersDiffer(Vec<Difference>),
+    #[error(
+        "the index file says that part {index} is complete, but {}. Was a topic deleted, or is this another \
+         cluster? Continue behind part {index} with --trust-index, or begin anew with --restart",
+        Reached(.reached)
+    )]
+    IndexAhead { index: PartIndex, reached: Option<PartIndex> },
+    #[error(
+        "the progress says that {delivered} records are in topic {topic}, partition {partition}, but the topic \
+         {}. Was it deleted? Begin anew with --restart, or check KAFKA_BROKERS", Ends(.end)
+    )]
+    TopicLost { topic: String, partition: usize, delivered: i64, end: Option<i64> },
+    #[error(
+        "the index file names part {index}, which is not a part of this run ({parts} parts). \
+         Set the parameters as they were, or begin anew with --restart"
+    )]
+    IndexBeyondPlan { index: PartIndex, parts: u64 },
+    #[error("the index file cannot be read ({0}). Repair it, or begin anew with --restart")]
+    IndexUnreadable(String),
+    #[error(
+        "the run has progress as shard {0}; with another number of shards every record would be delivered twice. \
+         Use that --shard, another --run-name for a second run, or begin anew with --restart"
+    )]
+    OtherSplit(String),
+    #[error(
+        "--trust-index needs an index file, and there is none. Leave the option away, or use --restart"
+    )]
+    NoIndexToTrust,
+    #[error(
+        "the progress record of this run does not fit its plan (written by another version of cdr?). \
+         Use another --run-name, or begin anew with --restart"
+    )]
+    ProgressInvalid,
+}
+
+struct Differences<'a>(&'a [Difference]);
+
+impl fmt::Display for Differences<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, Difference { name, was, now }) in self.0.iter().enumerate() {
+            let separator = if i == 0 { "" } else { "; " };
+            write!(f, "{separator}{name} was {was}, now {now}")?;
+        }
+        Ok(())
+    }
+}
+
+struct Reached<'a>(&'a Option<PartIndex>);
+
+impl fmt::Display for Reached<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(part) => write!(f, "the destination has only what comes before part {part}"),
+            None => f.write_str("the destination has no progress of this run"),
+        }
+    }
+}
+
+struct Ends<'a>(&'a Option<i64>);
+
+impl fmt::Display for Ends<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(end) => write!(f, "ends at offset {end}"),
+            None => f.write_str("does not exist"),
+        }
+    }
+}
+
+/// Decides how a run begins. What the destination says outranks the local index file.
+pub fn decide(facts: &Facts<'_>) -> Decision {
+    match (facts.wish, &facts.destination) {
+        (Wish::Restart, _) => Decision::Start,
+        (Wish::TrustIndex, _) => by_index(facts, Decision::Refuse(Conflict::NoIndexToTrust)),
+        (Wish::Continue, None) => by_index(facts, Decision::Start),
+        (Wish::Continue, Some(destination)) => by_destination(facts, destination),
+    }
+}
+
+/// Progress without Kafka, or by the user's word: the index file alone decides.
+fn by_index(facts: &Facts<'_>, absent: Decision) -> Decision {
+    let (last, parameters) = match &facts.local {
+        LocalIndex::Absent => return absent,
+        LocalIndex::Unreadable(why) => {
+            return Decision::Refuse(Conflict::IndexUnreadable(why.clone()));
+        }
+        LocalIndex::Complete { last, parameters } => (*last, parameters),
+    };
+    if let Some(conflict) = parameters.as_ref().and_then(|was| differing(was, facts.parameters)) {
+        return Decision::Refuse(conflict);
+    }
+    if !facts.plan.owns(last) || facts.plan.is_done(last) {
+        let parts = facts.plan.parts();
+        return Decision::Refuse(Conflict::IndexBeyondPlan { index: last, parts });
+    }
+    continue_or_finish(facts, Cursors::default(), facts.plan.after(last))
+}
+
+fn by_destination(facts: &Facts<'_>, destination: &Destination) -> Decision {
+    let Some(progress) = &destination.progress else {
+        if let Some(split) = &destination.other_split {
+            return Decision::Refuse(Conflict::OtherSplit(split.clone()));
+        }
+        return match facts.local {
+            LocalIndex::Complete { last, .. } => {
+                Decision::Refuse(Conflict::IndexAhead { index: last, reached: None })
+            }
+            // Kafka decides, and it knows nothing: a file without an index adds nothing to that.
+            LocalIndex::Absent | LocalIndex::Unreadable(_) => Decision::Start,
+        };
+    };
+    let conflict = differing(&progress.parameters, facts.parameters)
+        .or_else(|| (!progress.fits(facts.plan)).then_some(Conflict::ProgressInvalid))
+        .or_else(|| topic_lost(progress, destination))
+        .or_else(|| index_ahead(progress, &facts.local));
+    match conflict {
+        Some(conflict) => Decision::Refuse(conflict),
+        None => continue_or_finish(facts, progress.cursors, facts.plan.first()),
+    }
+}
+
+fn differing(was: &Parameters, now: &Parameters) -> Option<Conflict> {
+    let differences = was.differences(now);
+    (!differences.is_empty()).then_some(Conflict::ParametersDiffer(differences))
+}
+
+/// Fewer offsets than records: the topic is not the one that they were written to.
+fn topic_lost(progress: &Progress, destination: &Destination) -> Option<Conflict> {
+    progress.delivered.iter().find_map(|(topic, counts)| {
+        let ends = destination.end_offsets.iter().find(|(name, _)| name == topic);
+        let ends = ends.and_then(|(_, ends)| ends.as_ref());
+        let begin = progress.begin_offsets.get(topic);
+        counts.iter().enumerate().find_map(|(partition, &delivered)| {
+            let begin = begin.and_then(|begin| begin.get(partition)).copied().unwrap_or(0);
+            let end = ends.and_then(|ends| ends.get(partition)).copied();
+            let lost = delivered > 0 && end.is_none_or(|end| end < begin + delivered);
+            lost.then(|| Conflict::TopicLost { topic: topic.clone(), partition, delivered, end })
+        })
+    })
+}
+
+/// The index is written after the commit, so an index that no cursor has passed is of another
+/// destination. The furthest cursor counts: a sink that this run no longer uses stays behind.
+fn index_ahead(progress: &Progress, local: &LocalIndex) -> Option<Conflict> {
+    let LocalIndex::Complete { last, .. } = *local else { return None };
+    let reached = progress.cursors.furthest();
+    let behind = reached.is_none_or(|reached| last >= reached);
+    behind.then_some(Conflict::IndexAhead { index: last, reached })
+}
+
+/// Gives each sink of the run a cursor: its own, or `otherwise` where it has none yet.
+fn continue_or_finish(facts: &Facts<'_>, known: Cursors, otherwise: PartIndex) -> Decision {
+    let missing = |used: bool| used.then_some(otherwise);
+    let cursors = Cursors {
+        kafka: known.kafka.or(missing(facts.sinks.kafka).map(RecordCursor::at)),
+        sftp: known.sftp.or(missing(facts.sinks.sftp)),
+        directory: known.directory.or(missing(facts.sinks.directory)),
+    };
+    match cursors.complete_before(facts.sinks) {
+        Some(cursor) if facts.plan.is_done(cursor) => Decision::Finished,
+        _ => Decision::Continue(cursors),
+    }
+}

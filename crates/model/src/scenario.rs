@@ -1,0 +1,135 @@
+//! The validated description of what to simulate.
+
+use std::ops::RangeInclusive;
+
+use chrono::{Datelike, NaiveDate, NaiveDateTime};
+
+use crate::numbering::{NumberingPlan, NumberingPlanError};
+
+/// How subscribers behave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// Every value is drawn evenly from its range, and records are spread evenly over time.
+    #[default]
+    Uniform,
+}
+
+impl Profile {
+    /// The name by which configuration selects the profile.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Profile::Uniform => "uniform",
+        }
+    }
+}
+
+/// What to simulate. Two equal scenarios give the same bytes, on any machine.
+///
+/// The default is the contract's development run: one day at one record per second and stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scenario {
+    /// Selects one of 2^64 different worlds.
+    pub seed: u64,
+    /// Base time, UTC; the first file's time is one interval later.
+    pub start: NaiveDateTime,
+    /// Simulated time in seconds.
+    pub total_seconds: u64,
+    /// Records per file, and so per part and stream: 1 to 10,000,000.
+    pub line_count: u32,
+    /// Records per simulated second, each stream.
+    pub lines_per_second: u32,
+    pub profile: Profile,
+    /// Number of subscribers, each with its own MSISDN.
+    pub subscribers: u32,
+    /// Number of callable destinations, apart from the subscribers.
+    pub destinations: u32,
+    /// Towers are numbered from 1 to this.
+    pub towers: u16,
+    /// Number of different websites: 1 to 65,535.
+    pub sites: u16,
+    pub numbering: NumberingPlan,
+}
+
+impl Default for Scenario {
+    fn default() -> Self {
+        Scenario {
+            seed: 418_001,
+            start: NaiveDate::default().and_time(Default::default()) + SINCE_EPOCH_2024,
+            total_seconds: 86_400,
+            line_count: 1_000,
+            lines_per_second: 1,
+            profile: Profile::Uniform,
+            subscribers: 50_000,
+            destinations: 50_000,
+            towers: 2_000,
+            sites: 2_000,
+            numbering: NumberingPlan::default(),
+        }
+    }
+}
+
+/// 2024-01-01, the contract's base time, counted from 1970-01-01.
+const SINCE_EPOCH_2024: chrono::TimeDelta = chrono::TimeDelta::seconds(1_704_067_200);
+
+/// Records per file that one part may hold; a part is generated as a whole in memory.
+pub(crate) const LINE_COUNT_RANGE: RangeInclusive<u32> = 1..=10_000_000;
+
+/// Why a scenario cannot be simulated. Each message names the parameter and the remedy.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ScenarioError {
+    #[error("{name} is {value}, which is not between {min} and {max}")]
+    OutOfRange { name: &'static str, value: u64, min: u64, max: u64 },
+    #[error(
+        "TOTAL_SECONDS {total_seconds} * LINES_PER_SECOND {lines_per_second} / LINE_COUNT {line_count} \
+         rounds to a file count of 0; raise the first two or lower LINE_COUNT"
+    )]
+    NoFiles { total_seconds: u64, lines_per_second: u32, line_count: u32 },
+    #[error(
+        "TOTAL_SECONDS {total_seconds} over {files} files rounds to an interval of 0 seconds; \
+         raise LINE_COUNT or lower LINES_PER_SECOND"
+    )]
+    NoInterval { total_seconds: u64, files: u64 },
+    #[error("START {0} is before the year 1; choose a later one")]
+    StartsTooEarly(NaiveDateTime),
+    #[error("the run ends after the year 9999; choose an earlier START or fewer TOTAL_SECONDS")]
+    EndsTooLate,
+    #[error(
+        "{subscribers} subscribers and {destinations} destinations need more numbers than the {capacity} \
+         of the numbering plan; lower them, or add MOBILE_PREFIXES or SUBSCRIBER_DIGITS"
+    )]
+    TooFewNumbers { subscribers: u32, destinations: u32, capacity: u64 },
+    #[error(transparent)]
+    Numbering(#[from] NumberingPlanError),
+}
+
+impl Scenario {
+    /// Checks every range that generation relies on.
+    ///
+    /// # Errors
+    /// The first parameter that is out of its range, or that does not fit the others.
+    pub fn validate(&self) -> Result<(), ScenarioError> {
+        let ranges = [
+            ("TOTAL_SECONDS", self.total_seconds, 1, 1_000_000_000),
+            ("LINE_COUNT", self.line_count.into(), 1, (*LINE_COUNT_RANGE.end()).into()),
+            ("LINES_PER_SECOND", self.lines_per_second.into(), 1, 1_000_000_000),
+            ("SUBSCRIBERS", self.subscribers.into(), 1, u32::MAX.into()),
+            ("DESTINATIONS", self.destinations.into(), 1, u32::MAX.into()),
+            ("TOWERS", self.towers.into(), 1, u16::MAX.into()),
+            ("SITES", self.sites.into(), 1, u16::MAX.into()),
+        ];
+        for (name, value, min, max) in ranges {
+            if !(min..=max).contains(&value) {
+                return Err(ScenarioError::OutOfRange { name, value, min, max });
+            }
+        }
+        if self.start.year() < 1 {
+            return Err(ScenarioError::StartsTooEarly(self.start));
+        }
+        let (subscribers, destinations) = (self.subscribers, self.destinations);
+        let capacity = self.numbering.capacity();
+        if u64::from(subscribers) + u64::from(destinations) > capacity {
+            return Err(ScenarioError::TooFewNumbers { subscribers, destinations, capacity });
+        }
+        Ok(())
+    }
+}
