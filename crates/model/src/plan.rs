@@ -145,9 +145,16 @@ impl Plan {
         }
     }
 
-    /// The same plan without an end: after the history, interval follows interval.
+    /// The same plan without an end: after the history, interval follows interval, until the
+    /// calendar's four digits for the year are used up.
     pub fn without_end(self) -> Self {
         Plan { endless: true, ..self }
+    }
+
+    /// The first part, of any shard, whose window would reach beyond the year 9999.
+    fn last_possible(&self) -> u64 {
+        let micros = (YEAR_10000.0 - self.start.0) as u64;
+        micros / 1_000_000 / self.interval_s - 1
     }
 
     /// Seconds from one part's window to the next.
@@ -199,7 +206,7 @@ impl Plan {
 
     /// Whether a cursor stands behind this shard's last part; never, for a plan without end.
     pub fn is_done(&self, cursor: PartIndex) -> bool {
-        !self.endless && cursor.0 >= self.files
+        cursor.0 >= if self.endless { self.last_possible() } else { self.files }
     }
 
     /// Whether the part lies beyond the history, where only a plan without end has parts.
@@ -227,9 +234,10 @@ impl Plan {
         cursor.0.saturating_sub(self.shard.first()).div_ceil(self.shard.step())
     }
 
-    /// Whether a cursor stands on one of this shard's parts.
+    /// Whether a cursor stands on one of this shard's parts, or behind its last.
     pub fn owns(&self, cursor: PartIndex) -> bool {
-        cursor.0 >= self.shard.first()
+        cursor.0 <= self.last_possible() + self.shard.step()
+            && cursor.0 >= self.shard.first()
             && (cursor.0 - self.shard.first()).is_multiple_of(self.shard.step())
     }
 }

@@ -178,6 +178,8 @@ pub struct Progress {
     pub begun_ms: i64,
     pub parameters: Parameters,
     pub cursors: Cursors,
+    /// The records' cursor when the run began: behind the first part only with `--trust-index`.
+    pub begin: RecordCursor,
     /// Each topic's end offsets when the run began: where whoever checks the run begins to read.
     pub begin_offsets: BTreeMap<String, ByPartition>,
     /// Records of this run in each topic.

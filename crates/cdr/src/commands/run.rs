@@ -97,7 +97,11 @@ async fn begin_and_deliver(
     };
     index.begin(&world.parameters, anew)?;
     let kafka = connection.zip(found).map(|(connection, found)| {
-        let progress = progress(&connection, found, &world.parameters, anew, cursors);
+        // Who trusts the index file does not trust what the progress says of the topics.
+        let known = found.progress.clone().filter(|_| wish == Wish::Continue && !anew);
+        let begun_ms = Utc::now().timestamp_millis();
+        let new = || connection.new_progress(world.parameters.clone(), &found, cursors, begun_ms);
+        let progress = Progress { cursors, finished: false, ..known.unwrap_or_else(new) };
         (connection, progress)
     });
     announce(config, &world.plan, anew, &cursors, sinks);
@@ -222,20 +226,6 @@ impl World {
             directory: sinks.directory.then_some(first),
         }
     }
-}
-
-/// The progress that the first commit goes on from.
-fn progress(
-    connection: &Connection,
-    found: Destination,
-    parameters: &Parameters,
-    anew: bool,
-    cursors: Cursors,
-) -> Progress {
-    let begun_ms = Utc::now().timestamp_millis();
-    let new = || connection.new_progress(parameters.clone(), &found, begun_ms);
-    let known = found.progress.clone().filter(|_| !anew);
-    Progress { cursors, finished: false, ..known.unwrap_or_else(new) }
 }
 
 fn announce(config: &Config, plan: &Plan, anew: bool, cursors: &Cursors, sinks: Sinks) {

@@ -155,3 +155,87 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_data()?;
     fs::rename(&temporary, path)
 }
+
+#[cfg(test)]
+mod tests {
+    use cdr_model::{LineEnd, Scenario};
+
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("idx_data.dat");
+        (folder, path)
+    }
+
+    fn lock(path: &Path) -> IndexFile {
+        IndexFile::lock(path, Shard::WHOLE).unwrap()
+    }
+
+    #[test]
+    fn the_file_is_one_decimal_line_and_goes_with_the_run() {
+        let (folder, path) = folder();
+        let (index, parameters) = (lock(&path), Parameters::new(&Scenario::default(), LineEnd::Lf));
+        assert_eq!(index.read(), LocalIndex::Absent);
+        index.begin(&parameters, true).unwrap();
+        index.write(PartIndex(41)).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "41\n");
+        let complete = LocalIndex::Complete { last: PartIndex(41), parameters: Some(parameters) };
+        assert_eq!(index.read(), complete);
+        index.remove().unwrap();
+        assert_eq!(index.read(), LocalIndex::Absent);
+        let left: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, ["idx_data.dat.lock"]);
+    }
+
+    #[test]
+    fn a_file_of_the_older_pipeline_is_understood() {
+        for text in ["42", "42\n", " 42\r\n", "0042"] {
+            let (_folder, path) = folder();
+            fs::write(&path, text).unwrap();
+            let expected = LocalIndex::Complete { last: PartIndex(42), parameters: None };
+            assert_eq!(lock(&path).read(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_an_index_is_named() {
+        let long = "9".repeat(400);
+        for text in ["", "\n", "abc", "-1", "+1", "4 2", "1.5", "\u{662}", &long] {
+            let (_folder, path) = folder();
+            fs::write(&path, text).unwrap();
+            let LocalIndex::Unreadable(reason) = lock(&path).read() else { panic!("{text:?}") };
+            assert!(reason.contains("idx_data.dat") && reason.len() < 200, "{reason}");
+        }
+        let (_folder, path) = folder();
+        fs::write(&path, [0xff, 0xfe]).unwrap();
+        assert!(matches!(lock(&path).read(), LocalIndex::Unreadable(_)));
+    }
+
+    #[test]
+    fn a_second_process_cannot_take_the_file() {
+        let (_folder, path) = folder();
+        let first = lock(&path);
+        let error = IndexFile::lock(&path, Shard::WHOLE).unwrap_err();
+        assert!(matches!(error, IndexError::Locked(_)), "{error}");
+        drop(first);
+        lock(&path);
+    }
+
+    #[test]
+    fn each_shard_has_a_file_of_its_own() {
+        let shard = Shard::new(2, 8).unwrap();
+        assert_eq!(of_shard(Path::new("a/idx_data.dat"), shard), Path::new("a/idx_data.2-of-8.dat"));
+        assert_eq!(of_shard(Path::new("idx"), shard), Path::new("idx.2-of-8"));
+        assert_eq!(of_shard(Path::new("idx.dat"), Shard::WHOLE), Path::new("idx.dat"));
+    }
+
+    #[test]
+    fn a_folder_that_is_missing_is_named_with_the_remedy() {
+        let (folder, _) = folder();
+        let error = IndexFile::lock(&folder.path().join("no/idx.dat"), Shard::WHOLE).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("no/idx.dat") && text.contains("INDEX_FILE"), "{text}");
+    }
+}

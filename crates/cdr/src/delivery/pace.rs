@@ -22,13 +22,23 @@ struct Anchor {
 }
 
 impl Anchor {
-    fn now(simulated: Micros) -> Self {
-        Anchor { wall: Instant::now(), simulated }
-    }
-
     fn simulated_at(&self, wall: Instant, factor: f64) -> Micros {
         let seconds = wall.saturating_duration_since(self.wall).as_secs_f64() * factor;
         Micros(self.simulated.0.saturating_add((seconds * 1e6) as i64))
+    }
+}
+
+/// What the clocks on the wall say.
+#[derive(Clone, Copy, Debug)]
+struct Now {
+    instant: Instant,
+    time_of_day: Micros,
+}
+
+impl Now {
+    fn read() -> Self {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now { instant: Instant::now(), time_of_day: Micros(since_epoch.as_micros() as i64) }
     }
 }
 
@@ -52,48 +62,58 @@ enum History {
     Wall,
 }
 
-/// A time that is far behind every record: everything is due.
-const ALWAYS: Micros = Micros(i64::MAX);
-
 impl SimulatedClock {
     /// Begins to run now, at the simulated time `at`.
     pub fn new(pace: Pace, at: Micros, history_end: Micros) -> Self {
+        Self::begun(pace, at, history_end, Instant::now())
+    }
+
+    fn begun(pace: Pace, at: Micros, history_end: Micros, wall: Instant) -> Self {
+        let anchor = Anchor { wall, simulated: at };
         let history = match pace {
             Pace::Max => History::Unlimited,
-            Pace::Factor(factor) => History::Paced { anchor: Anchor::now(at), factor },
+            Pace::Factor(factor) => History::Paced { anchor, factor },
         };
         let clock = SimulatedClock { history, history_end, live: OnceLock::new() };
         if at >= history_end {
             // A run that was stopped beyond its history goes on where it was, not at its beginning.
-            clock.live.get_or_init(|| Anchor::now(at));
+            clock.live.get_or_init(|| anchor);
         }
         clock
     }
 
     /// A clock that follows the time of day, UTC; what was missed during a stop is due at once.
     pub fn wall() -> Self {
-        SimulatedClock { history: History::Wall, history_end: ALWAYS, live: OnceLock::new() }
+        SimulatedClock { history: History::Wall, history_end: Micros(i64::MAX), live: OnceLock::new() }
     }
 
     /// Everything before this time is due, where the next thing to do lies at `next`.
     pub fn due_before(&self, next: Micros) -> Micros {
+        self.due_before_at(next, Now::read())
+    }
+
+    fn due_before_at(&self, next: Micros, now: Now) -> Micros {
         match &self.history {
-            History::Wall => time_of_day(),
+            History::Wall => now.time_of_day,
             _ if next >= self.history_end => {
-                let anchor = self.live.get_or_init(|| Anchor::now(self.history_end));
-                anchor.simulated_at(Instant::now(), 1.0)
+                let begin = || Anchor { wall: now.instant, simulated: self.history_end };
+                self.live.get_or_init(begin).simulated_at(now.instant, 1.0)
             }
             // The history's clock stops at its end: what follows has a pace of its own.
             History::Unlimited => self.history_end,
             History::Paced { anchor, factor } => {
-                anchor.simulated_at(Instant::now(), *factor).min(self.history_end)
+                anchor.simulated_at(now.instant, *factor).min(self.history_end)
             }
         }
     }
 
     /// How long until this time is due; zero when it is.
     pub fn until(&self, time: Micros) -> Duration {
-        let missing = time.0.saturating_sub(self.due_before(time).0);
+        self.until_at(time, Now::read())
+    }
+
+    fn until_at(&self, time: Micros, now: Now) -> Duration {
+        let missing = time.0.saturating_sub(self.due_before_at(time, now).0);
         let factor = match &self.history {
             History::Paced { factor, .. } if time < self.history_end => *factor,
             _ => 1.0,
@@ -101,12 +121,80 @@ impl SimulatedClock {
         match missing {
             ..0 => Duration::ZERO,
             // One microsecond more, since `due_before` is exclusive.
-            _ => Duration::from_secs_f64((missing + 1) as f64 / 1e6 / factor),
+            _ => Duration::from_secs_f64((missing.saturating_add(1)) as f64 / 1e6 / factor),
         }
     }
 }
 
-fn time_of_day() -> Micros {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Micros(since_epoch.as_micros() as i64)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000;
+    const END: Micros = Micros(1_000 * SECOND);
+
+    /// A clock that began at 100 s of simulated time, and the wall `seconds` later.
+    fn check(pace: Pace) -> (SimulatedClock, impl Fn(f64) -> Now) {
+        let wall = Instant::now();
+        let clock = SimulatedClock::begun(pace, Micros(100 * SECOND), END, wall);
+        let later = move |seconds: f64| Now {
+            instant: wall + Duration::from_secs_f64(seconds),
+            time_of_day: Micros((seconds * 1e6) as i64),
+        };
+        (clock, later)
+    }
+
+    #[test]
+    fn at_full_speed_the_whole_history_is_due() {
+        let (clock, later) = check(Pace::Max);
+        assert_eq!(clock.due_before_at(Micros(0), later(0.0)), END);
+        assert_eq!(clock.until_at(Micros(END.0 - 1), later(0.0)), Duration::ZERO);
+    }
+
+    #[test]
+    fn at_a_factor_time_runs_that_much_faster() {
+        let (clock, later) = check(Pace::Factor(60.0));
+        assert_eq!(clock.due_before_at(Micros(0), later(2.0)), Micros(220 * SECOND));
+        let wait = clock.until_at(Micros(160 * SECOND), later(0.0));
+        assert!((1.0..1.000_001).contains(&wait.as_secs_f64()), "{wait:?}");
+        assert_eq!(clock.until_at(Micros(159 * SECOND), later(1.0)), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_was_waited_for_is_due_afterwards() {
+        let (clock, later) = check(Pace::Factor(7.0));
+        let time = Micros(123_456_789);
+        let wait = clock.until_at(time, later(0.0)).as_secs_f64();
+        assert!(clock.due_before_at(time, later(wait + 1e-9)) > time);
+    }
+
+    #[test]
+    fn behind_the_history_a_second_takes_a_second() {
+        for pace in [Pace::Max, Pace::Factor(60.0)] {
+            let (clock, later) = check(pace);
+            // The live part begins when somebody gets there, here after 20 s.
+            assert_eq!(clock.due_before_at(END, later(20.0)), END);
+            assert_eq!(clock.due_before_at(END, later(25.0)), Micros(END.0 + 5 * SECOND));
+            // Who is still in the history goes on at its pace.
+            assert!(clock.due_before_at(Micros(0), later(25.0)) <= END);
+        }
+    }
+
+    #[test]
+    fn a_run_stopped_behind_its_history_goes_on_there() {
+        let (wall, at) = (Instant::now(), Micros(END.0 + 50 * SECOND));
+        let clock = SimulatedClock::begun(Pace::Max, at, END, wall);
+        let now = Now { instant: wall + Duration::from_secs(3), time_of_day: Micros(0) };
+        assert_eq!(clock.due_before_at(at, now), Micros(END.0 + 53 * SECOND));
+    }
+
+    #[test]
+    fn from_now_on_simulated_time_is_the_time_of_day() {
+        let clock = SimulatedClock::wall();
+        let now = Now { instant: Instant::now(), time_of_day: Micros(77 * SECOND) };
+        assert_eq!(clock.due_before_at(Micros(0), now), Micros(77 * SECOND));
+        assert_eq!(clock.until_at(Micros(70 * SECOND), now), Duration::ZERO);
+        let wait = clock.until_at(Micros(80 * SECOND), now);
+        assert!((3.0..3.000_01).contains(&wait.as_secs_f64()), "{wait:?}");
+    }
 }

@@ -200,3 +200,105 @@ pub fn next_time(generator: &Generator, plan: &Plan, at: &RecordCursor) -> Optio
     let waiting = Stream::ALL.into_iter().filter(|&stream| at.delivered(stream) < part.line_count);
     waiting.map(|stream| generator.time(stream, &part, at.delivered(stream))).min()
 }
+
+#[cfg(test)]
+mod tests {
+    use cdr_model::{PartIndex, Scenario, Shard};
+
+    use super::*;
+
+    fn world() -> (Generator, Plan) {
+        let scenario = Scenario { line_count: 100, ..Scenario::default() };
+        (Generator::new(&scenario).unwrap(), Plan::new(&scenario, Shard::WHOLE).unwrap())
+    }
+
+    /// What a run of fillings gives, partition by partition.
+    fn delivered(limits: Limits, plan: &Plan, generator: &Generator) -> (Vec<Vec<u8>>, usize) {
+        let mut blocks = Blocks::new([3, 2]);
+        let (mut at, mut all, mut fillings) = (RecordCursor::at(plan.first()), vec![Vec::new(); 5], 0);
+        loop {
+            blocks.clear();
+            let next = blocks.fill(generator, plan, at, limits);
+            if blocks.records() == 0 {
+                assert_eq!(next, at);
+                return (all, fillings);
+            }
+            assert!(blocks.records() <= limits.records);
+            for (stream, partition, block) in blocks.iter() {
+                let place = stream as usize * 3 + partition as usize;
+                for record in block.iter() {
+                    assert!(record.time < limits.before);
+                    all[place].extend_from_slice(record.key);
+                    all[place].extend_from_slice(record.value);
+                }
+            }
+            (at, fillings) = (next, fillings + 1);
+        }
+    }
+
+    #[test]
+    fn any_limit_gives_the_same_records_in_the_same_order() {
+        let (generator, plan) = world();
+        let before = plan.part(PartIndex(20)).start;
+        let all = Limits { records: u32::MAX, bytes: usize::MAX, before };
+        let (expected, fillings) = delivered(all, &plan, &generator);
+        assert_eq!(fillings, 1);
+        assert!(expected.iter().all(|partition| !partition.is_empty()));
+        for (records, bytes) in [(1, usize::MAX), (7, usize::MAX), (4_000, 1), (999, 30_000)] {
+            let (found, fillings) = delivered(Limits { records, bytes, before }, &plan, &generator);
+            assert_eq!(found, expected, "{records} records, {bytes} bytes");
+            assert!(fillings > 1);
+        }
+    }
+
+    #[test]
+    fn only_what_is_due_is_filled() {
+        let (generator, plan) = world();
+        let part = plan.part(plan.first());
+        let mut blocks = Blocks::new([1, 1]);
+        for index in [0, 1, 50, 99] {
+            for stream in Stream::ALL {
+                blocks.clear();
+                let before = generator.time(stream, &part, index);
+                let limits = Limits { records: u32::MAX, bytes: usize::MAX, before };
+                let at = blocks.fill(&generator, &plan, RecordCursor::at(plan.first()), limits);
+                assert_eq!(at.delivered(stream), index);
+                assert_eq!(blocks.records(), at.data + at.voice);
+            }
+        }
+    }
+
+    #[test]
+    fn the_next_time_is_that_of_the_stream_which_waits() {
+        let (generator, plan) = world();
+        let part = plan.part(plan.first());
+        let at = RecordCursor { data: 100, voice: 42, ..RecordCursor::at(plan.first()) };
+        assert_eq!(next_time(&generator, &plan, &at), Some(generator.time(Stream::Voice, &part, 42)));
+        assert_eq!(next_time(&generator, &plan, &RecordCursor::at(plan.end())), None);
+    }
+
+    #[test]
+    fn streams_take_turns() {
+        let (generator, plan) = world();
+        let mut blocks = Blocks::new([1, 1]);
+        let limits = Limits { records: 60, bytes: usize::MAX, before: plan.history_end() };
+        let first = blocks.fill(&generator, &plan, RecordCursor::at(plan.first()), limits);
+        blocks.clear();
+        let second = blocks.fill(&generator, &plan, first, limits);
+        assert_eq!((first.data, first.voice), (60, 0));
+        assert_eq!((second.data, second.voice), (60, 60));
+    }
+
+    #[test]
+    fn a_key_stays_in_the_partition_that_its_hash_names() {
+        let (generator, plan) = world();
+        let mut blocks = Blocks::new([3, 3]);
+        let limits = Limits { records: 5_000, bytes: usize::MAX, before: plan.history_end() };
+        blocks.fill(&generator, &plan, RecordCursor::at(plan.first()), limits);
+        for (_, number, block) in blocks.iter() {
+            assert!(block.iter().all(|record| partition(record.key, 3) as i32 == number));
+        }
+        let counted: i64 = Stream::ALL.into_iter().flat_map(|stream| blocks.counts(stream)).sum();
+        assert_eq!(counted, 5_000);
+    }
+}

@@ -11,7 +11,7 @@ mod session;
 
 use std::sync::Arc;
 
-use cdr_model::progress::{Parameters, Progress};
+use cdr_model::progress::{Cursors, Parameters, Progress};
 use cdr_model::resume::Destination;
 use cdr_model::{Shard, Stream};
 
@@ -96,8 +96,14 @@ impl Connection {
         Ok(Destination { progress, other_split, end_offsets })
     }
 
-    /// The progress of a run that begins now, behind what the topics already hold.
-    pub fn new_progress(&self, parameters: Parameters, found: &Destination, begun_ms: i64) -> Progress {
+    /// The progress of a run that begins now, at these cursors, behind what the topics already hold.
+    pub fn new_progress(
+        &self,
+        parameters: Parameters,
+        found: &Destination,
+        cursors: Cursors,
+        begun_ms: i64,
+    ) -> Progress {
         let begin = found.end_offsets.iter().map(|(topic, ends)| {
             let ends = ends.clone().unwrap_or_default();
             (topic.clone(), ends)
@@ -110,7 +116,8 @@ impl Connection {
             shard: self.id.shard.to_string(),
             begun_ms,
             parameters,
-            cursors: Default::default(),
+            cursors,
+            begin: cursors.kafka.unwrap_or_default(),
             begin_offsets: begin.collect(),
             delivered: Stream::ALL.into_iter().map(delivered).collect(),
             finished: false,

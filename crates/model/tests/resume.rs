@@ -1,0 +1,259 @@
+//! The decision where a run begins, row by row.
+
+use std::collections::BTreeMap;
+
+use cdr_model::progress::{Cursors, PROGRESS_VERSION, Parameters, Progress, RecordCursor, Sinks};
+use cdr_model::resume::{Conflict, Decision, Destination, Facts, LocalIndex, Wish, decide};
+use cdr_model::{LineEnd, PartIndex, Plan, Scenario, Shard};
+
+const KAFKA: Sinks = Sinks { kafka: true, sftp: false, directory: false };
+const BOTH: Sinks = Sinks { kafka: true, sftp: true, directory: false };
+const FILES: Sinks = Sinks { kafka: false, sftp: true, directory: false };
+
+/// One row of the table: everything that a test may vary.
+struct Row {
+    sinks: Sinks,
+    wish: Wish,
+    local: LocalIndex,
+    progress: Option<Progress>,
+    other_split: Option<&'static str>,
+    ends: Option<Vec<i64>>,
+    shard: Shard,
+    endless: bool,
+}
+
+impl Default for Row {
+    fn default() -> Self {
+        Row {
+            sinks: BOTH,
+            wish: Wish::Continue,
+            local: LocalIndex::Absent,
+            progress: None,
+            other_split: None,
+            ends: Some(vec![1_000_000; 3]),
+            shard: Shard::WHOLE,
+            endless: false,
+        }
+    }
+}
+
+fn check(row: Row, expected: Decision) {
+    let scenario = Scenario::default();
+    let plan = Plan::new(&scenario, row.shard).unwrap();
+    let plan = if row.endless { plan.without_end() } else { plan };
+    let destination = row.sinks.kafka.then(|| Destination {
+        progress: row.progress,
+        other_split: row.other_split.map(str::to_owned),
+        end_offsets: vec![
+            ("cdr_data".to_owned(), row.ends.clone()),
+            ("cdr_voice".to_owned(), Some(vec![1_000_000; 3])),
+        ],
+    });
+    let parameters = parameters();
+    let facts = Facts {
+        plan: &plan,
+        parameters: &parameters,
+        sinks: row.sinks,
+        destination,
+        local: row.local,
+        wish: row.wish,
+    };
+    assert_eq!(decide(&facts), expected);
+}
+
+fn parameters() -> Parameters {
+    Parameters::new(&Scenario::default(), LineEnd::Lf)
+}
+
+fn index(last: u64) -> LocalIndex {
+    LocalIndex::Complete { last: PartIndex(last), parameters: None }
+}
+
+fn records(part: u64, data: u32, voice: u32) -> Option<RecordCursor> {
+    Some(RecordCursor { part: PartIndex(part), data, voice })
+}
+
+fn files(part: u64) -> Option<PartIndex> {
+    Some(PartIndex(part))
+}
+
+fn progress(kafka: Option<RecordCursor>, sftp: Option<PartIndex>) -> Option<Progress> {
+    let counts = BTreeMap::from([("cdr_data".to_owned(), vec![300, 300, 300])]);
+    Some(Progress {
+        version: PROGRESS_VERSION,
+        run: "cdr".to_owned(),
+        shard: "1/1".to_owned(),
+        begun_ms: 1,
+        parameters: parameters(),
+        cursors: Cursors { kafka, sftp, directory: None },
+        begin: RecordCursor::default(),
+        begin_offsets: BTreeMap::from([("cdr_data".to_owned(), vec![50, 0, 0])]),
+        delivered: counts,
+        finished: false,
+    })
+}
+
+fn cursors(kafka: Option<RecordCursor>, sftp: Option<PartIndex>) -> Decision {
+    Decision::Continue(Cursors { kafka, sftp, directory: None })
+}
+
+#[test]
+fn nothing_known_starts() {
+    check(Row::default(), Decision::Start);
+    check(Row { sinks: FILES, ..Row::default() }, Decision::Start);
+}
+
+#[test]
+fn progress_continues_each_sink_where_it_was() {
+    let row = Row { progress: progress(records(5, 400, 300), files(3)), ..Row::default() };
+    check(row, cursors(records(5, 400, 300), files(3)));
+}
+
+#[test]
+fn the_destination_outranks_a_local_file_that_is_behind() {
+    let progress = progress(records(5, 0, 0), files(3));
+    check(Row { local: index(0), progress, ..Row::default() }, cursors(records(5, 0, 0), files(3)));
+}
+
+#[test]
+fn the_destination_outranks_a_local_file_that_is_unreadable() {
+    let local = || LocalIndex::Unreadable("it is empty".to_owned());
+    check(Row { local: local(), ..Row::default() }, Decision::Start);
+    let progress = progress(records(5, 0, 0), files(3));
+    check(Row { local: local(), progress, ..Row::default() }, cursors(records(5, 0, 0), files(3)));
+}
+
+#[test]
+fn a_sink_that_is_new_to_the_run_begins_at_its_first_part() {
+    let progress = progress(records(86, 0, 0), None);
+    check(Row { progress, ..Row::default() }, cursors(records(86, 0, 0), files(0)));
+}
+
+#[test]
+fn a_sink_that_is_not_used_keeps_its_cursor_and_holds_nothing_up() {
+    let behind = progress(records(5, 0, 0), files(3));
+    check(Row { sinks: KAFKA, progress: behind, ..Row::default() }, cursors(records(5, 0, 0), files(3)));
+    let done = progress(records(86, 0, 0), files(3));
+    check(Row { sinks: KAFKA, progress: done, ..Row::default() }, Decision::Finished);
+}
+
+#[test]
+fn everything_delivered_is_finished() {
+    let row = Row { progress: progress(records(86, 0, 0), files(86)), ..Row::default() };
+    check(row, Decision::Finished);
+}
+
+#[test]
+fn a_finished_run_is_continued_by_following() {
+    let progress = progress(records(86, 0, 0), files(86));
+    check(Row { endless: true, progress, ..Row::default() }, cursors(records(86, 0, 0), files(86)));
+}
+
+#[test]
+fn a_restart_starts_whatever_is_known() {
+    let wish = Wish::Restart;
+    let local = index(40);
+    let progress = progress(records(5, 0, 0), files(3));
+    check(Row { wish, local, progress, ends: None, ..Row::default() }, Decision::Start);
+    let local = LocalIndex::Unreadable("x".to_owned());
+    check(Row { sinks: FILES, wish, local, ..Row::default() }, Decision::Start);
+}
+
+#[test]
+fn other_parameters_are_refused() {
+    let mut other = progress(records(5, 0, 0), files(3)).unwrap();
+    other.parameters =
+        Parameters::new(&Scenario { line_count: 500, ..Scenario::default() }, LineEnd::Lf);
+    let expected = other.parameters.differences(&parameters());
+    assert_eq!(expected.len(), 1);
+    assert_eq!(
+        Conflict::ParametersDiffer(expected.clone()).to_string(),
+        "the progress of this run was made with other parameters: LINE_COUNT was 500, now 1000. Set them as \
+         they were to continue it, use another --run-name for a second run, or begin anew with --restart"
+    );
+    let refused = || Decision::Refuse(Conflict::ParametersDiffer(expected.clone()));
+    let local = LocalIndex::Complete { last: PartIndex(3), parameters: Some(other.parameters.clone()) };
+    check(Row { progress: Some(other), ..Row::default() }, refused());
+    check(Row { sinks: FILES, local, ..Row::default() }, refused());
+}
+
+#[test]
+fn a_local_file_ahead_of_the_destination_is_refused() {
+    let ahead =
+        |index, reached| Decision::Refuse(Conflict::IndexAhead { index: PartIndex(index), reached });
+    check(Row { local: index(41), ..Row::default() }, ahead(41, None));
+    let progress = progress(records(5, 0, 0), files(3));
+    check(Row { local: index(5), progress, ..Row::default() }, ahead(5, files(5)));
+}
+
+#[test]
+fn a_local_file_that_names_the_part_before_the_cursor_is_not_ahead() {
+    let progress = progress(records(5, 0, 0), files(5));
+    check(Row { local: index(4), progress, ..Row::default() }, cursors(records(5, 0, 0), files(5)));
+}
+
+#[test]
+fn the_user_can_trust_the_local_file() {
+    let wish = Wish::TrustIndex;
+    let expected = || cursors(records(42, 0, 0), files(42));
+    check(Row { wish, local: index(41), ..Row::default() }, expected());
+    let progress = progress(records(5, 0, 0), files(3));
+    check(Row { wish, local: index(41), progress, ..Row::default() }, expected());
+    check(Row { wish, ..Row::default() }, Decision::Refuse(Conflict::NoIndexToTrust));
+}
+
+#[test]
+fn a_topic_that_is_gone_or_shorter_than_the_progress_is_refused() {
+    let lost = |partition, end| {
+        let (topic, delivered) = ("cdr_data".to_owned(), 300);
+        Decision::Refuse(Conflict::TopicLost { topic, partition, delivered, end })
+    };
+    let row = |ends| Row { progress: progress(records(5, 0, 0), files(3)), ends, ..Row::default() };
+    check(row(None), lost(0, None));
+    check(row(Some(vec![349, 300, 300])), lost(0, Some(349)));
+    check(row(Some(vec![350, 300])), lost(2, None));
+    check(row(Some(vec![350, 300, 300])), cursors(records(5, 0, 0), files(3)));
+}
+
+#[test]
+fn another_split_into_shards_is_refused() {
+    let row = Row { other_split: Some("1/1"), shard: Shard::new(2, 8).unwrap(), ..Row::default() };
+    check(row, Decision::Refuse(Conflict::OtherSplit("1/1".to_owned())));
+}
+
+#[test]
+fn progress_that_does_not_fit_the_plan_is_refused() {
+    let invalid = || Decision::Refuse(Conflict::ProgressInvalid);
+    let of = |records, version| {
+        let progress = progress(records, None).unwrap();
+        Row { sinks: KAFKA, progress: Some(Progress { version, ..progress }), ..Row::default() }
+    };
+    check(of(records(5, 1_001, 0), PROGRESS_VERSION), invalid());
+    check(of(records(5, 0, 0), PROGRESS_VERSION + 1), invalid());
+    let shard = Shard::new(1, 2).unwrap();
+    check(Row { shard, ..of(records(5, 0, 0), PROGRESS_VERSION) }, invalid());
+}
+
+#[test]
+fn without_kafka_the_local_file_decides() {
+    let row = |local| Row { sinks: FILES, local, ..Row::default() };
+    check(row(index(41)), cursors(None, files(42)));
+    check(row(index(85)), Decision::Finished);
+    let beyond =
+        |index| Decision::Refuse(Conflict::IndexBeyondPlan { index: PartIndex(index), parts: 86 });
+    check(row(index(86)), beyond(86));
+    check(row(index(u64::MAX)), beyond(u64::MAX));
+    let unreadable = || "idx_data.dat: it is empty".to_owned();
+    let refused = Decision::Refuse(Conflict::IndexUnreadable(unreadable()));
+    check(row(LocalIndex::Unreadable(unreadable())), refused);
+}
+
+#[test]
+fn without_kafka_a_shard_accepts_only_its_own_parts() {
+    let row = |last| {
+        let shard = Shard::new(2, 4).unwrap();
+        Row { sinks: FILES, shard, local: index(last), ..Row::default() }
+    };
+    check(row(41), cursors(None, files(45)));
+    check(row(40), Decision::Refuse(Conflict::IndexBeyondPlan { index: PartIndex(40), parts: 22 }));
+}
