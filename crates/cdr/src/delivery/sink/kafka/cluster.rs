@@ -21,6 +21,9 @@ use crate::delivery::board::Board;
 /// How long one call may block before we look at the time and at the wish to stop.
 const CALL: Duration = Duration::from_secs(2);
 
+/// Events of a client that are looked at after a failure; there are a few for each broker.
+const HEARD_AT_ONCE: usize = 32;
+
 /// Progress records that are read first; more only if the run's own is not among them.
 const TAIL_RECORDS: i64 = 500;
 
@@ -209,10 +212,20 @@ impl Cluster {
                     return Ok(answer);
                 }
                 Err(error) if remedy(failure(&error)) == Remedy::Retry => {
+                    self.hear();
                     self.patience.failure(&error.to_string())?;
                     pause(Duration::from_millis(100));
                 }
                 Err(error) => return Err(self.refused(action, &error)),
+            }
+        }
+    }
+
+    /// Lets the clients tell why: their reasons wait in a queue until somebody polls.
+    fn hear(&self) {
+        for client in [&self.everything, &self.committed] {
+            for _ in 0..HEARD_AT_ONCE {
+                drop(client.poll(Duration::ZERO));
             }
         }
     }

@@ -59,7 +59,7 @@ impl KafkaConfig {
     ///
     /// Batches of 1 MB that wait up to 50 ms halve the client's work per record; a commit does not
     /// wait for that time, because it flushes.
-    pub(super) fn producer(&self, transactional_id: &str) -> ClientConfig {
+    pub fn producer(&self, transactional_id: &str) -> ClientConfig {
         let mut config = self.client(&[
             ("linger.ms", "50"),
             ("batch.size", "1000000"),

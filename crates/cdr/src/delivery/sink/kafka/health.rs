@@ -31,6 +31,10 @@ impl ClientContext for Watch {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         // Errors reach `error` too, where they are told once and clearly; and that a coordinator
         // needs a moment for a new producer is the ordinary course of things.
+        if facility == "FAIL" {
+            // A client that nobody polls tells of a failed connection only here.
+            self.0.note(code_of(message), reason_of(message));
+        }
         let serious = (level as i32) <= RDKafkaLogLevel::Warning as i32;
         if serious && !matches!(facility, "FAIL" | "ERROR" | "GETPID") {
             if let Some(more) = self.0.log_lines.pass(facility) {
@@ -92,14 +96,33 @@ impl Health {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn last_text(&self) -> String {
-        self.last().map_or_else(|| "no answer".to_owned(), |(_, reason)| plain(&reason).to_owned())
+    /// What was heard last, or else `otherwise`.
+    fn last_text(&self, otherwise: &str) -> String {
+        self.last().map_or_else(|| otherwise.to_owned(), |(_, reason)| plain(&reason).to_owned())
     }
 }
 
-/// librdkafka's reason without its prefix: `sasl_plaintext://host:1/bootstrap: ` tells users little.
+/// Whether a log line of a failed connection is about the login, as far as its words tell.
+fn code_of(line: &str) -> Code {
+    match line.to_ascii_lowercase().contains("authentication") {
+        true => Code::Authentication,
+        false => Code::BrokerTransportFailure,
+    }
+}
+
+/// What a log line says went wrong: `[thrd:x]: x/bootstrap: REASON (after 0ms in state CONNECT)`.
+fn reason_of(line: &str) -> &str {
+    plain(line.split_once("]: ").map_or(line, |(_, rest)| rest))
+}
+
+/// A reason without the broker's name before it and the connection's state behind it, which mean
+/// little to users.
 fn plain(reason: &str) -> &str {
-    reason.split_once("/bootstrap: ").map_or(reason, |(_, rest)| rest)
+    let reason = match reason.split_once(": ") {
+        Some((broker, rest)) if broker.contains('/') => rest,
+        _ => reason,
+    };
+    reason.split_once(" (after ").map_or(reason, |(reason, _)| reason)
 }
 
 /// Lets some time pass before brokers are asked again.
@@ -162,7 +185,7 @@ impl Patience {
         }
         let away = self.away_since.get_or_insert_with(Instant::now).elapsed();
         if away >= self.give_up_after {
-            let last = format!("{}; {why}", self.health.last_text());
+            let last = self.health.last_text(why);
             return Err(KafkaSinkError::Unreachable {
                 brokers: brokers(),
                 seconds: away.as_secs(),
@@ -175,10 +198,44 @@ impl Patience {
                 "Kafka brokers {} are away ({}); trying again for up to {} s. If they are not running, start them \
                  with: docker-compose up -d redpanda-0 redpanda-1 redpanda-2",
                 self.health.brokers,
-                self.health.last_text(),
+                self.health.last_text(why),
                 (self.give_up_after - away).as_secs()
             );
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str, code: Code, reason: &str) {
+        assert_eq!((code_of(line), reason_of(line)), (code, reason));
+    }
+
+    #[test]
+    fn a_refused_connection_is_told_in_its_own_words() {
+        check(
+            "[thrd:127.0.0.1:1/bootstrap]: 127.0.0.1:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: \
+             Connection refused (after 0ms in state CONNECT)",
+            Code::BrokerTransportFailure,
+            "Connect to ipv4#127.0.0.1:1 failed: Connection refused",
+        );
+    }
+
+    #[test]
+    fn a_refused_login_is_recognised() {
+        check(
+            "[thrd:sasl_plaintext://b:9092/bootstrap]: sasl_plaintext://b:9092/bootstrap: SASL SCRAM-SHA-512 \
+             mechanism handshake failed: Authentication failed during authentication (after 5ms in state AUTH)",
+            Code::Authentication,
+            "SASL SCRAM-SHA-512 mechanism handshake failed: Authentication failed during authentication",
+        );
+    }
+
+    #[test]
+    fn a_line_of_another_form_is_kept() {
+        check("no form at all", Code::BrokerTransportFailure, "no form at all");
     }
 }

@@ -15,7 +15,7 @@ use cdr_model::progress::{Cursors, Parameters, Progress};
 use cdr_model::resume::Destination;
 use cdr_model::{Shard, Stream};
 
-pub use blocks::next_time;
+pub use blocks::{Blocks, Limits, next_time};
 pub use config::{KafkaConfig, Timestamps};
 pub use deliver::Delivery;
 pub use error::KafkaSinkError;

@@ -1,0 +1,371 @@
+//! How fast a run delivers, as ratios of things that take turns in one run.
+//!
+//! Needs the services whose addresses `scripts/services` writes; `scripts/bench` starts them:
+//!
+//! 1. Kafka, exactly once, against the same client and settings without transactions.
+//! 2. Uploads of 1,728 files of 108 kB, against OpenSSH's `sftp` with `put`.
+//! 3. The prod job to both destinations, against each alone; and its memory.
+//!
+//! `--quick` does one small round of each.
+
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use cdr::config::{self, FlagValues};
+use cdr::delivery::board::Board;
+use cdr::delivery::index::IndexFile;
+use cdr::delivery::milestones::Milestones;
+use cdr::delivery::pace::{Pace, SimulatedClock};
+use cdr::delivery::sink::kafka::{Blocks, Connection, Delivery, KafkaConfig, Limits, RunId};
+use cdr::delivery::sink::sftp::SftpStore;
+use cdr::setup;
+use cdr::telemetry::Counters;
+use cdr_model::progress::{Cursors, Parameters, RecordCursor, Sinks};
+use cdr_model::{Generator, LineEnd, Micros, Plan, Scenario, Shard};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use tokio::sync::Semaphore;
+
+fn main() -> Result<()> {
+    let quick = env::args().any(|argument| argument == "--quick");
+    let services = PathBuf::from(variable("SERVICES_DIR")?);
+    let folder = services.join("bench");
+    fs::create_dir_all(&folder)?;
+    let bench = Bench { folder, quick, rounds: if quick { 1 } else { 5 } };
+    bench.kafka()?;
+    bench.sftp()?;
+    bench.both()
+}
+
+fn variable(name: &str) -> Result<String> {
+    env::var(name).with_context(|| format!("{name} is not set: run scripts/bench"))
+}
+
+struct Bench {
+    folder: PathBuf,
+    quick: bool,
+    rounds: usize,
+}
+
+/// The times of two or more things that took turns.
+struct Turns {
+    names: Vec<&'static str>,
+    seconds: Vec<Vec<f64>>,
+}
+
+impl Turns {
+    fn new(names: &[&'static str]) -> Self {
+        Turns { names: names.to_vec(), seconds: vec![Vec::new(); names.len()] }
+    }
+
+    fn add(&mut self, which: usize, time: Duration) {
+        self.seconds[which].push(time.as_secs_f64());
+    }
+
+    fn median(&self, which: usize) -> f64 {
+        median(self.seconds[which].clone())
+    }
+
+    /// The median of the ratios of turns that stood side by side.
+    fn ratio(&self, over: usize, under: usize) -> f64 {
+        let pairs = self.seconds[over].iter().zip(&self.seconds[under]);
+        median(pairs.map(|(over, under)| over / under).collect())
+    }
+
+    fn print(&self, amount: f64, unit: &str) {
+        for (which, name) in self.names.iter().enumerate() {
+            let median = self.median(which);
+            println!("  {name:<34} {median:7.2} s  {:>10.0} {unit}/s", amount / median);
+        }
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+impl Bench {
+    fn kafka(&self) -> Result<()> {
+        let scenario = Scenario {
+            lines_per_second: 5,
+            total_seconds: if self.quick { 4_000 } else { 80_000 },
+            ..Scenario::default()
+        };
+        let plan = Plan::new(&scenario, Shard::WHOLE)?;
+        let generator = Arc::new(Generator::new(&scenario)?);
+        let config = self.kafka_config()?;
+        let records = plan.parts() * 2 * u64::from(plan.line_count());
+        println!("1. Kafka, {records} records in each turn, {} rounds", self.rounds);
+        let mut turns = Turns::new(&["exactly once", "without transactions"]);
+        for round in 0..=self.rounds {
+            let once = self.exactly_once(&config, &scenario, &plan, &generator, round)?;
+            let plain = without_transactions(&config, &plan, &generator)?;
+            if round > 0 {
+                turns.add(0, once);
+                turns.add(1, plain);
+            }
+        }
+        turns.print(records as f64, "records");
+        println!("  exactly once is {:.2} times as fast (goal: 0.95 or more)\n", turns.ratio(1, 0));
+        Ok(())
+    }
+
+    fn kafka_config(&self) -> Result<KafkaConfig> {
+        let mut config = setup::kafka(&self.config()?);
+        config.topic_data = "bench_data".to_owned();
+        config.topic_voice = "bench_voice".to_owned();
+        Ok(config)
+    }
+
+    /// The default settings, with the services' addresses from the environment.
+    fn config(&self) -> Result<config::Config> {
+        let mut config = config::load(&FlagValues::default())?.config;
+        config.sftp.known_hosts = self.folder.join("known_hosts");
+        Ok(config)
+    }
+
+    fn exactly_once(
+        &self,
+        config: &KafkaConfig,
+        scenario: &Scenario,
+        plan: &Plan,
+        generator: &Arc<Generator>,
+        round: usize,
+    ) -> Result<Duration> {
+        let runtime = tokio::runtime::Runtime::new()?;
+        let board = Arc::new(Board::default());
+        let id = RunId { name: format!("bench-{round}"), shard: Shard::WHOLE };
+        let (config, its_board) = (config.clone(), board.clone());
+        let opening = runtime.spawn_blocking(move || Connection::open(config, id, its_board));
+        let (connection, found) = runtime.block_on(opening)??;
+        let cursors = Cursors { kafka: Some(RecordCursor::at(plan.first())), ..Cursors::default() };
+        let parameters = Parameters::new(scenario, LineEnd::Lf);
+        let progress = connection.new_progress(parameters, &found, cursors, 0);
+        let counters = Arc::new(Counters::new(plan.parts()));
+        let index = IndexFile::lock(&self.folder.join("bench.dat"), Shard::WHOLE)?;
+        let sinks = Sinks { kafka: true, sftp: false, directory: false };
+        let delivery = Delivery {
+            connection,
+            plan: plan.clone(),
+            generator: generator.clone(),
+            clock: Arc::new(SimulatedClock::new(Pace::Max, Micros(0), plan.history_end())),
+            board,
+            counters: counters.clone(),
+            milestones: Milestones::new(plan.clone(), sinks, index, counters),
+            progress,
+        };
+        let begun = Instant::now();
+        let progress = delivery.run()?;
+        ensure!(progress.finished, "the run was not finished");
+        Ok(begun.elapsed())
+    }
+
+    fn sftp(&self) -> Result<()> {
+        let (count, bytes) = (if self.quick { 64 } else { 1_728 }, 108_000);
+        let config = self.config()?;
+        let root = PathBuf::from(variable("SFTP_ROOT")?);
+        let sftp = OpenSsh::prepare(&self.folder, count, bytes)?;
+        println!("2. SFTP, {count} files of {bytes} bytes in each turn, {} rounds", self.rounds);
+        let mut turns = Turns::new(&["cdr", "OpenSSH's sftp, put"]);
+        let runtime = tokio::runtime::Runtime::new()?;
+        for round in 0..=self.rounds {
+            let mut settings = setup::sftp(&config);
+            settings.remote_path = "bench-cdr".to_owned();
+            let contents = vec![b'x'; bytes];
+            let ours = runtime.block_on(upload(settings, config.sftp.in_flight, count, contents))?;
+            let theirs = sftp.put("bench-openssh")?;
+            for folder in ["bench-cdr", "bench-openssh"] {
+                let found = fs::read_dir(root.join(folder))?.count();
+                ensure!(found == count, "{found} files in {folder}");
+                fs::remove_dir_all(root.join(folder))?;
+            }
+            if round > 0 {
+                turns.add(0, ours);
+                turns.add(1, theirs);
+            }
+        }
+        turns.print(count as f64, "files");
+        println!("  cdr is {:.2} times as fast (goal: 1.5 or more)\n", turns.ratio(1, 0));
+        Ok(())
+    }
+
+    fn both(&self) -> Result<()> {
+        println!("3. The prod job, {} rounds; times without start-up", self.rounds);
+        let names = ["to SFTP and Kafka, exactly once", "to Kafka alone", "to SFTP alone"];
+        let sinks = ["sftp,kafka", "kafka", "sftp"];
+        let mut turns = Turns::new(&names);
+        let mut memory_mb: f64 = 0.0;
+        for round in 0..=self.rounds {
+            for (which, sinks) in sinks.iter().enumerate() {
+                let (time, peak_mb) = self.job(sinks, round)?;
+                memory_mb = memory_mb.max(peak_mb);
+                if round > 0 {
+                    turns.add(which, time);
+                }
+            }
+        }
+        turns.print(if self.quick { 72_000.0 } else { 1_728_000.0 }, "records");
+        let slower = if turns.median(1) > turns.median(2) { 1 } else { 2 };
+        let ratio = turns.ratio(0, slower);
+        println!("  both take {ratio:.2} times the time of the slower alone (goal: 1.3 or less)");
+        println!("  peak memory of cdr: {memory_mb:.0} MB (goal: 128 or less)");
+        Ok(())
+    }
+
+    /// One run of the program: the time it tells, and its peak memory in MB.
+    fn job(&self, sinks: &str, round: usize) -> Result<(Duration, f64)> {
+        let name = format!("bench-{}-{round}", sinks.replace(',', "-"));
+        let folder = self.folder.join(&name);
+        fs::create_dir_all(&folder)?;
+        let seconds = if self.quick { "7200" } else { "172800" };
+        let output = Command::new("/usr/bin/env")
+            .arg("python3")
+            .args(["-c", MEASURE, env!("CARGO_BIN_EXE_cdr"), "run", "--env", "prod"])
+            .args(["--sinks", sinks, "--run-name", &name, "--total-seconds", seconds])
+            .args(["--topic-data", "bench_data", "--topic-voice", "bench_voice"])
+            .args(["--sftp-remote-path", &name, "--sftp-known-hosts", "../known_hosts"])
+            .current_dir(&folder)
+            .output()?;
+        let log = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "cdr run failed:\n{log}");
+        let told = log.split("MB in ").nth(1).and_then(|rest| rest.split(':').next());
+        let (number, unit) = told.and_then(|told| told.split_once(' ')).context("no time in the log")?;
+        let unit_s = if unit == "ms" { 1e-3 } else { 1.0 };
+        let seconds = number.parse::<f64>()? * unit_s;
+        let peak_kb: f64 = String::from_utf8_lossy(&output.stdout).trim().parse()?;
+        if let Ok(root) = variable("SFTP_ROOT") {
+            drop(fs::remove_dir_all(Path::new(&root).join(&name)));
+        }
+        Ok((Duration::from_secs_f64(seconds), peak_kb / 1_000.0))
+    }
+}
+
+/// Runs its arguments and prints their peak resident memory in kilobytes.
+const MEASURE: &str = "import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)";
+
+/// The same records by the same client with the same settings, but no transaction.
+fn without_transactions(config: &KafkaConfig, plan: &Plan, generator: &Generator) -> Result<Duration> {
+    let mut properties = config.producer("unused");
+    properties.remove("transactional.id").remove("transaction.timeout.ms");
+    let producer: ThreadedProducer<DefaultProducerContext> = properties.create()?;
+    let mut blocks = Blocks::new([config.partitions as usize; 2]);
+    let limits = Limits { records: 5_000, bytes: usize::MAX, before: plan.history_end() };
+    let mut at = RecordCursor::at(plan.first());
+    let begun = Instant::now();
+    while !plan.is_done(at.part) {
+        blocks.clear();
+        at = blocks.fill(generator, plan, at, limits);
+        for (stream, partition, block) in blocks.iter() {
+            for encoded in block.iter() {
+                let record = BaseRecord::to(config.topic(stream)).partition(partition);
+                send(&producer, record.key(encoded.key).payload(encoded.value))?;
+            }
+        }
+    }
+    producer.flush(Duration::from_secs(60))?;
+    Ok(begun.elapsed())
+}
+
+fn send(
+    producer: &ThreadedProducer<DefaultProducerContext>,
+    record: BaseRecord<'_, [u8], [u8]>,
+) -> Result<()> {
+    let mut record = record;
+    loop {
+        match producer.send(record) {
+            Ok(()) => return Ok(()),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                record = back;
+                producer.poll(Duration::from_millis(10));
+            }
+            Err((error, _)) => return Err(error.into()),
+        }
+    }
+}
+
+/// Uploads the same content under many names, connecting included.
+async fn upload(
+    settings: cdr::delivery::sink::sftp::SftpConfig,
+    in_flight: usize,
+    count: usize,
+    content: Vec<u8>,
+) -> Result<Duration> {
+    let begun = Instant::now();
+    let store = SftpStore::new(settings)?;
+    let (room, content) = (Arc::new(Semaphore::new(in_flight)), Arc::new(content));
+    let mut uploads = tokio::task::JoinSet::new();
+    for number in 0..count {
+        let permit = room.clone().acquire_owned().await?;
+        let (store, content) = (store.clone(), content.clone());
+        uploads.spawn(async move {
+            let result = store.put(&format!("file-{number:04}.csv"), &content).await;
+            drop(permit);
+            result
+        });
+    }
+    while let Some(result) = uploads.join_next().await {
+        result??;
+    }
+    store.close().await;
+    Ok(begun.elapsed())
+}
+
+/// OpenSSH's client, with a key of its own and files to put.
+struct OpenSsh {
+    key: PathBuf,
+    files: PathBuf,
+    count: usize,
+    folder: PathBuf,
+}
+
+impl OpenSsh {
+    fn prepare(folder: &Path, count: usize, bytes: usize) -> Result<Self> {
+        let (key, files) = (folder.join("key"), folder.join("files"));
+        if !key.exists() {
+            let mut made = Command::new("ssh-keygen");
+            made.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key);
+            ensure!(made.status()?.success(), "ssh-keygen failed");
+            let authorized = PathBuf::from(variable("SFTP_AUTHORIZED_KEYS")?);
+            let mut keys = fs::read_to_string(&authorized).unwrap_or_default();
+            keys.push_str(&fs::read_to_string(key.with_extension("pub"))?);
+            fs::write(&authorized, keys)?;
+        }
+        fs::create_dir_all(&files)?;
+        for number in 0..count {
+            fs::write(files.join(format!("file-{number:04}.csv")), vec![b'x'; bytes])?;
+        }
+        Ok(OpenSsh { key, files, count, folder: folder.to_owned() })
+    }
+
+    fn put(&self, remote: &str) -> Result<Duration> {
+        let mut batch = format!("-mkdir {remote}\n");
+        for number in 0..self.count {
+            let name = format!("file-{number:04}.csv");
+            writeln!(batch, "put {} {remote}/{name}", self.files.join(&name).display())?;
+        }
+        let script = self.folder.join("batch");
+        fs::write(&script, batch)?;
+        let (host, user) = (variable("SFTP_HOST")?, variable("SFTP_USER")?);
+        let begun = Instant::now();
+        let output = Command::new("sftp")
+            .args(["-q", "-P", &variable("SFTP_PORT")?, "-o", "StrictHostKeyChecking=no"])
+            .args(["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-i"])
+            .arg(&self.key)
+            .arg("-b")
+            .arg(&script)
+            .arg(format!("{user}@{host}"))
+            .output()?;
+        ensure!(output.status.success(), "sftp: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(begun.elapsed())
+    }
+}
