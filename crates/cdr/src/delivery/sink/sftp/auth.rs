@@ -1,6 +1,6 @@
 //! Logging in: ssh-agent, key file, password, in this order, as configured.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use russh::client::{AuthResult, Handle, KeyboardInteractiveAuthResponse as Interactive};
@@ -8,6 +8,7 @@ use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
 use russh::keys::{self, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
 use russh::{MethodKind, MethodSet};
+use tokio::net::UnixStream;
 
 use super::config::SftpConfig;
 use super::connect::Client;
@@ -24,7 +25,14 @@ pub(super) struct Login {
     user: String,
     password: Option<Secret>,
     key: Option<Arc<PrivateKey>>,
-    use_agent: bool,
+    pub(super) agent: Option<Agent>,
+}
+
+/// Where the ssh-agent is.
+pub(super) enum Agent {
+    At(PathBuf),
+    /// It is to be used, but the environment does not say where it is.
+    Nowhere,
 }
 
 impl Login {
@@ -43,15 +51,14 @@ impl Login {
             user: config.user.clone(),
             password: config.password.clone(),
             key: key.transpose()?.map(Arc::new),
-            use_agent: config.use_agent,
+            agent: config.use_agent.then(Agent::from_environment),
         })
     }
 
     /// Logs in on a fresh connection.
     pub(super) async fn run(&self, ssh: &mut Handle<Client>) -> Result<(), SftpError> {
         let mut attempts = Attempts { login: self, ssh, tried: Vec::new(), offered: None };
-        let outcome = attempts.all().await;
-        match outcome {
+        match attempts.all().await {
             Ok(true) => Ok(()),
             // A server ends the connection after too many refusals.
             Ok(false) | Err(_) if attempts.offered.is_some() => Err(attempts.refused()),
@@ -62,6 +69,21 @@ impl Login {
 
     fn ended(&self, detail: String) -> SftpError {
         SftpError::ConnectionLost { address: self.address.clone(), detail }
+    }
+}
+
+impl Agent {
+    fn from_environment() -> Self {
+        std::env::var_os("SSH_AUTH_SOCK").map_or(Self::Nowhere, |path| Self::At(path.into()))
+    }
+
+    async fn identities(&self) -> Result<(AgentClient<UnixStream>, Vec<AgentIdentity>), keys::Error> {
+        let Self::At(path) = self else {
+            return Err(keys::Error::EnvVar("SSH_AUTH_SOCK"));
+        };
+        let mut agent = AgentClient::connect_uds(path).await?;
+        let identities = agent.request_identities().await?;
+        Ok((agent, identities))
     }
 }
 
@@ -77,7 +99,10 @@ struct Attempts<'a> {
 
 impl Attempts<'_> {
     async fn all(&mut self) -> Result<bool, russh::Error> {
-        if self.login.use_agent && self.may(MethodKind::PublicKey) && self.agent().await? {
+        if let Some(agent) = &self.login.agent
+            && self.may(MethodKind::PublicKey)
+            && self.agent(agent).await?
+        {
             return Ok(true);
         }
         if let Some(key) = self.login.key.clone()
@@ -87,7 +112,7 @@ impl Attempts<'_> {
             return Ok(true);
         }
         let Some(password) = &self.login.password else {
-            return Ok(false);
+            return self.nothing().await;
         };
         if self.may(MethodKind::Password) && self.password(password).await? {
             return Ok(true);
@@ -98,12 +123,8 @@ impl Attempts<'_> {
         Ok(instead && self.offers(MethodKind::KeyboardInteractive) && self.interactive(password).await?)
     }
 
-    async fn agent(&mut self) -> Result<bool, russh::Error> {
-        let identities = match AgentClient::connect_env().await {
-            Ok(mut agent) => agent.request_identities().await.map(|keys| (agent, keys)),
-            Err(error) => Err(error),
-        };
-        let (mut agent, identities) = match identities {
+    async fn agent(&mut self, agent: &Agent) -> Result<bool, russh::Error> {
+        let (mut agent, identities) = match agent.identities().await {
             Ok(found) => found,
             Err(error) => {
                 self.tried.push(format!("ssh-agent ({error})"));
@@ -172,6 +193,17 @@ impl Attempts<'_> {
             response = answered.await?;
         }
         Ok(matches!(response, Interactive::Success))
+    }
+
+    /// Asks the server what it offers, when there was nothing to try. A server
+    /// that lets everybody in does so here.
+    async fn nothing(&mut self) -> Result<bool, russh::Error> {
+        if self.offered.is_some() || self.ssh.is_closed() {
+            return Ok(false);
+        }
+        let user = &self.login.user;
+        let result = self.ssh.authenticate_none(user).await?;
+        Ok(self.note(result))
     }
 
     /// Whether the login is complete; keeps what the server said if not.

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use super::auth::Login;
 use super::config::SftpConfig;
 use super::error::SftpError;
-use super::host_keys::HostKeys;
+use super::host_keys::{Accepted, HostKeys};
 use super::session::{Epitaph, Session};
 
 /// Messages from the server that may wait for the session to read them.
@@ -33,7 +33,7 @@ pub(super) struct Connector {
     host: String,
     port: u16,
     host_keys: HostKeys,
-    login: Login,
+    pub(super) login: Login,
     connect_timeout: Duration,
     request_timeout: Duration,
     keepalive: Duration,
@@ -269,10 +269,14 @@ impl client::Handler for Client {
 
     async fn check_server_key(&mut self, offered: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
         let host_keys = self.host_keys.clone();
-        let offered = offered.public_key();
-        let check = tokio::task::spawn_blocking(move || host_keys.check(&offered));
+        let key = offered.public_key();
+        let check = tokio::task::spawn_blocking(move || host_keys.check(&key));
         let checked = check.await.map_err(|error| russh::Error::IO(error.into()))?;
-        checked.map_err(|error| ClientError::HostKey(Box::new(error)))?;
+        match checked {
+            Ok(Accepted::Known) => {}
+            Ok(Accepted::New) => self.host_keys.announce(&offered.public_key()),
+            Err(error) => return Err(ClientError::HostKey(Box::new(error))),
+        }
         Ok(true)
     }
 

@@ -5,6 +5,16 @@ use std::path::PathBuf;
 /// How a user of the compose stack starts its SFTP server.
 pub(super) const START_COMMAND: &str = "docker-compose up -d sftp";
 
+/// What a server said, fit for a message of one line.
+pub(super) fn one_line(said: &str) -> String {
+    const LETTERS_MAX: usize = 200;
+    let words: Vec<&str> = said
+        .split(|letter: char| letter.is_whitespace() || letter.is_control())
+        .filter(|word| !word.is_empty())
+        .collect();
+    words.join(" ").chars().take(LETTERS_MAX).collect()
+}
+
 /// A failure of the SFTP sink. Every message is one line that names the thing,
 /// the address and the remedy; none contains a secret.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -156,5 +166,16 @@ impl SftpError {
     /// Whether starting the server is what helps.
     pub(super) fn is_absence(&self) -> bool {
         matches!(self, Self::UnresolvedHost { .. } | Self::Refused { .. } | Self::Unreachable { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_servers_say_takes_one_line() {
+        assert_eq!(one_line("Too many\r\nfailures\u{1b}[31m\n"), "Too many failures [31m");
+        assert_eq!(one_line(&"x".repeat(10_000)).len(), 200);
     }
 }

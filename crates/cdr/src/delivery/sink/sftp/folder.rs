@@ -1,6 +1,6 @@
 //! The remote folder: made when missing, and named in what goes wrong there.
 
-use super::error::SftpError;
+use super::error::{SftpError, one_line};
 use super::session::{Failure, Session};
 use super::wire::{Request, Status, status};
 
@@ -27,6 +27,14 @@ impl Place {
         Self { address, user, folder: folder.to_owned() }
     }
 
+    /// The folder, as people know it.
+    fn name(&self) -> &str {
+        match self.folder.as_str() {
+            "." => "the login folder",
+            folder => folder,
+        }
+    }
+
     /// The path of the file `name` in this folder.
     pub(super) fn path(&self, name: &str) -> String {
         match self.folder.as_str() {
@@ -40,7 +48,9 @@ impl Place {
     pub(super) async fn ensure(&self, session: &Session) -> Result<(), SftpError> {
         match self.stat(session, &self.folder).await {
             Err(Failure::Status(answer)) if answer.code == status::NO_SUCH_FILE => {}
-            outcome => return outcome.map_err(|failure| self.failed("open", &self.folder, failure)),
+            outcome => {
+                return outcome.map_err(|failure| self.failed("open", &self.folder, failure));
+            }
         }
         let mut path = String::new();
         for (index, part) in self.folder.split('/').enumerate() {
@@ -60,7 +70,13 @@ impl Place {
         let path = self.path(PROBE);
         let opened = session.request(&Request::Open { path: &path }).await?;
         let handle = opened.handle().await;
-        let handle = handle.map_err(|failure| self.failed("create", &path, failure))?;
+        // What is not permitted for this file is not for any in the folder.
+        let handle = handle.map_err(|failure| match failure {
+            Failure::Status(answer) if answer.code == status::PERMISSION_DENIED => {
+                self.not_permitted(self.name())
+            }
+            failure => self.failed("create", &path, failure),
+        })?;
         let mut batch = session.batch(256);
         let close = batch.add(&Request::Close { handle: &handle })?;
         let remove = batch.add(&Request::Remove { path: &path })?;
@@ -68,9 +84,10 @@ impl Place {
         let closed = close.done().await;
         closed.map_err(|failure| self.write_failed(&path, failure))?;
         match remove.done().await {
-            // Another process has probed at the same time.
-            Err(Failure::Status(answer)) if answer.code == status::NO_SUCH_FILE => Ok(()),
-            outcome => outcome.map_err(|failure| self.failed("remove", &path, failure)),
+            // Another process has probed at the same time and removed it, or
+            // this is a folder to put files into and nothing else.
+            Ok(()) | Err(Failure::Status(_)) => Ok(()),
+            Err(Failure::Session(error)) => Err(error),
         }
     }
 
@@ -105,11 +122,7 @@ impl Place {
         match failure {
             Failure::Session(error) => error,
             Failure::Status(answer) if answer.code == status::PERMISSION_DENIED => {
-                SftpError::PermissionDenied {
-                    address: self.address.clone(),
-                    user: self.user.clone(),
-                    path: path.to_owned(),
-                }
+                self.not_permitted(path)
             }
             Failure::Status(answer) => SftpError::Rejected {
                 address: self.address.clone(),
@@ -117,6 +130,14 @@ impl Place {
                 path: path.to_owned(),
                 detail: answer.in_words(),
             },
+        }
+    }
+
+    fn not_permitted(&self, path: &str) -> SftpError {
+        SftpError::PermissionDenied {
+            address: self.address.clone(),
+            user: self.user.clone(),
+            path: path.to_owned(),
         }
     }
 
@@ -136,7 +157,7 @@ impl Place {
 
 impl Status {
     fn in_words(&self) -> String {
-        if self.message.is_empty() { format!("status {}", self.code) } else { self.message.clone() }
+        if self.message.is_empty() { format!("status {}", self.code) } else { one_line(&self.message) }
     }
 }
 

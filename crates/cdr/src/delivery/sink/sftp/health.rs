@@ -74,11 +74,15 @@ impl Health {
         );
     }
 
-    /// An upload failed on a connection that works.
+    /// An upload failed while the server is there.
     pub(super) fn failed(&self, waiting_since: Instant, error: &SftpError) {
         let now = Instant::now();
         let mut state = self.lock();
         state.last_failure = Some((now, error.clone()));
+        if matches!(error, SftpError::ConnectionLost { .. }) {
+            // There is another connection, so that all goes on.
+            return tracing::debug!("{error}");
+        }
         if error.is_permanent() || !state.may_log(now, false) {
             return;
         }
@@ -175,16 +179,43 @@ fn jittered(pause: Duration) -> Duration {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn pauses_grow_from_100_ms_to_5_s() {
+    #[test]
+    fn pauses_grow_from_100_ms_to_5_s() {
         let mut backoff = Backoff::default();
-        let far = Instant::now() + Duration::from_secs(3600);
+        assert!(backoff.is_over());
         for full_ms in [100, 200, 400, 800, 1600, 3200, 5000, 5000] {
-            backoff.failed();
             let before = Instant::now();
-            backoff.pause(far).await;
-            let pause_ms = before.elapsed().as_millis();
-            assert!((full_ms / 2..=full_ms + 1).contains(&pause_ms), "{pause_ms} of {full_ms}");
+            backoff.failed();
+            let pause = backoff.until.unwrap() - before;
+            let (least, most) = (full_ms / 2, full_ms + 50);
+            assert!((least..=most).contains(&pause.as_millis()), "{pause:?} of {full_ms} ms");
+            assert!(!backoff.is_over());
         }
+    }
+
+    #[test]
+    fn patience_lasts_from_the_last_success_or_the_beginning() {
+        let health = Health::new("localhost:22".to_owned(), Duration::from_secs(60));
+        let now = Instant::now();
+        let ago = |seconds| now - Duration::from_secs(seconds);
+        let lost = SftpError::Refused { address: "localhost:22".to_owned() };
+        assert!(health.verdict(ago(100)).is_ok(), "nothing has failed yet");
+        health.away(ago(10), &lost);
+        assert!(health.verdict(ago(10)).is_ok());
+        let given_up = health.verdict(ago(100));
+        assert!(matches!(given_up, Err(SftpError::GaveUp { .. })), "{given_up:?}");
+        health.succeeded();
+        assert!(health.verdict(ago(100)).is_ok(), "there was a success");
+    }
+
+    #[test]
+    fn what_one_attempt_found_to_stay_holds_for_all_who_waited() {
+        let health = Health::new("localhost:22".to_owned(), Duration::from_secs(60));
+        let before = Instant::now();
+        let error = SftpError::NotAFolder { address: "localhost:22".to_owned(), path: "up".to_owned() };
+        health.away(before, &error);
+        assert!(health.verdict(before).is_err());
+        let later = Instant::now() + Duration::from_millis(1);
+        assert!(health.verdict(later).is_ok(), "new work tries again");
     }
 }

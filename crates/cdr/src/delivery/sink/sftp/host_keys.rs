@@ -30,6 +30,13 @@ pub(super) struct HostKeys {
     policy: HostKeyPolicy,
 }
 
+/// How it came that a key was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Accepted {
+    Known,
+    New,
+}
+
 /// A key on record for the server.
 struct Known {
     line: usize,
@@ -67,14 +74,15 @@ impl HostKeys {
         Ok(first)
     }
 
-    /// Accepts or refuses the key that the server has shown. Blocks on files.
-    pub(super) fn check(&self, offered: &PublicKey) -> Result<(), SftpError> {
+    /// Accepts or refuses the key that the server has shown, and records it if
+    /// it is new and may be recorded. Blocks on files.
+    pub(super) fn check(&self, offered: &PublicKey) -> Result<Accepted, SftpError> {
         /// One check at a time, so that connections made at once do not all
         /// record the same key.
         static CHECKING: Mutex<()> = Mutex::new(());
         let _one = CHECKING.lock();
         if self.is_known(&self.read()?, offered)? {
-            return Ok(());
+            return Ok(Accepted::Known);
         }
         match self.policy {
             HostKeyPolicy::AcceptNew => self.record(offered),
@@ -129,7 +137,7 @@ impl HostKeys {
     }
 
     /// Adds the key to the file, unless another process has just done so.
-    fn record(&self, offered: &PublicKey) -> Result<(), SftpError> {
+    fn record(&self, offered: &PublicKey) -> Result<Accepted, SftpError> {
         let failed = |error: std::io::Error| self.file_error("written", &error);
         if let Some(folder) = self.file.parent() {
             create_private_folder(folder).map_err(failed)?;
@@ -139,20 +147,24 @@ impl HostKeys {
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(failed)?;
         if self.is_known(&text, offered)? {
-            return Ok(());
+            return Ok(Accepted::Known);
         }
         let key = offered.to_openssh().map_err(std::io::Error::other);
         let line = format!("{} {}\n", self.name(self.port), key.map_err(failed)?.trim());
         let separator = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
         let entry = format!("{separator}{line}");
         file.write_all(entry.as_bytes()).map_err(failed)?;
+        Ok(Accepted::New)
+    }
+
+    /// Tells people that the key is new.
+    pub(super) fn announce(&self, recorded: &PublicKey) {
         tracing::info!(
             "Accepted new host key of {}, {}, recorded in {}",
             self.address,
-            fingerprint(offered),
+            fingerprint(recorded),
             self.file.display()
         );
-        Ok(())
     }
 
     /// All keys on record for the host at `port`.
@@ -185,7 +197,10 @@ impl HostKeys {
             .collect();
         let found = known_host_keys_path(&self.host, port, &self.file);
         let found = found.map_err(|error| self.file_error("understood", &error))?;
-        Ok(found.into_iter().filter_map(|(counted, _)| numbers.get(counted - 1).copied()).collect())
+        Ok(found
+            .into_iter()
+            .filter_map(|(counted, _)| numbers.get(counted.checked_sub(1)?).copied())
+            .collect())
     }
 
     /// The server's name in the file.

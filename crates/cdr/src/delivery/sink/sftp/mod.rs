@@ -66,8 +66,12 @@ impl SftpStore {
     ///
     /// [`SftpError::NoCredentials`] and [`SftpError::KeyFile`].
     pub fn new(config: SftpConfig) -> Result<Self, SftpError> {
-        let address = config.address();
         let connector = Connector::new(&config)?;
+        Ok(Self::with_connector(config, connector))
+    }
+
+    fn with_connector(config: SftpConfig, connector: Connector) -> Self {
+        let address = config.address();
         let shared = Shared {
             health: Health::new(address.clone(), config.give_up_after),
             place: Place::new(address, config.user, &config.remote_path),
@@ -75,7 +79,7 @@ impl SftpStore {
             pool: Pool::new(connector, config.connections),
             closed: CancellationToken::new(),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Self { shared: Arc::new(shared) }
     }
 
     /// Connects, makes the remote folder if it is missing, and sees that files
@@ -96,7 +100,10 @@ impl SftpStore {
     /// most a `.NAME.part` behind, which the next one overwrites.
     ///
     /// The content is copied once, into the requests; the caller can reuse its
-    /// buffer. Run several at once to use the connections' full speed.
+    /// buffer. Run several at once to use the connections' full speed: 8 for
+    /// each connection is enough. One that is dropped before its end may leave a
+    /// part behind, too, and a file open on the server as long as the connection
+    /// lasts.
     ///
     /// # Errors
     ///
@@ -140,7 +147,7 @@ impl Shared {
                 }
                 Err(error) => error,
             };
-            if lease.connection.is_lost() {
+            if lease.connection.is_lost() && !self.pool.is_connected() {
                 self.health.away(begun, &error);
             } else {
                 self.health.failed(begun, &error);
@@ -157,7 +164,10 @@ impl Shared {
 
     async fn attempt(&self, session: &Session, work: Work<'_>) -> Result<(), SftpError> {
         match work {
-            Work::Probe => self.place.probe(session).await,
+            Work::Probe => {
+                self.place.ensure(session).await?;
+                self.place.probe(session).await
+            }
             Work::Upload { name, content } => {
                 upload(session, &self.place, self.mode, name, content).await
             }

@@ -86,6 +86,11 @@ impl Pool {
         }
     }
 
+    /// Whether there is any connection.
+    pub(super) fn is_connected(&self) -> bool {
+        self.slots.iter().any(|slot| slot.live().is_some())
+    }
+
     /// Closes all connections.
     pub(super) async fn close(&self) {
         for slot in &self.slots {

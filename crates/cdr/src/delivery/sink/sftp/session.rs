@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
-use super::error::SftpError;
+use super::error::{SftpError, one_line};
 use super::wire::{self, Attributes, Limits, Reply, Request, Status, WireError, status};
 
 /// Messages that may wait for the connection; more make the senders wait, so
@@ -57,8 +57,9 @@ pub(super) struct Batch<'s> {
     bytes: Vec<u8>,
 }
 
-/// The answer to come to one request.
+/// The answer to come to one request. Dropping it is to stop waiting.
 pub(super) struct Answer {
+    id: u32,
     reply: oneshot::Receiver<Reply>,
     pending: Arc<Pending>,
 }
@@ -75,33 +76,24 @@ impl Session {
         let (half, writer) = channel.split();
         let mut inbox = Inbox { half, bytes: Vec::new() };
         let pending = Arc::new(Pending::new(address));
-        let lost = || pending.ended(&epitaph);
-        writer.data_bytes(wire::init()).await.map_err(|_| lost())?;
-        let hello = inbox.hello().await.map_err(|error| pending.garbled(&error))?;
-        let hello = hello.ok_or_else(lost)?;
-        if hello.version < wire::VERSION {
-            let detail = format!("it speaks SFTP version {}, not 3", hello.version);
-            return Err(pending.protocol(detail));
-        }
+        let hello = pending.greet(&mut inbox, &writer, &epitaph).await?;
 
         let (outgoing, queue) = mpsc::channel(QUEUE_LENGTH);
         let writer = tokio::spawn(write_requests(queue, writer)).abort_handle();
-        let replies = read_replies(inbox, Arc::clone(&pending), request_timeout, epitaph);
         let reader = tokio::spawn({
-            let writer = writer.clone();
+            let (pending, writer) = (Arc::clone(&pending), writer.clone());
             async move {
-                replies.await;
+                read_replies(inbox, pending, request_timeout, epitaph).await;
                 // The writer may wait for a window that nobody opens any more,
                 // and senders behind it.
                 writer.abort();
             }
         });
-        let tasks = [reader.abort_handle(), writer];
         let mut session = Self {
             outgoing,
             pending,
             next_id: AtomicU32::new(0),
-            tasks,
+            tasks: [reader.abort_handle(), writer],
             write_bytes: 0,
             posix_rename: hello.has(wire::POSIX_RENAME),
             open_files: Semaphore::new(Semaphore::MAX_PERMITS),
@@ -166,7 +158,7 @@ impl Batch<'_> {
         let id = self.session.next_id.fetch_add(1, Ordering::Relaxed);
         let reply = self.session.pending.expect(id)?;
         wire::put_request(&mut self.bytes, id, request);
-        Ok(Answer { reply, pending: Arc::clone(&self.session.pending) })
+        Ok(Answer { id, reply, pending: Arc::clone(&self.session.pending) })
     }
 
     /// Hands the requests to the connection; waits only while many others wait.
@@ -178,8 +170,9 @@ impl Batch<'_> {
 
 impl Answer {
     /// Waits for an answer of any kind.
-    async fn reply(self) -> Result<Reply, SftpError> {
-        self.reply.await.map_err(|_| self.pending.lost_error())
+    async fn reply(mut self) -> Result<Reply, SftpError> {
+        let reply = (&mut self.reply).await;
+        reply.map_err(|_| self.pending.lost_error())
     }
 
     /// Waits for the word that all went well.
@@ -207,14 +200,6 @@ impl Answer {
         .await
     }
 
-    pub(super) async fn name(self) -> Result<String, Failure> {
-        self.expect(|reply| match reply {
-            Reply::Name(name) => Ok(name),
-            other => Err(other),
-        })
-        .await
-    }
-
     async fn expect<T>(self, pick: impl FnOnce(Reply) -> Result<T, Reply>) -> Result<T, Failure> {
         let pending = Arc::clone(&self.pending);
         match pick(self.reply().await?) {
@@ -225,6 +210,12 @@ impl Answer {
                 Err(Failure::Session(pending.protocol(detail)))
             }
         }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.pending.lock().waiting.remove(&self.id);
     }
 }
 
@@ -257,6 +248,24 @@ impl Pending {
                 lost: None,
             }),
         }
+    }
+
+    /// Exchanges the first messages.
+    async fn greet(
+        &self,
+        inbox: &mut Inbox,
+        writer: &ChannelWriteHalf<Msg>,
+        epitaph: &Epitaph,
+    ) -> Result<wire::Hello, SftpError> {
+        let sent = writer.data_bytes(wire::init()).await;
+        sent.map_err(|_| self.ended(epitaph))?;
+        let hello = inbox.hello().await.map_err(|error| self.garbled(&error))?;
+        let hello = hello.ok_or_else(|| self.ended(epitaph))?;
+        if hello.version < wire::VERSION {
+            let detail = format!("it speaks SFTP version {}, not 3", hello.version);
+            return Err(self.protocol(detail));
+        }
+        Ok(hello)
     }
 
     fn lock(&self) -> MutexGuard<'_, PendingState> {
@@ -293,8 +302,7 @@ impl Pending {
 
     /// How much longer silence is in order; `None` when it has lasted too long.
     fn patience(&self, limit: Duration) -> Option<Duration> {
-        let mut state = self.lock();
-        state.waiting.retain(|_, sender| !sender.is_closed());
+        let state = self.lock();
         if state.waiting.is_empty() {
             return Some(limit);
         }
@@ -316,7 +324,7 @@ impl Pending {
 
     fn ended(&self, epitaph: &Epitaph) -> SftpError {
         let detail = epitaph.get().map_or("closed by the server", String::as_str);
-        self.connection_lost(detail.to_owned())
+        self.connection_lost(one_line(detail))
     }
 
     fn connection_lost(&self, detail: String) -> SftpError {

@@ -23,12 +23,10 @@ const WRITE: u8 = 6;
 const FSTAT: u8 = 8;
 const REMOVE: u8 = 13;
 const MKDIR: u8 = 14;
-const REALPATH: u8 = 16;
 const STAT: u8 = 17;
 const RENAME: u8 = 18;
 const STATUS: u8 = 101;
 const HANDLE: u8 = 102;
-const NAME: u8 = 104;
 const ATTRS: u8 = 105;
 const EXTENDED: u8 = 200;
 const EXTENDED_REPLY: u8 = 201;
@@ -74,9 +72,6 @@ pub(super) enum Request<'a> {
     Stat {
         path: &'a str,
     },
-    Realpath {
-        path: &'a str,
-    },
     Mkdir {
         path: &'a str,
     },
@@ -106,7 +101,6 @@ pub(super) enum Reply {
     Status(Status),
     Handle(Vec<u8>),
     Attributes(Attributes),
-    Name(String),
     Extended(Vec<u8>),
 }
 
@@ -173,7 +167,7 @@ pub(super) fn put_request(out: &mut Vec<u8>, id: u32, request: &Request<'_>) {
                 put_string(out, data);
             }
             Request::Fstat { handle } | Request::Close { handle } => put_string(out, handle),
-            Request::Stat { path } | Request::Realpath { path } | Request::Remove { path } => {
+            Request::Stat { path } | Request::Remove { path } => {
                 put_string(out, path.as_bytes());
             }
             Request::Mkdir { path } => {
@@ -201,7 +195,6 @@ fn kind(request: &Request<'_>) -> u8 {
         Request::Fstat { .. } => FSTAT,
         Request::Close { .. } => CLOSE,
         Request::Stat { .. } => STAT,
-        Request::Realpath { .. } => REALPATH,
         Request::Mkdir { .. } => MKDIR,
         Request::Remove { .. } => REMOVE,
         Request::Rename { .. } => RENAME,
@@ -239,10 +232,6 @@ pub(super) fn reply(message: &[u8]) -> Result<(u32, Reply), WireError> {
         }),
         HANDLE => Reply::Handle(fields.string()?.to_vec()),
         ATTRS => Reply::Attributes(fields.attributes()?),
-        NAME => {
-            fields.u32()?;
-            Reply::Name(fields.text()?)
-        }
         EXTENDED_REPLY => Reply::Extended(fields.0.to_vec()),
         other => return Err(WireError::Unexpected(other)),
     };
@@ -257,9 +246,12 @@ pub(super) fn limits(body: &[u8]) -> Result<Limits, WireError> {
     Ok(Limits { packet_bytes, write_bytes: fields.u64()?, handles: fields.u64()? })
 }
 
+/// A message's body, and the bytes after the message.
+pub(super) type Split<'a> = (&'a [u8], &'a [u8]);
+
 /// Takes the first whole message off `bytes`: its body without the length, and
 /// the bytes after it. `None` when the message is not complete yet.
-pub(super) fn split_message(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, WireError> {
+pub(super) fn split_message(bytes: &[u8]) -> Result<Option<Split<'_>>, WireError> {
     let Some((length, rest)) = bytes.split_first_chunk::<4>() else {
         return Ok(None);
     };

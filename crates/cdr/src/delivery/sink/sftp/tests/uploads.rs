@@ -1,0 +1,223 @@
+//! Files arrive whole, whatever the server can do.
+
+use std::sync::atomic::Ordering::SeqCst;
+
+use russh::Limits;
+
+use super::*;
+
+#[tokio::test]
+async fn many_files_at_once_arrive_with_their_content() {
+    let (server, home) = (Server::start().await, home());
+    let store = SftpStore::new(config(server.port, &home)).unwrap();
+    in_time(store.connect()).await.unwrap();
+    for outcome in in_time(put_all(&store, 0..64, 50_000)).await {
+        outcome.unwrap();
+    }
+    check_files(&server, 0..64, 50_000);
+    assert_eq!(server.switches.connections.load(SeqCst), 2);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn sizes_from_nothing_to_several_pieces_arrive() {
+    let (server, home) = (Server::start().await, home());
+    let store = SftpStore::new(config(server.port, &home)).unwrap();
+    for length in [0, 1, 32_768, 261_120, 261_121, 3_000_000] {
+        in_time(store.put("file.csv", &content(1, length))).await.unwrap();
+        let found = std::fs::read(server.file("file.csv")).unwrap();
+        assert!(found == content(1, length), "{length} bytes");
+    }
+    assert_eq!(server.switches.largest_write.load(SeqCst), 261_120);
+}
+
+#[tokio::test]
+async fn writes_keep_to_what_the_server_takes() {
+    for (limits, largest) in [
+        (None, 32_768),
+        (Some([0, 0, 0, 0]), 32_768),
+        (Some([0, 0, 10_000, 0]), 10_000),
+        (Some([20_000, 0, 50_000, 0]), 18_976),
+    ] {
+        let (server, home) = (Server::start().await, home());
+        *server.switches.limits.lock().unwrap() = limits;
+        let store = SftpStore::new(config(server.port, &home)).unwrap();
+        in_time(store.put("0.csv", &content(0, 100_000))).await.unwrap();
+        check_files(&server, 0..1, 100_000);
+        let found = server.switches.largest_write.load(SeqCst);
+        assert_eq!(found, largest, "{limits:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_more_files_are_open_than_the_server_allows() {
+    let (server, home) = (Server::start().await, home());
+    *server.switches.limits.lock().unwrap() = Some([0, 0, 0, 1]);
+    let store = SftpStore::new(config(server.port, &home)).unwrap();
+    for outcome in in_time(put_all(&store, 0..16, 10_000)).await {
+        outcome.unwrap();
+    }
+    check_files(&server, 0..16, 10_000);
+}
+
+#[tokio::test]
+async fn a_file_with_the_name_is_replaced_with_and_without_posix_rename() {
+    for posix_rename in [true, false] {
+        let (server, home) = (Server::start().await, home());
+        server.switches.posix_rename.store(posix_rename, SeqCst);
+        let store = SftpStore::new(config(server.port, &home)).unwrap();
+        in_time(store.put("0.csv", b"an older file")).await.unwrap();
+        in_time(store.put("0.csv", &content(0, 1000))).await.unwrap();
+        check_files(&server, 0..1, 1000);
+    }
+}
+
+#[tokio::test]
+async fn a_part_left_behind_is_overwritten() {
+    let (server, home) = (Server::start().await, home());
+    std::fs::write(server.file(".0.csv.part"), [b'x'; 5000]).unwrap();
+    let store = SftpStore::new(config(server.port, &home)).unwrap();
+    in_time(store.put("0.csv", &content(0, 1000))).await.unwrap();
+    check_files(&server, 0..1, 1000);
+}
+
+#[tokio::test]
+async fn direct_mode_writes_under_the_name() {
+    let (server, home) = (Server::start().await, home());
+    std::fs::write(server.file("0.csv"), [b'x'; 5000]).unwrap();
+    let mut config = config(server.port, &home);
+    config.upload_mode = UploadMode::Direct;
+    let store = SftpStore::new(config).unwrap();
+    in_time(store.put("0.csv", &content(0, 1000))).await.unwrap();
+    check_files(&server, 0..1, 1000);
+}
+
+#[tokio::test]
+async fn a_missing_folder_is_made_and_made_again() {
+    let (server, home) = (Server::start().await, home());
+    let mut config = config(server.port, &home);
+    config.remote_path = "incoming/cdr/".to_owned();
+    let store = SftpStore::new(config).unwrap();
+    in_time(store.connect()).await.unwrap();
+    in_time(store.put("a.csv", b"text")).await.unwrap();
+    std::fs::remove_dir_all(server.file("incoming")).unwrap();
+    in_time(store.put("b.csv", b"text")).await.unwrap();
+    assert!(server.file("incoming/cdr/b.csv").exists());
+}
+
+#[tokio::test]
+async fn a_folder_without_permission_is_refused_with_its_name() {
+    let (server, home) = (Server::start().await, home());
+    server.switches.read_only.store(true, SeqCst);
+    let mut config = config(server.port, &home);
+    for (folder, named) in [(".", "the login folder"), ("incoming", "incoming")] {
+        config.remote_path = folder.to_owned();
+        let store = SftpStore::new(config.clone()).unwrap();
+        let error = in_time(store.connect()).await.unwrap_err();
+        assert!(error.is_permanent());
+        let expected = format!(
+            "SFTP user cdr_data may not write to {named} on 127.0.0.1:{}: \
+             give the user write permission there, or choose another remote path",
+            server.port
+        );
+        assert_eq!(error.to_string(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_file_in_place_of_the_folder_is_refused() {
+    let (server, home) = (Server::start().await, home());
+    std::fs::write(server.file("incoming"), "").unwrap();
+    let mut config = config(server.port, &home);
+    config.remote_path = "incoming".to_owned();
+    let error = in_time(SftpStore::new(config).unwrap().connect()).await;
+    assert!(matches!(error, Err(SftpError::NotAFolder { .. })), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_failed_write_is_done_again() {
+    let (server, home) = (Server::start().await, home());
+    server.switches.failing_writes.store(2, SeqCst);
+    let store = SftpStore::new(config(server.port, &home)).unwrap();
+    in_time(store.put("0.csv", &content(0, 2_000_000))).await.unwrap();
+    check_files(&server, 0..1, 2_000_000);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_named_when_it_stays_full() {
+    let (server, home) = (Server::start().await, home());
+    server.switches.failing_writes.store(usize::MAX, SeqCst);
+    let mut config = config(server.port, &home);
+    config.give_up_after = Duration::from_millis(300);
+    let store = SftpStore::new(config).unwrap();
+    let error = in_time(store.put("0.csv", &content(0, 1000))).await;
+    let Err(SftpError::GaveUp { cause, .. }) = &error else {
+        panic!("{error:?}");
+    };
+    let expected = format!(
+        "SFTP server 127.0.0.1:{} failed to write .0.csv.part (Failure): \
+         probably its disk or the user's quota is full; free some space there",
+        server.port
+    );
+    assert_eq!(cause.to_string(), expected);
+    assert!(!server.file("0.csv").exists());
+}
+
+#[tokio::test]
+async fn a_file_of_wrong_size_does_not_get_its_name() {
+    let (server, home) = (Server::start().await, home());
+    server.switches.wrong_sizes.store(usize::MAX, SeqCst);
+    let mut config = config(server.port, &home);
+    config.give_up_after = Duration::from_secs(2);
+    let store = SftpStore::new(config).unwrap();
+    let error = in_time(store.put("0.csv", &content(0, 1000))).await.unwrap_err();
+    assert!(error.to_string().contains("has 1001 bytes instead of 1000"), "{error}");
+    assert!(!server.file("0.csv").exists());
+    // Two wrong answers fail an attempt: that on the open file, and that on the
+    // closed one. The next attempt succeeds.
+    server.switches.wrong_sizes.store(2, SeqCst);
+    in_time(store.put("0.csv", &content(0, 1000))).await.unwrap();
+    check_files(&server, 0..1, 1000);
+}
+
+#[tokio::test]
+async fn one_wrong_word_on_the_size_is_checked_on_the_closed_file() {
+    let (server, home) = (Server::start().await, home());
+    server.switches.wrong_sizes.store(1, SeqCst);
+    let store = SftpStore::new(config(server.port, &home)).unwrap();
+    in_time(store.put("0.csv", &content(0, 1000))).await.unwrap();
+    assert_eq!(server.switches.opened.load(SeqCst), 1);
+}
+
+#[tokio::test]
+async fn names_with_a_folder_are_refused() {
+    let (server, home) = (Server::start().await, home());
+    let store = SftpStore::new(config(server.port, &home)).unwrap();
+    for name in ["", ".", "..", "a/b", "/a", "a\0"] {
+        let outcome = store.put(name, b"").await;
+        assert!(matches!(outcome, Err(SftpError::FileName { .. })), "{name:?}");
+    }
+    assert_eq!(server.switches.connections.load(SeqCst), 0);
+}
+
+#[tokio::test]
+async fn new_keys_are_exchanged_under_load() {
+    let limits = Limits::new(100_000, 1_000_000, Duration::from_secs(3600));
+    let (server, home) = (Server::start_at(0, limits).await, home());
+    let store = SftpStore::new(config(server.port, &home)).unwrap();
+    for outcome in in_time(put_all(&store, 0..100, 100_000)).await {
+        outcome.unwrap();
+    }
+    check_files(&server, 0..100, 100_000);
+}
+
+#[tokio::test]
+async fn after_closing_nothing_is_uploaded() {
+    let (server, home) = (Server::start().await, home());
+    let store = SftpStore::new(config(server.port, &home)).unwrap();
+    in_time(store.put("0.csv", &content(0, 1000))).await.unwrap();
+    store.close().await;
+    let outcome = in_time(store.put("1.csv", &content(1, 1000))).await;
+    assert!(matches!(outcome, Err(SftpError::Closed { .. })), "{outcome:?}");
+    check_files(&server, 0..1, 1000);
+}
