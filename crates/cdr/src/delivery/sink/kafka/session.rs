@@ -167,7 +167,15 @@ impl Session {
     }
 
     fn trouble(&self, action: &str, error: &KafkaError) -> Trouble {
-        self.by_remedy(action, failure(error), error.to_string())
+        let failure = failure(error);
+        // Behind a fatal error, every call fails with a code that only says so. What it was decides:
+        // a producer that was fenced must not come back and fence the other.
+        match self.producer.client().fatal_error() {
+            Some((code, reason)) if failure.code == Code::Fatal => {
+                self.by_remedy(action, Failure { code, ..failure }, reason)
+            }
+            _ => self.by_remedy(action, failure, error.to_string()),
+        }
     }
 
     fn by_remedy(&self, action: &str, failure: Failure, reason: String) -> Trouble {

@@ -1,0 +1,10 @@
+//! What all chapters use.
+
+pub mod check;
+pub mod clients;
+pub mod placement;
+pub mod process;
+pub mod scene;
+pub mod services;
+pub mod topics;
+pub mod uploads;

@@ -1,0 +1,125 @@
+//! The topics that a run creates, and the timestamps of its records.
+
+use std::process::Command;
+use std::time::Instant;
+
+use cdr_model::{PartIndex, Shard, Stream};
+
+use crate::support::process::LIMIT;
+use crate::support::scene::Scene;
+use crate::support::topics::Topic;
+use crate::support::{check, clients};
+
+/// What Kafka's own tool says of a topic, in one line.
+fn described(scene: &Scene, topic: &str) -> String {
+    let mut tool = clients::kafka_tool(scene.services, "org.apache.kafka.tools.TopicCommand");
+    tool.args(["--describe", "--topic", topic]);
+    let text = clients::output(&scene.folder, tool);
+    String::from_utf8(text).expect("text").lines().next().expect("a line").replace('\t', " ")
+}
+
+fn has_all(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "no {part:?} in: {text}");
+    }
+}
+
+#[test]
+fn missing_topics_are_created_with_three_partitions_on_three_brokers() {
+    let scene = Scene::new("topics-created", 2, 10);
+    let ended = scene.run().end().expect(0);
+    for topic in &scene.topics {
+        ended.line(&format!("Created topic {topic} (replication 3)"));
+    }
+    for stream in Stream::ALL {
+        let text = described(&scene, scene.topic(stream));
+        has_all(&text, &["PartitionCount: 3", "ReplicationFactor: 3"]);
+        assert!(!text.contains("retention.ms"), "{text}");
+    }
+    let text = described(&scene, scene.progress_topic());
+    has_all(&text, &["PartitionCount: 1", "ReplicationFactor: 3", "cleanup.policy=compact"]);
+}
+
+#[test]
+fn partitions_and_replication_are_those_of_the_settings() {
+    let scene = Scene::new("topics-as-set", 2, 10);
+    let job = scene.run().with("KAFKA_PARTITIONS", 5).flag("--kafka-replication").flag("2");
+    job.end().expect(0);
+    let text = described(&scene, scene.topic(Stream::Data));
+    has_all(&text, &["PartitionCount: 5", "ReplicationFactor: 2"]);
+    let topic = Topic::new(scene.services, scene.topic(Stream::Voice));
+    assert_eq!(topic.counts(), (20, 20));
+    assert_eq!(topic.partitions(), 5);
+}
+
+#[test]
+fn with_event_times_as_timestamps_the_topics_keep_their_records() {
+    let scene = Scene::new("event-times", 10, 100);
+    scene.run().with("KAFKA_TIMESTAMP", "event").end().expect(0);
+    check::delivered(&scene);
+    for stream in Stream::ALL {
+        has_all(&described(&scene, scene.topic(stream)), &["retention.ms=-1"]);
+        assert_eq!(timestamps(&scene, stream), event_times(&scene, stream));
+    }
+}
+
+fn timestamps(scene: &Scene, stream: Stream) -> Vec<i64> {
+    let records = Topic::new(scene.services, scene.topic(stream)).records();
+    let mut times: Vec<i64> = records.iter().flatten().map(|record| record.time_ms).collect();
+    times.sort_unstable();
+    times
+}
+
+/// In milliseconds; records are generated in time order.
+fn event_times(scene: &Scene, stream: Stream) -> Vec<i64> {
+    let (generator, plan) = (scene.generator(), scene.plan(Shard::WHOLE));
+    let mut times = Vec::new();
+    for part in (0..plan.files()).map(|index| plan.part(PartIndex(index))) {
+        generator.messages(stream, &part, 0..plan.line_count(), |message| {
+            times.push(message.time.as_millis());
+        });
+    }
+    times
+}
+
+#[test]
+fn every_compression_can_be_read() {
+    let names = ["compressed-not", "compressed-gzip", "compressed-snappy", "compressed-zstd"];
+    for (name, compression) in names.into_iter().zip(["none", "gzip", "snappy", "zstd"]) {
+        let scene = Scene::new(name, 4, 250);
+        let job = scene.run().with("SINKS", "kafka").with("KAFKA_COMPRESSION", compression);
+        job.end().expect(0);
+        check::records(&scene, &[Shard::WHOLE], 0..4);
+    }
+}
+
+#[test]
+fn a_topic_that_was_deleted_is_noticed() {
+    let scene = Scene::new("topic-deleted", 10, 100);
+    scene.run().end().expect(0);
+    delete(&scene, scene.topic(Stream::Voice));
+    let ended = scene.run().end().expect(3);
+    let line = ended.line("ERROR");
+    has_all(line, &["in topic topic-deleted-voice", "Was it deleted?", "--restart"]);
+
+    delete(&scene, scene.topic(Stream::Data));
+    scene.run().flag("--restart").end().expect(0);
+    check::delivered(&scene);
+}
+
+fn delete(scene: &Scene, topic: &str) {
+    let mut tool = clients::kafka_tool(scene.services, "org.apache.kafka.tools.TopicCommand");
+    tool.args(["--delete", "--topic", topic]);
+    clients::output(&scene.folder, tool);
+    let begun = Instant::now();
+    // Each broker hears of it at its own time.
+    let known = |broker: &str| {
+        let mut kcat = Command::new("kcat");
+        kcat.args(["-L", "-J", "-b", broker]);
+        let text = String::from_utf8(clients::output(&scene.folder, kcat)).expect("text");
+        text.contains(&format!("\"{topic}\""))
+    };
+    while scene.services.brokers().split(',').any(known) {
+        assert!(begun.elapsed() < LIMIT, "{topic} is not deleted");
+    }
+}
