@@ -26,7 +26,7 @@ use cdr::delivery::sink::kafka::{Blocks, Connection, Delivery, KafkaConfig, Limi
 use cdr::delivery::sink::sftp::SftpStore;
 use cdr::setup;
 use cdr::telemetry::Counters;
-use cdr_model::progress::{Cursors, Parameters, RecordCursor, Sinks};
+use cdr_model::progress::{Cursors, Parameters, Places, RecordCursor, Sinks};
 use cdr_model::{Generator, LineEnd, Micros, Plan, Scenario, Shard};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
@@ -147,7 +147,7 @@ impl Bench {
         let (connection, found) = runtime.block_on(opening)??;
         let cursors = Cursors { kafka: Some(RecordCursor::at(plan.first())), ..Cursors::default() };
         let parameters = Parameters::new(scenario, LineEnd::Lf);
-        let progress = connection.new_progress(parameters, &found, cursors, 0);
+        let progress = connection.new_progress(parameters, Places::new(), &found, cursors, 0);
         let counters = Arc::new(Counters::new(plan.parts()));
         let index = IndexFile::lock(&self.folder.join("bench.dat"), Shard::WHOLE)?;
         let sinks = Sinks { kafka: true, sftp: false, directory: false };
@@ -160,6 +160,7 @@ impl Bench {
             counters: counters.clone(),
             milestones: Milestones::new(plan.clone(), sinks, index, counters),
             progress,
+            recorded: found.progress,
         };
         let begun = Instant::now();
         let progress = delivery.run()?;

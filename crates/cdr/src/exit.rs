@@ -64,7 +64,7 @@ fn of_kafka(error: &KafkaSinkError) -> Option<Exit> {
         KafkaSinkError::Unreachable { .. } => Some(Exit::Unreachable),
         KafkaSinkError::Fenced { .. } => Some(Exit::Fenced),
         KafkaSinkError::Property(_) => Some(Exit::Usage),
-        KafkaSinkError::ProgressRecord { .. } => Some(Exit::Refused),
+        KafkaSinkError::Conflict(_) => Some(Exit::Refused),
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! Configuration → the scenario, and what each sink needs to know.
 
-use cdr_model::progress::{Parameters, Sinks};
+use cdr_model::progress::{Parameters, Places, Sinks};
 use cdr_model::{LineEnd, NumberingPlan, Plan, Profile, Scenario, Shard};
 use chrono::NaiveDateTime;
 
@@ -43,13 +43,24 @@ pub fn line_end(config: &Config) -> LineEnd {
 
 /// What a run must have in common with an earlier one to continue it.
 pub fn parameters(config: &Config, scenario: &Scenario) -> Parameters {
-    let parameters = Parameters::new(scenario, line_end(config));
-    match sinks(config).kafka {
-        true => parameters
-            .with("TOPIC_DATA", &config.kafka.topic_data)
-            .with("TOPIC_VOICE", &config.kafka.topic_voice),
-        false => parameters,
-    }
+    Parameters::new(scenario, line_end(config))
+        .with("RUN_NAME", &config.run.name)
+        .with("TOPIC_DATA", &config.kafka.topic_data)
+        .with("TOPIC_VOICE", &config.kafka.topic_voice)
+}
+
+/// Where the run's sinks deliver to.
+pub fn places(config: &Config) -> Places {
+    let (sftp, folder) = (self::sftp(config), &config.run.directory);
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
+    let sftp = format!("{}@{}/{}", sftp.user, sftp.address(), sftp.remote_path);
+    let place = |sink: &SinkKind| match sink {
+        // A Kafka cluster shows by its own progress record whether it is the same.
+        SinkKind::Kafka => "kafka".to_owned(),
+        SinkKind::Sftp => sftp.clone(),
+        SinkKind::Directory => folder.display().to_string(),
+    };
+    config.run.sinks.iter().map(|sink| (sink.name().to_owned(), place(sink))).collect()
 }
 
 pub fn sinks(config: &Config) -> Sinks {

@@ -286,3 +286,31 @@ fn a_run_as_json_logs_one_object_a_line() {
         assert!(object["time"].is_string() && object["message"].is_string(), "{line}");
     }
 }
+
+#[test]
+fn files_that_go_to_another_folder_begin_at_the_first_part() {
+    let place = Place::new();
+    let arguments = "run --env dev --sinks directory --pace 20000x --progress lines";
+    place.start(&format!("{arguments} --directory one"), "Generated").signal("-KILL");
+    assert!(place.cdr("run --env dev --sinks directory --directory two").status.success());
+    check_delivered(&place, "two");
+}
+
+#[test]
+fn another_run_does_not_take_over_the_index_of_the_first() {
+    let place = Place::new();
+    let arguments = "run --env dev --sinks directory --pace 5000x --progress lines";
+    place.start(arguments, "Generated").signal("-KILL");
+    let output = place.cdr("run --env dev --sinks directory --run-name other");
+    assert_eq!(output.status.code(), Some(3));
+    assert!(log(&output).contains("RUN_NAME was cdr, now other"), "{}", log(&output));
+    let output = place.cdr("run --env dev --sinks directory --run-name other --index-file other.dat");
+    assert!(output.status.success());
+}
+
+#[test]
+fn shards_that_begin_now_are_refused() {
+    let output = Place::new().cdr("run --env dev --sinks directory --start now --shard 1/2");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(log(&output).contains("give all shards the same start"), "{}", log(&output));
+}

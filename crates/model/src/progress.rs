@@ -143,13 +143,39 @@ pub struct Cursors {
     pub directory: Option<PartIndex>,
 }
 
+/// Where each sink of a run delivers to, as text that tells two places apart: `kafka`, or
+/// `sftp` → `user@host:port/folder`.
+pub type Places = BTreeMap<String, String>;
+
 impl Cursors {
+    /// The same without the cursors of sinks which delivered to another place than they do now:
+    /// what stands there does not stand here. A sink that is not used now keeps its cursor.
+    pub fn at(self, was: &Places, now: &Places) -> Cursors {
+        let same = |sink: &str| match (was.get(sink), now.get(sink)) {
+            (Some(was), Some(now)) => was == now,
+            (was, None) => was.is_some(),
+            (None, Some(_)) => false,
+        };
+        Cursors {
+            kafka: self.kafka.filter(|_| same("kafka")),
+            sftp: self.sftp.filter(|_| same("sftp")),
+            directory: self.directory.filter(|_| same("directory")),
+        }
+    }
+
+    /// The cursors of the given sinks alone.
+    pub fn of(self, sinks: Sinks) -> Cursors {
+        Cursors {
+            kafka: self.kafka.filter(|_| sinks.kafka),
+            sftp: self.sftp.filter(|_| sinks.sftp),
+            directory: self.directory.filter(|_| sinks.directory),
+        }
+    }
+
     /// Every part before this one is complete in each of the given sinks that has a cursor.
     pub fn complete_before(&self, sinks: Sinks) -> Option<PartIndex> {
-        let kafka = self.kafka.map(|cursor| cursor.part).filter(|_| sinks.kafka);
-        let sftp = self.sftp.filter(|_| sinks.sftp);
-        let directory = self.directory.filter(|_| sinks.directory);
-        [kafka, sftp, directory].into_iter().flatten().min()
+        let Cursors { kafka, sftp, directory } = self.of(sinks);
+        [kafka.map(|cursor| cursor.part), sftp, directory].into_iter().flatten().min()
     }
 
     /// The part that the sink which came furthest would do next.
@@ -174,9 +200,11 @@ pub struct Progress {
     pub version: u32,
     pub run: String,
     pub shard: String,
-    /// Tells this run from earlier ones of the same name: milliseconds since the epoch at its start.
+    /// When the run began, in milliseconds since the epoch, by the clock of its host.
     pub begun_ms: i64,
     pub parameters: Parameters,
+    /// Where the cursors' sinks deliver to.
+    pub places: Places,
     pub cursors: Cursors,
     /// The records' cursor when the run began: behind the first part only with `--trust-index`.
     pub begin: RecordCursor,

@@ -4,8 +4,12 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::plan::{PartIndex, Plan};
-use crate::progress::{ByPartition, Cursors, Difference, Parameters, Progress, RecordCursor, Sinks};
+use crate::progress::{
+    ByPartition, Cursors, Difference, Parameters, Places, Progress, RecordCursor, Sinks,
+};
 
 /// What the user asked for, where the facts alone would not decide it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,15 +23,24 @@ pub enum Wish {
     TrustIndex,
 }
 
+/// Which run a local index file belongs to, and what its index counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IndexOwner {
+    pub parameters: Parameters,
+    /// The sinks in which the parts up to the index are complete.
+    pub places: Places,
+}
+
 /// What the local index file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LocalIndex {
     Absent,
-    /// The index of the last complete part, and the parameters it was made with, where known.
-    /// The older pipeline's file has none.
+    /// The index of the last complete part, and whose it is, where known. The older pipeline's
+    /// file has no owner; it counts for every sink.
     Complete {
         last: PartIndex,
-        parameters: Option<Parameters>,
+        owner: Option<IndexOwner>,
     },
     /// There is a file, but no index in it; the text says what is wrong.
     Unreadable(String),
@@ -38,6 +51,8 @@ pub enum LocalIndex {
 pub struct Destination {
     /// The last committed progress record of this run and shard.
     pub progress: Option<Progress>,
+    /// There is such a record, but it cannot be read; the text says where and why.
+    pub unreadable: Option<String>,
     /// Another split into shards under which the run has progress, such as `1/1`.
     pub other_split: Option<String>,
     /// End offsets of the record topics, by name; `None` for a topic that does not exist.
@@ -50,6 +65,7 @@ pub struct Facts<'a> {
     pub plan: &'a Plan,
     pub parameters: &'a Parameters,
     pub sinks: Sinks,
+    pub places: &'a Places,
     pub destination: Option<Destination>,
     pub local: LocalIndex,
     pub wish: Wish,
@@ -62,6 +78,8 @@ pub enum Decision {
     Start,
     /// Go on at these cursors, which name every sink of the run, and keep those of other sinks.
     Continue(Cursors),
+    /// Go on at these cursors, by the index file alone: what the destination counted is void.
+    Adopt(Cursors),
     /// Nothing is left to do.
     Finished,
     /// The facts contradict each other; nothing is touched.
@@ -73,7 +91,8 @@ pub enum Decision {
 pub enum Conflict {
     #[error(
         "the progress of this run was made with other parameters: {}. Set them as they were to continue it, \
-         use another --run-name for a second run, or begin anew with --restart", Differences(.0)
+         use another --run-name and --index-file for a second run, or begin anew with --restart",
+        Differences(.0)
     )]
     ParametersDiffer(Vec<Difference>),
     #[error(
@@ -99,6 +118,11 @@ pub enum Conflict {
          Use that --shard, another --run-name for a second run, or begin anew with --restart"
     )]
     OtherSplit(String),
+    #[error(
+        "the progress record of this run cannot be read ({0}). Use another --run-name, or begin anew \
+         with --restart"
+    )]
+    ProgressUnreadable(String),
     #[error(
         "--trust-index needs an index file, and there is none. Leave the option away, or use --restart"
     )]
@@ -146,45 +170,60 @@ impl fmt::Display for Ends<'_> {
 
 /// Decides how a run begins. What the destination says outranks the local index file.
 pub fn decide(facts: &Facts<'_>) -> Decision {
-    match (facts.wish, &facts.destination) {
-        (Wish::Restart, _) => Decision::Start,
-        (Wish::TrustIndex, _) => by_index(facts, Decision::Refuse(Conflict::NoIndexToTrust)),
-        (Wish::Continue, None) => by_index(facts, Decision::Start),
-        (Wish::Continue, Some(destination)) => by_destination(facts, destination),
+    if facts.wish == Wish::Restart {
+        return Decision::Start;
+    }
+    let decision = match &facts.destination {
+        None => by_index(facts, Decision::Start),
+        Some(destination) => by_destination(facts, destination),
+    };
+    match (facts.wish, &facts.local, &decision) {
+        (Wish::TrustIndex, LocalIndex::Absent, _) => Decision::Refuse(Conflict::NoIndexToTrust),
+        // Only a contradiction between the two needs somebody's word for one of them.
+        (
+            Wish::TrustIndex,
+            _,
+            Decision::Refuse(Conflict::IndexAhead { .. } | Conflict::TopicLost { .. }),
+        ) => match by_index(facts, Decision::Start) {
+            Decision::Continue(cursors) => Decision::Adopt(cursors),
+            other => other,
+        },
+        _ => decision,
     }
 }
 
 /// Progress without Kafka, or by the user's word: the index file alone decides.
 fn by_index(facts: &Facts<'_>, absent: Decision) -> Decision {
-    let (last, parameters) = match &facts.local {
+    let (last, owner) = match &facts.local {
         LocalIndex::Absent => return absent,
         LocalIndex::Unreadable(why) => {
             return Decision::Refuse(Conflict::IndexUnreadable(why.clone()));
         }
-        LocalIndex::Complete { last, parameters } => (*last, parameters),
+        LocalIndex::Complete { last, owner } => (*last, owner),
     };
-    if let Some(conflict) = parameters.as_ref().and_then(|was| differing(was, facts.parameters)) {
+    let parameters = owner.as_ref().map(|owner| &owner.parameters);
+    if let Some(conflict) = parameters.and_then(|was| differing(was, facts.parameters)) {
         return Decision::Refuse(conflict);
     }
     if !facts.plan.owns(last) || facts.plan.is_done(last) {
         let parts = facts.plan.parts();
         return Decision::Refuse(Conflict::IndexBeyondPlan { index: last, parts });
     }
-    continue_or_finish(facts, Cursors::default(), facts.plan.after(last))
+    let next = facts.plan.after(last);
+    let all = Cursors { kafka: Some(RecordCursor::at(next)), sftp: Some(next), directory: Some(next) };
+    let known = match owner {
+        Some(owner) => all.at(&owner.places, facts.places),
+        None => all,
+    };
+    continue_or_finish(facts, known.of(facts.sinks))
 }
 
 fn by_destination(facts: &Facts<'_>, destination: &Destination) -> Decision {
+    if let Some(why) = &destination.unreadable {
+        return Decision::Refuse(Conflict::ProgressUnreadable(why.clone()));
+    }
     let Some(progress) = &destination.progress else {
-        if let Some(split) = &destination.other_split {
-            return Decision::Refuse(Conflict::OtherSplit(split.clone()));
-        }
-        return match facts.local {
-            LocalIndex::Complete { last, .. } => {
-                Decision::Refuse(Conflict::IndexAhead { index: last, reached: None })
-            }
-            // Kafka decides, and it knows nothing: a file without an index adds nothing to that.
-            LocalIndex::Absent | LocalIndex::Unreadable(_) => Decision::Start,
-        };
+        return without_progress(facts, destination);
     };
     let conflict = differing(&progress.parameters, facts.parameters)
         .or_else(|| (!progress.fits(facts.plan)).then_some(Conflict::ProgressInvalid))
@@ -192,9 +231,32 @@ fn by_destination(facts: &Facts<'_>, destination: &Destination) -> Decision {
         .or_else(|| index_ahead(progress, &facts.local));
     match conflict {
         Some(conflict) => Decision::Refuse(conflict),
-        None => continue_or_finish(facts, progress.cursors, facts.plan.first()),
+        None => continue_or_finish(facts, progress.cursors.at(&progress.places, facts.places)),
     }
 }
+
+/// Kafka knows nothing of the run; the index file may know of its files.
+fn without_progress(facts: &Facts<'_>, destination: &Destination) -> Decision {
+    if let Some(split) = &destination.other_split {
+        return Decision::Refuse(Conflict::OtherSplit(split.clone()));
+    }
+    match &facts.local {
+        // Kafka decides, and it knows nothing: a file without an index adds nothing to that.
+        LocalIndex::Absent | LocalIndex::Unreadable(_) => Decision::Start,
+        LocalIndex::Complete { owner: Some(owner), .. } if !owner.places.contains_key(KAFKA) => {
+            by_index(facts, Decision::Start)
+        }
+        LocalIndex::Complete { last, owner } => {
+            let parameters = owner.as_ref().map(|owner| &owner.parameters);
+            let differing = parameters.and_then(|was| differing(was, facts.parameters));
+            let ahead = Conflict::IndexAhead { index: *last, reached: None };
+            Decision::Refuse(differing.unwrap_or(ahead))
+        }
+    }
+}
+
+/// The sink's name among places.
+const KAFKA: &str = "kafka";
 
 fn differing(was: &Parameters, now: &Parameters) -> Option<Conflict> {
     let differences = was.differences(now);
@@ -202,7 +264,7 @@ fn differing(was: &Parameters, now: &Parameters) -> Option<Conflict> {
 }
 
 /// Fewer offsets than records: the topic is not the one that they were written to.
-fn topic_lost(progress: &Progress, destination: &Destination) -> Option<Conflict> {
+pub fn topic_lost(progress: &Progress, destination: &Destination) -> Option<Conflict> {
     progress.delivered.iter().find_map(|(topic, counts)| {
         let ends = destination.end_offsets.iter().find(|(name, _)| name == topic);
         let ends = ends.and_then(|(_, ends)| ends.as_ref());
@@ -219,19 +281,23 @@ fn topic_lost(progress: &Progress, destination: &Destination) -> Option<Conflict
 /// The index is written after the commit, so an index that no cursor has passed is of another
 /// destination. The furthest cursor counts: a sink that this run no longer uses stays behind.
 fn index_ahead(progress: &Progress, local: &LocalIndex) -> Option<Conflict> {
-    let LocalIndex::Complete { last, .. } = *local else { return None };
+    let LocalIndex::Complete { last, owner } = local else { return None };
+    // An index that does not count Kafka's parts says nothing of them.
+    if owner.as_ref().is_some_and(|owner| !owner.places.contains_key(KAFKA)) {
+        return None;
+    }
     let reached = progress.cursors.furthest();
-    let behind = reached.is_none_or(|reached| last >= reached);
-    behind.then_some(Conflict::IndexAhead { index: last, reached })
+    let behind = reached.is_none_or(|reached| *last >= reached);
+    behind.then_some(Conflict::IndexAhead { index: *last, reached })
 }
 
-/// Gives each sink of the run a cursor: its own, or `otherwise` where it has none yet.
-fn continue_or_finish(facts: &Facts<'_>, known: Cursors, otherwise: PartIndex) -> Decision {
-    let missing = |used: bool| used.then_some(otherwise);
+/// Gives each sink of the run a cursor: the known one, or the first part.
+fn continue_or_finish(facts: &Facts<'_>, known: Cursors) -> Decision {
+    let first = |used: bool| used.then_some(facts.plan.first());
     let cursors = Cursors {
-        kafka: known.kafka.or(missing(facts.sinks.kafka).map(RecordCursor::at)),
-        sftp: known.sftp.or(missing(facts.sinks.sftp)),
-        directory: known.directory.or(missing(facts.sinks.directory)),
+        kafka: known.kafka.or(first(facts.sinks.kafka).map(RecordCursor::at)),
+        sftp: known.sftp.or(first(facts.sinks.sftp)),
+        directory: known.directory.or(first(facts.sinks.directory)),
     };
     match cursors.complete_before(facts.sinks) {
         Some(cursor) if facts.plan.is_done(cursor) => Decision::Finished,

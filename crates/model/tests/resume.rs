@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use cdr_model::progress::{Cursors, PROGRESS_VERSION, Parameters, Progress, RecordCursor, Sinks};
-use cdr_model::resume::{Conflict, Decision, Destination, Facts, LocalIndex, Wish, decide};
+use cdr_model::progress::{
+    Cursors, PROGRESS_VERSION, Parameters, Places, Progress, RecordCursor, Sinks,
+};
+use cdr_model::resume::{Conflict, Decision, Destination, Facts, IndexOwner, LocalIndex, Wish, decide};
 use cdr_model::{LineEnd, PartIndex, Plan, Scenario, Shard};
 
 const KAFKA: Sinks = Sinks { kafka: true, sftp: false, directory: false };
@@ -17,7 +19,10 @@ struct Row {
     local: LocalIndex,
     progress: Option<Progress>,
     other_split: Option<&'static str>,
+    unreadable: Option<&'static str>,
     ends: Option<Vec<i64>>,
+    /// Where the files go now.
+    sftp: &'static str,
     shard: Shard,
     endless: bool,
 }
@@ -30,6 +35,8 @@ impl Default for Row {
             local: LocalIndex::Absent,
             progress: None,
             other_split: None,
+            unreadable: None,
+            sftp: "a",
             ends: Some(vec![1_000_000; 3]),
             shard: Shard::WHOLE,
             endless: false,
@@ -43,6 +50,7 @@ fn check(row: Row, expected: Decision) {
     let plan = if row.endless { plan.without_end() } else { plan };
     let destination = row.sinks.kafka.then(|| Destination {
         progress: row.progress,
+        unreadable: row.unreadable.map(str::to_owned),
         other_split: row.other_split.map(str::to_owned),
         end_offsets: vec![
             ("cdr_data".to_owned(), row.ends.clone()),
@@ -50,10 +58,12 @@ fn check(row: Row, expected: Decision) {
         ],
     });
     let parameters = parameters();
+    let places = places(row.sinks, row.sftp);
     let facts = Facts {
         plan: &plan,
         parameters: &parameters,
         sinks: row.sinks,
+        places: &places,
         destination,
         local: row.local,
         wish: row.wish,
@@ -61,12 +71,24 @@ fn check(row: Row, expected: Decision) {
     assert_eq!(decide(&facts), expected);
 }
 
+fn places(sinks: Sinks, sftp: &str) -> Places {
+    let names = [("kafka", "kafka", sinks.kafka), ("sftp", sftp, sinks.sftp)];
+    let used = names.into_iter().filter(|(.., used)| *used);
+    used.map(|(sink, place, _)| (sink.to_owned(), place.to_owned())).collect()
+}
+
+/// An index file that this program wrote for these sinks.
+fn owned(last: u64, sinks: Sinks) -> LocalIndex {
+    let owner = IndexOwner { parameters: parameters(), places: places(sinks, "a") };
+    LocalIndex::Complete { last: PartIndex(last), owner: Some(owner) }
+}
+
 fn parameters() -> Parameters {
     Parameters::new(&Scenario::default(), LineEnd::Lf)
 }
 
 fn index(last: u64) -> LocalIndex {
-    LocalIndex::Complete { last: PartIndex(last), parameters: None }
+    LocalIndex::Complete { last: PartIndex(last), owner: None }
 }
 
 fn records(part: u64, data: u32, voice: u32) -> Option<RecordCursor> {
@@ -85,6 +107,7 @@ fn progress(kafka: Option<RecordCursor>, sftp: Option<PartIndex>) -> Option<Prog
         shard: "1/1".to_owned(),
         begun_ms: 1,
         parameters: parameters(),
+        places: places(Sinks { kafka: kafka.is_some(), sftp: sftp.is_some(), directory: false }, "a"),
         cursors: Cursors { kafka, sftp, directory: None },
         begin: RecordCursor::default(),
         begin_offsets: BTreeMap::from([("cdr_data".to_owned(), vec![50, 0, 0])]),
@@ -169,12 +192,15 @@ fn other_parameters_are_refused() {
     assert_eq!(
         Conflict::ParametersDiffer(expected.clone()).to_string(),
         "the progress of this run was made with other parameters: LINE_COUNT was 500, now 1000. Set them as \
-         they were to continue it, use another --run-name for a second run, or begin anew with --restart"
+         they were to continue it, use another --run-name and --index-file for a second run, or begin anew with \
+         --restart"
     );
     let refused = || Decision::Refuse(Conflict::ParametersDiffer(expected.clone()));
-    let local = LocalIndex::Complete { last: PartIndex(3), parameters: Some(other.parameters.clone()) };
+    let owner = IndexOwner { parameters: other.parameters.clone(), places: places(BOTH, "a") };
+    let local = LocalIndex::Complete { last: PartIndex(3), owner: Some(owner) };
     check(Row { progress: Some(other), ..Row::default() }, refused());
-    check(Row { sinks: FILES, local, ..Row::default() }, refused());
+    check(Row { sinks: FILES, local: local.clone(), ..Row::default() }, refused());
+    check(Row { local, ..Row::default() }, refused());
 }
 
 #[test]
@@ -195,10 +221,14 @@ fn a_local_file_that_names_the_part_before_the_cursor_is_not_ahead() {
 #[test]
 fn the_user_can_trust_the_local_file() {
     let wish = Wish::TrustIndex;
-    let expected = || cursors(records(42, 0, 0), files(42));
+    let cursors_42 = Cursors { kafka: records(42, 0, 0), sftp: files(42), directory: None };
+    let expected = || Decision::Adopt(cursors_42);
     check(Row { wish, local: index(41), ..Row::default() }, expected());
-    let progress = progress(records(5, 0, 0), files(3));
-    check(Row { wish, local: index(41), progress, ..Row::default() }, expected());
+    let behind = || progress(records(5, 0, 0), files(3));
+    check(Row { wish, local: index(41), progress: behind(), ..Row::default() }, expected());
+    let lost = Row { wish, local: index(2), progress: behind(), ends: None, ..Row::default() };
+    let cursors_3 = Cursors { kafka: records(3, 0, 0), sftp: files(3), directory: None };
+    check(lost, Decision::Adopt(cursors_3));
     check(Row { wish, ..Row::default() }, Decision::Refuse(Conflict::NoIndexToTrust));
 }
 
@@ -256,4 +286,43 @@ fn without_kafka_a_shard_accepts_only_its_own_parts() {
     };
     check(row(41), cursors(None, files(45)));
     check(row(40), Decision::Refuse(Conflict::IndexBeyondPlan { index: PartIndex(40), parts: 22 }));
+}
+
+#[test]
+fn trusting_the_local_file_changes_nothing_where_nothing_contradicts_it() {
+    let progress = progress(records(5, 400, 300), files(3));
+    let row = Row { wish: Wish::TrustIndex, local: index(2), progress, ..Row::default() };
+    check(row, cursors(records(5, 400, 300), files(3)));
+}
+
+#[test]
+fn a_sink_that_the_local_file_does_not_count_begins_at_its_first_part() {
+    let both = Sinks { directory: true, ..FILES };
+    let directory = Some(PartIndex(0));
+    let expected = Cursors { kafka: None, sftp: files(42), directory };
+    check(Row { sinks: both, local: owned(41, FILES), ..Row::default() }, Decision::Continue(expected));
+    check(Row { local: owned(41, FILES), ..Row::default() }, cursors(records(0, 0, 0), files(42)));
+}
+
+#[test]
+fn files_that_go_to_another_place_begin_at_the_first_part() {
+    let row = || Row { sftp: "b", ..Row::default() };
+    let progress = progress(records(5, 0, 0), files(3));
+    check(Row { progress, ..row() }, cursors(records(5, 0, 0), files(0)));
+    let row = Row { sinks: FILES, local: owned(41, FILES), ..row() };
+    check(row, cursors(None, files(0)));
+}
+
+#[test]
+fn a_local_file_of_a_time_without_kafka_is_not_ahead_of_it() {
+    let progress = progress(records(5, 0, 0), files(3));
+    let row = Row { local: owned(41, FILES), progress, ..Row::default() };
+    check(row, cursors(records(5, 0, 0), files(3)));
+}
+
+#[test]
+fn progress_that_cannot_be_read_is_refused_unless_the_run_begins_anew() {
+    let row = || Row { unreadable: Some("offset 7"), ..Row::default() };
+    check(row(), Decision::Refuse(Conflict::ProgressUnreadable("offset 7".to_owned())));
+    check(Row { wish: Wish::Restart, ..row() }, Decision::Start);
 }

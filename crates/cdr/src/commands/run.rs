@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use cdr_model::progress::{Cursors, Parameters, Progress, RecordCursor, Sinks};
-use cdr_model::resume::{Decision, Destination, Facts, LocalIndex, Wish, decide};
+use cdr_model::resume::{Decision, Destination, Facts, IndexOwner, LocalIndex, Wish, decide};
 use cdr_model::{Generator, Micros, PartIndex, Plan, Scenario};
 use chrono::{NaiveDateTime, SubsecRound, TimeDelta, Utc};
 use tracing::info;
@@ -20,7 +20,7 @@ use crate::delivery::sink::directory::DirectoryStore;
 use crate::delivery::sink::files::Store;
 use crate::delivery::sink::kafka::{Connection, next_time};
 use crate::delivery::sink::sftp::SftpStore;
-use crate::delivery::{Job, Outcome};
+use crate::delivery::{Job, KafkaStart, Outcome};
 use crate::exit::Exit;
 use crate::setup;
 use crate::telemetry::{self, Counters, Display, Mode, Snapshot, Terminal};
@@ -76,18 +76,20 @@ async fn begin_and_deliver(
     let Destinations { stores, kafka } = destinations;
     let (connection, found) = kafka.unzip();
     let world = World::new(config, start_time(config, wish, &local, found.as_ref())?)?;
-    let sinks = setup::sinks(config);
+    let (sinks, places) = (setup::sinks(config), setup::places(config));
     let facts = Facts {
         plan: &world.plan,
         parameters: &world.parameters,
         sinks,
+        places: &places,
         destination: found.clone(),
         local,
         wish,
     };
-    let (anew, cursors) = match decide(&facts) {
-        Decision::Start => (true, world.first_cursors(sinks)),
-        Decision::Continue(cursors) => (false, cursors),
+    let decision = decide(&facts);
+    let cursors = match decision {
+        Decision::Start => world.first_cursors(sinks),
+        Decision::Continue(cursors) | Decision::Adopt(cursors) => cursors,
         Decision::Finished => {
             index.remove()?;
             info!("Run {} is finished already; --restart begins a new one", config.run.name);
@@ -95,15 +97,24 @@ async fn begin_and_deliver(
         }
         Decision::Refuse(conflict) => return Err(conflict.into()),
     };
-    index.begin(&world.parameters, anew)?;
+    let complete = cursors.complete_before(sinks).and_then(|cursor| world.plan.before(cursor));
+    let parameters = world.parameters.clone();
+    index.begin(&IndexOwner { parameters, places: places.clone() }, complete)?;
     let kafka = connection.zip(found).map(|(connection, found)| {
-        // Who trusts the index file does not trust what the progress says of the topics.
-        let known = found.progress.clone().filter(|_| wish == Wish::Continue && !anew);
         let begun_ms = Utc::now().timestamp_millis();
-        let new = || connection.new_progress(world.parameters.clone(), &found, cursors, begun_ms);
-        let progress = Progress { cursors, finished: false, ..known.unwrap_or_else(new) };
-        (connection, progress)
+        let new = || {
+            let parameters = world.parameters.clone();
+            connection.new_progress(parameters, places.clone(), &found, cursors, begun_ms)
+        };
+        let known = match decision {
+            Decision::Continue(_) => found.progress.clone(),
+            _ => None,
+        };
+        let mut progress = Progress { cursors, finished: false, ..known.unwrap_or_else(new) };
+        progress.places.extend(places.clone());
+        KafkaStart { connection, progress, recorded: found.progress }
     });
+    let anew = matches!(decision, Decision::Start);
     announce(config, &world.plan, anew, &cursors, sinks);
     let run = Run { config, terminal, board, world, cursors, sinks };
     run.deliver(index, stores, kafka).await.map(Some)
@@ -173,13 +184,11 @@ fn start_time(
         return Ok(start);
     }
     let local = match local {
-        LocalIndex::Complete { parameters, .. } => parameters.as_ref(),
+        LocalIndex::Complete { owner, .. } => owner.as_ref().map(|owner| &owner.parameters),
         _ => None,
     };
-    let known = match found {
-        Some(found) => found.progress.as_ref().map(|progress| &progress.parameters),
-        None => local,
-    };
+    let recorded = found.and_then(|found| found.progress.as_ref());
+    let known = recorded.map(|progress| &progress.parameters).or(local);
     let known = known.filter(|_| wish != Wish::Restart).and_then(|known| known.get("START"));
     if let Some(start) = known.and_then(|text| text.parse_start()) {
         return Ok(start);
@@ -272,11 +281,11 @@ impl Run<'_> {
         self,
         index: IndexFile,
         stores: Vec<(Store, usize)>,
-        kafka: Option<(Connection, Progress)>,
+        kafka: Option<KafkaStart>,
     ) -> anyhow::Result<Outcome> {
         let World { scenario, plan, .. } = &self.world;
         let generator = Arc::new(Generator::new(scenario)?);
-        let counters = Arc::new(self.counters(kafka.as_ref().map(|(_, progress)| progress)));
+        let counters = Arc::new(self.counters(kafka.as_ref().map(|start| &start.progress)));
         let clock = Arc::new(self.clock(&generator));
         let display = self.display(&counters)?;
         let (begun, before) = (Instant::now(), counters.snapshot());

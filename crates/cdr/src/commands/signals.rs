@@ -3,12 +3,16 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::delivery::board::Board;
 use crate::exit::Exit;
+
+/// Two signals within this time are one wish: some tools send one to the process and to its group.
+const ONE_WISH: Duration = Duration::from_millis(300);
 
 /// Remembers which signal came first.
 #[derive(Clone, Debug, Default)]
@@ -25,12 +29,16 @@ impl Signals {
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let seen = signals.clone();
         tokio::spawn(async move {
+            let mut first: Option<Instant> = None;
             loop {
                 let kind = tokio::select! {
                     _ = interrupt.recv() => SignalKind::interrupt(),
                     _ = terminate.recv() => SignalKind::terminate(),
                 };
-                seen.heard(kind, &board);
+                if first.is_none_or(|at| at.elapsed() >= ONE_WISH) {
+                    first.get_or_insert_with(Instant::now);
+                    seen.heard(kind, &board);
+                }
             }
         });
         Ok(signals)

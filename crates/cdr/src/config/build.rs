@@ -35,6 +35,11 @@ impl Config {
         };
         check_plan(&config.data)?;
         check_pace(&config, resolved)?;
+        if config.data.start == StartTime::Now && config.run.shard.count > 1 {
+            return Err(ConfigError::NowInShards {
+                start: resolved.value("data.start")?.origin.clone(),
+            });
+        }
         check_topics(&config.kafka)?;
         check_transaction_times(&config.kafka)?;
         check_sign_in(&config)?;

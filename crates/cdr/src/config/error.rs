@@ -93,6 +93,12 @@ pub enum ConfigError {
     )]
     NowAtAnotherPace { start: Origin, key: &'static str, given: String, origin: Origin },
 
+    #[error(
+        "data.start now ({start}) gives each shard a start of its own, so that their files would collide; \
+         give all shards the same start, such as data.start = \"2024-01-01 00:00:00\""
+    )]
+    NowInShards { start: Origin },
+
     #[error("{first} and {second} are both \"{topic}\"; data, voice and progress need a topic each")]
     SameTopic { first: &'static str, second: &'static str, topic: String },
 

@@ -7,10 +7,8 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use cdr_model::progress::Parameters;
-use cdr_model::resume::LocalIndex;
+use cdr_model::resume::{IndexOwner, LocalIndex};
 use cdr_model::{PartIndex, Shard};
-use serde::{Deserialize, Serialize};
 
 /// What went wrong with the index file; names the path and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -31,13 +29,6 @@ pub enum IndexError {
 pub struct IndexFile {
     path: PathBuf,
     _lock: File,
-}
-
-/// Which run an index belongs to: the content of the file beside it.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Owner {
-    parameters: Parameters,
 }
 
 impl IndexFile {
@@ -64,24 +55,35 @@ impl IndexFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return LocalIndex::Absent,
             Err(error) => return LocalIndex::Unreadable(error.to_string()),
         };
-        match parse(&text) {
-            Ok(last) => LocalIndex::Complete { last, parameters: self.owner() },
+        let read = parse(&text).and_then(|last| Ok((last, self.owner()?)));
+        match read {
+            Ok((last, owner)) => LocalIndex::Complete { last, owner },
             Err(reason) => LocalIndex::Unreadable(format!("{}: {reason}", self.path.display())),
         }
     }
 
-    fn owner(&self) -> Option<Parameters> {
-        let text = fs::read(self.owner_path()).ok()?;
-        serde_json::from_slice::<Owner>(&text).ok().map(|owner| owner.parameters)
+    /// Whose index it is; the older pipeline's files do not say.
+    fn owner(&self) -> Result<Option<IndexOwner>, String> {
+        let path = self.owner_path();
+        match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text)
+                .map(Some)
+                .map_err(|error| format!("{} beside it cannot be read: {error}", path.display())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(format!("{} beside it cannot be read: {error}", path.display())),
+        }
     }
 
-    /// Notes which run the file belongs to from now on. A new run's file names no part yet.
-    pub fn begin(&self, parameters: &Parameters, anew: bool) -> Result<(), IndexError> {
-        if anew {
-            self.remove()?;
+    /// Takes the file over for a run in whose sinks the parts up to `complete` are complete.
+    ///
+    /// The index comes first: whoever reads the file between the two finds too little in it, and
+    /// never an index that counts a sink which has not come so far.
+    pub fn begin(&self, owner: &IndexOwner, complete: Option<PartIndex>) -> Result<(), IndexError> {
+        match complete {
+            Some(last) => self.write(last)?,
+            None => self.remove()?,
         }
-        let owner = Owner { parameters: parameters.clone() };
-        let text = serde_json::to_vec_pretty(&owner).map_err(io::Error::from);
+        let text = serde_json::to_vec_pretty(owner).map_err(io::Error::from);
         text.and_then(|text| replace(&self.owner_path(), &text)).map_err(self.failed("write"))
     }
 
@@ -158,6 +160,7 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use cdr_model::progress::{Parameters, Places};
     use cdr_model::{LineEnd, Scenario};
 
     use super::*;
@@ -175,12 +178,12 @@ mod tests {
     #[test]
     fn the_file_is_one_decimal_line_and_goes_with_the_run() {
         let (folder, path) = folder();
-        let (index, parameters) = (lock(&path), Parameters::new(&Scenario::default(), LineEnd::Lf));
+        let (index, owner) = (lock(&path), owner());
         assert_eq!(index.read(), LocalIndex::Absent);
-        index.begin(&parameters, true).unwrap();
+        index.begin(&owner, None).unwrap();
         index.write(PartIndex(41)).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "41\n");
-        let complete = LocalIndex::Complete { last: PartIndex(41), parameters: Some(parameters) };
+        let complete = LocalIndex::Complete { last: PartIndex(41), owner: Some(owner) };
         assert_eq!(index.read(), complete);
         index.remove().unwrap();
         assert_eq!(index.read(), LocalIndex::Absent);
@@ -189,12 +192,37 @@ mod tests {
         assert_eq!(left, ["idx_data.dat.lock"]);
     }
 
+    fn owner() -> IndexOwner {
+        let parameters = Parameters::new(&Scenario::default(), LineEnd::Lf);
+        IndexOwner { parameters, places: Places::from([("sftp".to_owned(), "a".to_owned())]) }
+    }
+
+    #[test]
+    fn a_run_that_takes_the_file_over_lowers_the_index_first() {
+        let (_folder, path) = folder();
+        let index = lock(&path);
+        index.write(PartIndex(41)).unwrap();
+        index.begin(&owner(), Some(PartIndex(7))).unwrap();
+        let complete = LocalIndex::Complete { last: PartIndex(7), owner: Some(owner()) };
+        assert_eq!(index.read(), complete);
+        index.begin(&owner(), None).unwrap();
+        assert_eq!(index.read(), LocalIndex::Absent);
+    }
+
+    #[test]
+    fn an_index_whose_owner_cannot_be_read_is_not_taken_for_the_older_pipelines() {
+        let (_folder, path) = folder();
+        fs::write(&path, "42\n").unwrap();
+        fs::write(beside(&path, ".run.json"), "{").unwrap();
+        assert!(matches!(lock(&path).read(), LocalIndex::Unreadable(_)));
+    }
+
     #[test]
     fn a_file_of_the_older_pipeline_is_understood() {
         for text in ["42", "42\n", " 42\r\n", "0042"] {
             let (_folder, path) = folder();
             fs::write(&path, text).unwrap();
-            let expected = LocalIndex::Complete { last: PartIndex(42), parameters: None };
+            let expected = LocalIndex::Complete { last: PartIndex(42), owner: None };
             assert_eq!(lock(&path).read(), expected, "{text:?}");
         }
     }

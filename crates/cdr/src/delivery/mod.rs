@@ -37,6 +37,15 @@ pub enum Outcome {
     Stopped,
 }
 
+/// Where the records begin.
+pub struct KafkaStart {
+    pub connection: Connection,
+    /// What the run goes on from.
+    pub progress: Progress,
+    /// The progress record as it stands in the topic.
+    pub recorded: Option<Progress>,
+}
+
 /// Everything that the sinks of a run share.
 pub struct Job {
     pub plan: Plan,
@@ -50,8 +59,8 @@ pub struct Job {
     pub milestones: Milestones,
     /// The file stores of the run, each with the number of files in flight.
     pub stores: Vec<(Store, usize)>,
-    /// The connection to Kafka, if the run delivers there, and the progress it goes on from.
-    pub kafka: Option<(Connection, Progress)>,
+    /// The connection to Kafka, if the run delivers there.
+    pub kafka: Option<KafkaStart>,
 }
 
 impl Job {
@@ -115,7 +124,7 @@ impl Job {
         let board = self.board.clone();
         let finished = match self.kafka {
             None => Ok(local::keep_progress(&self.plan, &board, self.milestones)),
-            Some((connection, progress)) => Delivery {
+            Some(KafkaStart { connection, progress, recorded }) => Delivery {
                 connection,
                 plan: self.plan,
                 generator: self.generator,
@@ -124,6 +133,7 @@ impl Job {
                 counters: self.counters,
                 milestones: self.milestones,
                 progress,
+                recorded,
             }
             .run()
             .map(|progress| progress.finished),

@@ -42,7 +42,9 @@ impl DirectoryStore {
         let path = self.folder.join(name);
         let temporary = self.folder.join(format!(".{name}.part"));
         let written = write(&temporary, content).and_then(|()| fs::rename(&temporary, &path));
-        written.map_err(|error| explain(&path, error))
+        // The new name, too, must outlast a loss of power, before progress counts the file.
+        let kept = written.and_then(|()| File::open(&*self.folder)?.sync_all());
+        kept.map_err(|error| explain(&path, error))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use cdr_model::{Generator, LineEnd, Micros, Part, PartIndex, Plan, Stream};
 use tokio::task::JoinHandle;
@@ -12,6 +13,9 @@ use super::sftp::{SftpError, SftpStore};
 use crate::delivery::board::{Board, FileSink};
 use crate::delivery::pace::SimulatedClock;
 use crate::telemetry::Counters;
+
+/// How long a run that is to stop still waits for uploads in flight.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes of all files in flight together, so that memory does not grow with `LINE_COUNT`.
 const IN_FLIGHT_BYTES: u64 = 24 << 20;
@@ -100,6 +104,11 @@ impl Files {
         uploads: &mut VecDeque<JoinHandle<Result<(), FilesError>>>,
     ) -> Result<(), FilesError> {
         let (mut next, mut done) = (from, from);
+        let patience_ends = async {
+            self.board.stopped().await;
+            tokio::time::sleep(STOP_PATIENCE).await;
+        };
+        tokio::pin!(patience_ends);
         loop {
             let over = self.plan.is_done(next) || self.board.is_stopping();
             let room = !over && uploads.len() < self.parts_in_flight();
@@ -131,6 +140,11 @@ impl Files {
                 }
                 () = tokio::time::sleep(due), if room => {}
                 () = self.board.stopped(), if room => {}
+                () = &mut patience_ends => {
+                    // What is not done is done again; the cursor stays before it.
+                    uploads.iter().for_each(JoinHandle::abort);
+                    return Ok(());
+                }
             }
         }
     }

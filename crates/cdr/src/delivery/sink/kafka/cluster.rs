@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use cdr_model::progress::{ByPartition, Progress};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Message, Offset, TopicPartitionList};
@@ -13,7 +12,7 @@ use tracing::{debug, info};
 
 use super::RunId;
 use super::config::{KafkaConfig, Timestamps};
-use super::error::{KafkaSinkError, Remedy, remedy};
+use super::error::{Failure, KafkaSinkError, Remedy, remedy};
 use super::health::{Health, Patience, Watch, pause};
 use super::session::failure;
 use crate::delivery::board::Board;
@@ -34,6 +33,7 @@ pub(super) struct Cluster {
     committed: BaseConsumer<Watch>,
     /// Sees everything; its end offset is the real one.
     everything: BaseConsumer<Watch>,
+    health: Arc<Health>,
     patience: Patience,
 }
 
@@ -48,6 +48,7 @@ impl Cluster {
             committed: consumer("read_committed")?,
             everything: consumer("read_uncommitted")?,
             patience: Patience::new(health.clone(), board.clone(), config.give_up_after),
+            health,
             config: config.clone(),
         })
     }
@@ -90,8 +91,8 @@ impl Cluster {
                 names.iter().zip(&found).filter(|(_, n)| n.is_none()).map(|(name, _)| *name).collect();
             match found[..] {
                 [Some(data), Some(voice), Some(_)] => return Ok([data, voice]),
-                _ if waited == 0 => self.create(&missing)?,
                 // A topic that was just made takes a moment to reach every broker.
+                _ if waited % 20 == 0 => self.create(&missing)?,
                 _ => self.patience.failure("new topics are not known to all brokers yet")?,
             }
             pause(Duration::from_millis(50 * waited.min(10)));
@@ -109,18 +110,28 @@ impl Cluster {
             .iter()
             .map(|&name| new_topic(&config, name, TopicReplication::Fixed(replicas as i32)))
             .collect();
-        let admin: AdminClient<DefaultClientContext> = config
+        let admin: AdminClient<Watch> = config
             .client(&[])
-            .create()
+            .create_with_context(Watch(self.health.clone()))
             .map_err(|error: KafkaError| KafkaSinkError::Property(error.to_string()))?;
         let options = AdminOptions::new().operation_timeout(Some(CALL)).request_timeout(Some(CALL * 5));
         let created = tokio::runtime::Handle::current().block_on(admin.create_topics(&new, &options));
-        let results = created.map_err(|error| self.refused("to create topics", &error))?;
+        let results = match created {
+            Ok(results) => results,
+            // The topics are asked for again, and created again if they are still missing.
+            Err(error) if remedy(failure(&error)) == Remedy::Retry => {
+                return self.patience.failure(&error.to_string());
+            }
+            Err(error) => return Err(self.refused("to create topics", &error)),
+        };
         for result in results {
             match result {
                 Ok(name) => info!("Created topic {name} (replication {replicas})"),
                 // Another shard of the run may have been faster.
                 Err((_, Code::TopicAlreadyExists)) => {}
+                Err((_, code)) if remedy(Failure::plain(code)) == Remedy::Retry => {
+                    self.patience.failure(&code.to_string())?;
+                }
                 Err((name, code)) => {
                     let error = KafkaError::AdminOp(code);
                     return Err(self.refused(&format!("to create topic {name}"), &error));
@@ -130,12 +141,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// The last committed progress record of a run and shard; where it has none, another split
-    /// under which the run has progress.
-    pub fn last_progress(
-        &mut self,
-        id: &RunId,
-    ) -> Result<(Option<Progress>, Option<String>), KafkaSinkError> {
+    /// The last committed progress record of a run and shard.
+    pub fn last_progress(&mut self, id: &RunId) -> Result<Recorded, KafkaSinkError> {
         let topic = self.config.topic_progress.clone();
         let watermarks = |of: &BaseConsumer<Watch>| of.fetch_watermarks(&topic, 0, CALL);
         let (low, end) = self.ask("for the progress", |cluster| watermarks(&cluster.everything))?;
@@ -151,7 +158,12 @@ impl Cluster {
             let found = self.read_progress(&topic, id, begin, end)?;
             if found.own.is_some() || begin <= low {
                 let own = found.own.map(|(offset, value)| parse(&topic, offset, &value));
-                return Ok((own.transpose()?, found.other_split));
+                let other_split = found.other_split;
+                return Ok(match own {
+                    None => Recorded { other_split, ..Recorded::default() },
+                    Some(Ok(progress)) => Recorded { progress: Some(progress), ..Recorded::default() },
+                    Some(Err(why)) => Recorded { unreadable: Some(why), ..Recorded::default() },
+                });
             }
             tail *= 8;
         }
@@ -248,12 +260,18 @@ struct Found {
     other_split: Option<String>,
 }
 
-fn parse(topic: &str, offset: i64, value: &[u8]) -> Result<Progress, KafkaSinkError> {
-    serde_json::from_slice(value).map_err(|error| KafkaSinkError::ProgressRecord {
-        topic: topic.to_owned(),
-        offset,
-        reason: error.to_string(),
-    })
+/// What the progress topic records of a run and shard.
+#[derive(Default)]
+pub(super) struct Recorded {
+    pub progress: Option<Progress>,
+    /// Where and why the record cannot be read.
+    pub unreadable: Option<String>,
+    /// Without a record: another split under which the run has one.
+    pub other_split: Option<String>,
+}
+
+fn parse(topic: &str, offset: i64, value: &[u8]) -> Result<Progress, String> {
+    serde_json::from_slice(value).map_err(|error| format!("topic {topic}, offset {offset}: {error}"))
 }
 
 fn new_topic<'a>(

@@ -5,10 +5,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use cdr_model::progress::{Cursors, Progress, RecordCursor};
+use cdr_model::resume::topic_lost;
 use cdr_model::{Generator, Plan, Stream};
 use tracing::{debug, info, warn};
 
 use super::blocks::{Blocks, Limits, next_time};
+use super::health::{self, STOP_PATIENCE};
 use super::{Connection, KafkaSinkError, Trouble};
 use crate::delivery::board::Board;
 use crate::delivery::milestones::Milestones;
@@ -21,6 +23,10 @@ const FILL_RECORDS: u32 = 5_000;
 /// Progress of the files alone is committed this often.
 const FILES_EVERY: Duration = Duration::from_secs(1);
 
+/// The pause after a transaction that failed, doubled with each until the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
 /// Delivers the records of a plan, and commits the progress of all sinks.
 pub struct Delivery {
     pub connection: Connection,
@@ -30,8 +36,10 @@ pub struct Delivery {
     pub board: Arc<Board>,
     pub counters: Arc<Counters>,
     pub milestones: Milestones,
-    /// What is committed, or for a new run, what it begins with.
+    /// What the run goes on from: the committed progress, with a cursor for each sink.
     pub progress: Progress,
+    /// The progress record as it stands in the topic.
+    pub recorded: Option<Progress>,
 }
 
 /// What a transaction adds to the committed progress.
@@ -111,8 +119,9 @@ impl Delivery {
         self.board.wait(due.min(FILES_EVERY / 4));
     }
 
-    /// One transaction, as often as it takes.
+    /// One transaction, as often as it takes, until too much time went by without any.
     fn transact(&mut self, blocks: &mut Blocks, finished: bool) -> Result<(), KafkaSinkError> {
+        let (begun, mut pause) = (Instant::now(), FIRST_PAUSE);
         loop {
             let mut pending = self.pending(finished);
             let trouble = match self.attempt(blocks, &mut pending) {
@@ -122,24 +131,62 @@ impl Delivery {
                 }
                 Err(trouble) => trouble,
             };
-            let reason = match trouble {
-                Trouble::Final(error) => return Err(error),
-                Trouble::Reconnect(reason) => reason,
+            let trouble = match trouble {
                 Trouble::Abort(reason) => match self.connection.session.abort() {
-                    Ok(()) => {
-                        warn!("A transaction was aborted and is sent again: {reason}");
-                        continue;
-                    }
-                    Err(Trouble::Final(error)) => return Err(error),
-                    Err(Trouble::Reconnect(reason) | Trouble::Abort(reason)) => reason,
+                    Ok(()) => Trouble::Abort(reason),
+                    Err(Trouble::Abort(reason)) => Trouble::Reconnect(reason),
+                    Err(other) => other,
                 },
+                other => other,
             };
-            warn!("The producer has to be made anew: {reason}");
-            if self.reconnect(&pending)? {
+            let patience = match self.board.is_stopping() {
+                true => STOP_PATIENCE,
+                false => self.connection.config.give_up_after,
+            };
+            if begun.elapsed() >= patience {
+                return Err(self.gave_up(begun, trouble));
+            }
+            if self.recover(trouble, &pending)? {
                 self.committed(pending);
                 return Ok(());
             }
+            health::pause(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// Makes the next try possible; tells whether the transaction was committed after all.
+    fn recover(&mut self, trouble: Trouble, pending: &Pending) -> Result<bool, KafkaSinkError> {
+        match trouble {
+            Trouble::Final(error) => Err(error),
+            Trouble::Abort(reason) => {
+                warn!("A transaction was aborted and is sent again: {reason}");
+                Ok(false)
+            }
+            Trouble::Reconnect(reason) => {
+                warn!("The producer has to be made anew: {reason}");
+                self.reconnect(pending)
+            }
+            Trouble::Overdue(reason) => {
+                warn!("The producer was taken for dead: {reason}");
+                // A new producer would fence whoever took over, so the look comes first.
+                let found = self.connection.recorded()?;
+                self.whose(pending, &found)?;
+                self.reconnect(pending)
+            }
+        }
+    }
+
+    fn gave_up(&self, begun: Instant, trouble: Trouble) -> KafkaSinkError {
+        let last = match trouble {
+            Trouble::Final(error) => return error,
+            Trouble::Abort(reason) | Trouble::Reconnect(reason) | Trouble::Overdue(reason) => reason,
+        };
+        let brokers = self.connection.config.brokers.clone();
+        if self.board.is_stopping() {
+            return KafkaSinkError::Stopped { brokers };
+        }
+        KafkaSinkError::Unreachable { brokers, seconds: begun.elapsed().as_secs(), last }
     }
 
     fn pending(&self, finished: bool) -> Pending {
@@ -169,7 +216,11 @@ impl Delivery {
         let opened = Instant::now();
         let mut at = self.cursor();
         let mut records = config.transaction_records;
-        while records > 0 && pending.bytes < config.transaction_bytes && !self.board.is_stopping() {
+        while records > 0
+            && pending.bytes < config.transaction_bytes
+            && opened.elapsed() < config.transaction_open
+            && !self.board.is_stopping()
+        {
             let Some(next) = next_time(&self.generator, &self.plan, &at) else { break };
             let wait = self.clock.until(next);
             if !wait.is_zero() {
@@ -210,6 +261,7 @@ impl Delivery {
     }
 
     fn committed(&mut self, pending: Pending) {
+        self.recorded = Some(pending.progress.clone());
         self.progress = pending.progress;
         self.counters.add_records(pending.records, pending.bytes as u64);
         let parts = self.plan.parts_before(self.cursor().part);
@@ -221,17 +273,24 @@ impl Delivery {
     /// Makes a new producer, and tells whether the transaction in doubt was committed after all.
     fn reconnect(&mut self, pending: &Pending) -> Result<bool, KafkaSinkError> {
         let found = self.connection.reopen()?;
-        let same = |progress: &Progress| found.as_ref() == Some(progress);
-        if same(&pending.progress) {
-            return Ok(true);
+        let committed = self.whose(pending, &found.progress)?;
+        let progress = if committed { &pending.progress } else { &self.progress };
+        if let Some(conflict) = topic_lost(progress, &found) {
+            return Err(conflict.into());
         }
-        let nothing_yet =
-            found.is_none() || found.as_ref().is_some_and(|f| f.begun_ms < self.progress.begun_ms);
-        if same(&self.progress) || nothing_yet {
-            info!("Going on behind the last commit");
-            return Ok(false);
+        info!("Going on behind the last commit");
+        Ok(committed)
+    }
+
+    /// Whether the progress record in the topic is that of the transaction in doubt.
+    ///
+    /// # Errors
+    /// When somebody else has committed since: this process was fenced, whatever the error said.
+    fn whose(&self, pending: &Pending, found: &Option<Progress>) -> Result<bool, KafkaSinkError> {
+        match found {
+            Some(found) if *found == pending.progress => Ok(true),
+            found if *found == self.recorded => Ok(false),
+            _ => Err(KafkaSinkError::Fenced { id: self.connection.id.transactional_id() }),
         }
-        // Someone else has committed since: this process was fenced, whatever the error said.
-        Err(KafkaSinkError::Fenced { id: self.connection.id.transactional_id() })
     }
 }

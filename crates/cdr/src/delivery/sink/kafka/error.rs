@@ -1,5 +1,6 @@
 //! What can go wrong with Kafka, and what to do about it.
 
+use cdr_model::resume::Conflict;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 /// Why the Kafka sink cannot go on. Each message names the thing, the address and the remedy.
@@ -28,15 +29,10 @@ pub enum KafkaSinkError {
     Property(String),
     #[error("Kafka refused {action} on brokers {brokers}: {reason}")]
     Rejected { brokers: String, action: String, reason: String },
-    #[error(
-        "the progress record at offset {offset} of topic {topic} cannot be read ({reason}). \
-         Use another --run-name, or begin anew with --restart"
-    )]
-    ProgressRecord { topic: String, offset: i64, reason: String },
     #[error("stopped while waiting for Kafka brokers {brokers}")]
     Stopped { brokers: String },
     #[error(transparent)]
-    Thread(#[from] std::io::Error),
+    Conflict(#[from] Conflict),
 }
 
 /// What a failed call asks for.
@@ -65,6 +61,13 @@ pub(super) struct Failure {
     pub abortable: bool,
 }
 
+impl Failure {
+    /// A code that comes without further facts.
+    pub fn plain(code: Code) -> Self {
+        Failure { code, fatal: code == Code::Fatal, retriable: false, abortable: false }
+    }
+}
+
 /// Decides what a failed call asks for.
 pub(super) fn remedy(failure: Failure) -> Remedy {
     match failure.code {
@@ -79,6 +82,21 @@ pub(super) fn remedy(failure: Failure) -> Remedy {
         _ if failure.retriable || is_absence(failure.code) => Remedy::Retry,
         _ => Remedy::Reject,
     }
+}
+
+/// Codes with which brokers refuse a record for what it is: sending it again does not help.
+pub(super) fn is_permanent(code: Code) -> bool {
+    matches!(
+        code,
+        Code::MessageSizeTooLarge
+            | Code::InvalidMessageSize
+            | Code::InvalidMessage
+            | Code::InvalidRecord
+            | Code::InvalidTimestamp
+            | Code::PolicyViolation
+            | Code::TopicAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+    )
 }
 
 /// Codes that say that a broker, or the way to it, is away for now.

@@ -10,7 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 use tracing::{debug, info, warn};
 
-use super::error::KafkaSinkError;
+use super::error::{KafkaSinkError, is_permanent};
 use crate::delivery::board::Board;
 use crate::telemetry::{RateLimit, and_more};
 
@@ -21,7 +21,7 @@ const ANNOUNCE_EVERY: Duration = Duration::from_secs(5);
 const QUIET_FOR: Duration = Duration::from_secs(2);
 
 /// How long a run that is to stop still waits for brokers that are away.
-const STOP_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Hears everything that librdkafka has to say.
 #[derive(Clone)]
@@ -163,6 +163,12 @@ impl Patience {
         self.away_since = None;
         self.ever_succeeded = true;
         self.health.clear();
+    }
+
+    /// Why the brokers refuse records whatever is tried, if they do.
+    pub fn refusal(&self) -> Option<String> {
+        let (code, reason) = self.health.last()?;
+        is_permanent(code).then(|| plain(&reason).to_owned())
     }
 
     /// Says that a call did not succeed in its time, for `why`.

@@ -11,7 +11,7 @@ mod session;
 
 use std::sync::Arc;
 
-use cdr_model::progress::{Cursors, Parameters, Progress};
+use cdr_model::progress::{Cursors, Parameters, Places, Progress};
 use cdr_model::resume::Destination;
 use cdr_model::{Shard, Stream};
 
@@ -20,7 +20,7 @@ pub use config::{KafkaConfig, Timestamps};
 pub use deliver::Delivery;
 pub use error::KafkaSinkError;
 
-use self::cluster::Cluster;
+use self::cluster::{Cluster, Recorded};
 use self::session::{Session, Trouble};
 use super::super::board::Board;
 
@@ -85,7 +85,7 @@ impl Connection {
     }
 
     fn destination(&mut self) -> Result<Destination, KafkaSinkError> {
-        let (progress, other_split) = self.cluster.last_progress(&self.id)?;
+        let Recorded { progress, unreadable, other_split } = self.cluster.last_progress(&self.id)?;
         let end_offsets = Stream::ALL
             .into_iter()
             .map(|stream| {
@@ -93,13 +93,14 @@ impl Connection {
                 Ok((topic.clone(), self.cluster.end_offsets(&topic)?))
             })
             .collect::<Result<_, KafkaSinkError>>()?;
-        Ok(Destination { progress, other_split, end_offsets })
+        Ok(Destination { progress, unreadable, other_split, end_offsets })
     }
 
     /// The progress of a run that begins now, at these cursors, behind what the topics already hold.
     pub fn new_progress(
         &self,
         parameters: Parameters,
+        places: Places,
         found: &Destination,
         cursors: Cursors,
         begun_ms: i64,
@@ -116,6 +117,7 @@ impl Connection {
             shard: self.id.shard.to_string(),
             begun_ms,
             parameters,
+            places,
             cursors,
             begin: cursors.kafka.unwrap_or_default(),
             begin_offsets: begin.collect(),
@@ -124,9 +126,14 @@ impl Connection {
         }
     }
 
-    /// Makes a new producer after the old one broke, and tells what is committed.
-    fn reopen(&mut self) -> Result<Option<Progress>, KafkaSinkError> {
+    /// The progress record as it stands in the topic.
+    fn recorded(&mut self) -> Result<Option<Progress>, KafkaSinkError> {
+        Ok(self.cluster.last_progress(&self.id)?.progress)
+    }
+
+    /// Makes a new producer after the old one broke, and tells what is committed then.
+    fn reopen(&mut self) -> Result<Destination, KafkaSinkError> {
         self.session = Session::open(&self.config, &self.id.transactional_id(), &self.board)?;
-        Ok(self.cluster.last_progress(&self.id)?.0)
+        self.destination()
     }
 }

@@ -24,6 +24,9 @@ pub(super) enum Trouble {
     Abort(String),
     /// The producer is of no more use; a new one can take over.
     Reconnect(String),
+    /// The brokers took the producer for dead, because its transaction was open for too long; in
+    /// the meantime another one may have taken over.
+    Overdue(String),
     /// The run must stop.
     Final(KafkaSinkError),
 }
@@ -66,7 +69,7 @@ impl Session {
         match session.persist("to begin transactions", |producer| producer.init_transactions(CALL)) {
             Ok(()) => Ok(session),
             Err(Trouble::Final(error)) => Err(error),
-            Err(Trouble::Abort(reason) | Trouble::Reconnect(reason)) => {
+            Err(Trouble::Abort(reason) | Trouble::Reconnect(reason) | Trouble::Overdue(reason)) => {
                 Err(session.rejected("to begin transactions", reason))
             }
         }
@@ -106,6 +109,11 @@ impl Session {
                     record = back;
                     self.flush("to take records")?;
                 }
+                // The transaction has failed in the meantime; commit would say so, too.
+                Err((KafkaError::MessageProduction(Code::State), _)) => {
+                    let reason = KafkaError::MessageProduction(Code::State);
+                    return Err(self.aborting("to store records", reason.to_string()));
+                }
                 Err((error, _)) => return Err(self.trouble("to take a record", &error)),
             }
         }
@@ -126,6 +134,7 @@ impl Session {
 
     /// Waits until nothing is in flight.
     fn flush(&mut self, action: &str) -> Result<(), Trouble> {
+        let mut left = i32::MAX;
         loop {
             // SAFETY: the pointer is that of the live producer, which `self` owns, and
             // `rd_kafka_flush` may be called from any thread. The producer's own thread serves the
@@ -139,7 +148,11 @@ impl Session {
                 let failure = Failure { code, fatal: true, retriable: false, abortable: false };
                 return Err(self.by_remedy(action, failure, reason));
             }
-            self.patience.failure("records are not acknowledged")?;
+            // Slow brokers are not absent ones.
+            let was = std::mem::replace(&mut left, self.producer.in_flight_count());
+            if left >= was {
+                self.patience.failure("records are not acknowledged")?;
+            }
         }
     }
 
@@ -181,11 +194,11 @@ impl Session {
     fn by_remedy(&self, action: &str, failure: Failure, reason: String) -> Trouble {
         let brokers = self.config.brokers.clone();
         match remedy(failure) {
-            Remedy::Abort => Trouble::Abort(reason),
+            Remedy::Abort => self.aborting(action, reason),
             Remedy::Reconnect | Remedy::Retry => Trouble::Reconnect(reason),
             // The brokers fence a producer, too, whose own transaction was open for too long.
             Remedy::Fenced if self.opened.elapsed() >= self.config.transaction_timeout => {
-                Trouble::Reconnect(reason)
+                Trouble::Overdue(reason)
             }
             Remedy::Fenced => Trouble::Final(KafkaSinkError::Fenced { id: self.id.clone() }),
             Remedy::Unauthorized => {
@@ -193,6 +206,14 @@ impl Session {
                 Trouble::Final(KafkaSinkError::Unauthorized { brokers, action, reason })
             }
             Remedy::Reject => Trouble::Final(self.rejected(action, reason)),
+        }
+    }
+
+    /// A transaction that can be sent again, unless the brokers refused its records for good.
+    fn aborting(&self, action: &str, reason: String) -> Trouble {
+        match self.patience.refusal() {
+            Some(refusal) => Trouble::Final(self.rejected(action, refusal)),
+            None => Trouble::Abort(reason),
         }
     }
 
