@@ -6,7 +6,7 @@
 //! 2. Uploads of 1,728 files of 108 kB, against OpenSSH's `sftp` with `put`.
 //! 3. The prod job to both destinations, against each alone; and its memory.
 //!
-//! `--quick` does one small round of each.
+//! `--quick` does one small round of each, `--only kafka` (or `sftp`, `job`) one of them.
 
 use std::env;
 use std::fmt::Write as _;
@@ -38,9 +38,18 @@ fn main() -> Result<()> {
     let folder = services.join("bench");
     fs::create_dir_all(&folder)?;
     let bench = Bench { folder, quick, rounds: if quick { 1 } else { 5 } };
-    bench.kafka()?;
-    bench.sftp()?;
-    bench.both()
+    let only = env::args().skip_while(|argument| argument != "--only").nth(1);
+    let wanted = |section: &str| only.as_deref().is_none_or(|only| only == section);
+    if wanted("kafka") {
+        bench.kafka()?;
+    }
+    if wanted("sftp") {
+        bench.sftp()?;
+    }
+    if wanted("job") {
+        bench.both()?;
+    }
+    Ok(())
 }
 
 fn variable(name: &str) -> Result<String> {
