@@ -62,10 +62,10 @@ fn a_run_killed_again_and_again_delivers_everything_once() {
 }
 
 #[test]
-fn a_run_at_full_speed_killed_again_and_again_delivers_everything_once() {
-    let scene = Scene::new("killed-fast", 300, 1_000);
+fn a_run_killed_in_large_transactions_delivers_everything_once() {
+    let scene = Scene::new("killed-large", 300, 1_000);
     let sights = [Sight::Records(1), Sight::Upload, Sight::Index(1), Sight::Generated(1)];
-    kill_at(&sights, &scene, || scene.run());
+    kill_at(&sights, &scene, || scene.run_at(60).with("KAFKA_TRANSACTION_MS", 1_000));
 }
 
 /// Kills one start after the other, each at its sight, and lets the last come to its end.

@@ -10,10 +10,23 @@ use crate::support::scene::Scene;
 use crate::support::topics::{Record, Topic, progress};
 use crate::support::uploads;
 
-/// How late a record may be sent, and a file be there, on a machine that has other work to do.
-/// How early: as far as clocks are read at slightly different moments.
-const LATE_MS: f64 = 2_500.0;
+/// How late half of the records may be at most, and nine tenths, on a machine that has other work
+/// to do. Records in one burst, in place of a run of six seconds, would be late by 3,000 and 5,400.
+const HALF_LATE_MS: f64 = 1_250.0;
+const MOST_LATE_MS: f64 = 4_000.0;
+
+/// How early a file or record may be: as far as clocks are read at slightly different moments.
 const EARLY_MS: f64 = -50.0;
+
+fn check_late(late_ms: impl Iterator<Item = f64>) {
+    let mut late: Vec<f64> = late_ms.collect();
+    late.sort_by(f64::total_cmp);
+    let quantile = |share: f64| late[(share * (late.len() - 1) as f64) as usize];
+    let quantiles = [0.0, 0.1, 0.5, 0.9, 1.0].map(quantile);
+    let [first, _, half, most, _] = quantiles;
+    assert!(first >= EARLY_MS, "late by (ms): {quantiles:?}");
+    assert!(half < HALF_LATE_MS && most < MOST_LATE_MS, "late by (ms): {quantiles:?}");
+}
 
 /// When each record was sent, and the time of its event: both in milliseconds, in the order of the
 /// events.
@@ -34,17 +47,12 @@ fn event_ms(record: &Record) -> f64 {
 }
 
 /// Fails unless records were sent when they were due, where `factor` simulated seconds pass in one.
-fn check_pace(sent: &[(f64, f64)], factor: f64) {
-    let &(first_sent, first_event) = sent.first().expect("records");
-    let late = sent.iter().map(|(sent, event)| sent - first_sent - (event - first_event) / factor);
-    let mut late: Vec<f64> = late.collect();
-    late.sort_by(f64::total_cmp);
-    let quantile = |q: f64| late[(q * (late.len() - 1) as f64) as usize];
-    let quantiles = [0.0, 0.1, 0.5, 0.9, 1.0].map(quantile);
-    // The first record may itself have been late, and then the others seem early.
-    assert!(quantiles[0] >= EARLY_MS - LATE_MS / 5.0, "sent too early (ms): {quantiles:?}");
-    assert!(quantiles[4] <= LATE_MS, "sent too late (ms): {quantiles:?}");
-    assert!(quantiles[3] - quantiles[1] <= LATE_MS / 2.0, "not sent evenly (ms): {quantiles:?}");
+/// Gives the moment at which simulated time was 0: that of the record which was least late.
+fn check_pace(sent: &[(f64, f64)], factor: f64) -> f64 {
+    let begun = |&(sent, event): &(f64, f64)| sent - event / factor;
+    let zero = sent.iter().map(begun).min_by(f64::total_cmp).expect("records");
+    check_late(sent.iter().map(|record| begun(record) - zero));
+    zero
 }
 
 #[test]
@@ -52,21 +60,19 @@ fn at_a_multiple_of_real_time_records_go_out_when_they_are_due() {
     let scene = Scene::new("paced", 12, 250);
     scene.run().flag("--pace").flag("500x").end().expect(0);
     check::delivered(&scene);
-    let sent = sent(&scene);
-    check_pace(&sent, 500.0);
-    files_follow_their_interval(&scene, &sent, 500.0);
+    let zero = check_pace(&sent(&scene), 500.0);
+    files_follow_their_interval(&scene, zero, 500.0);
 }
 
 /// A file is there when all that its interval could hold is due, and not before.
-fn files_follow_their_interval(scene: &Scene, sent: &[(f64, f64)], factor: f64) {
-    let &(first_sent, first_event) = sent.first().expect("records");
+fn files_follow_their_interval(scene: &Scene, zero: f64, factor: f64) {
     let (plan, files) = (scene.plan(Shard::WHOLE), uploads::identities(&scene.uploads()));
     for part in (0..plan.files()).map(|index| plan.part(PartIndex(index))) {
-        let due = first_sent + (part.end().0 as f64 / 1_000.0 - first_event) / factor;
+        let due = zero + part.end().0 as f64 / 1_000.0 / factor;
         for stream in Stream::ALL {
             let name = part.file_name(stream);
             let late = unix_ms(files[&name].modified) - due;
-            assert!((EARLY_MS - LATE_MS / 5.0..LATE_MS).contains(&late), "{name}: {late} ms late");
+            assert!((EARLY_MS..MOST_LATE_MS).contains(&late), "{name}: {late} ms late");
         }
     }
 }
@@ -93,9 +99,7 @@ fn a_run_that_follows_the_clock_goes_on_beyond_its_history_and_after_a_stop() {
     process.wait_until("parts beyond the history are complete", || scene.index() >= Some(4));
     process.signal("INT");
     process.end().expect(130).line("Stopped; progress is saved");
-    for (sent, event) in sent(&scene) {
-        assert!((EARLY_MS..LATE_MS).contains(&(sent - event)), "sent {} ms late", sent - event);
-    }
+    check_late(sent(&scene).into_iter().map(|(sent, event)| sent - event));
     let stopped_at = scene.index().expect("an index file");
     check_so_far(&scene);
 

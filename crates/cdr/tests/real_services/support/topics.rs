@@ -47,7 +47,7 @@ impl Topic {
         topic.map_or(0, |topic| topic.partitions().len())
     }
 
-    /// The end offsets by partition; none if the topic does not exist, or not everywhere yet.
+    /// The end offsets by partition; none if the topic does not exist, or is just being made.
     pub fn ends(&self) -> Vec<i64> {
         self.ends_seen_by(&self.everything)
     }
@@ -74,8 +74,7 @@ impl Topic {
         let ends = (0..self.partitions() as i32).map(|partition| end(partition).map(|(_, end)| end));
         match ends.collect::<Result<_, _>>() {
             Ok(ends) => ends,
-            // Some brokers have not heard of a topic that was just made.
-            Err(error) if error.rdkafka_error_code().is_some_and(is_unknown) => vec![],
+            Err(error) if error.rdkafka_error_code().is_some_and(is_settling) => vec![],
             Err(error) => panic!("the brokers do not tell where {} ends: {error}", self.name),
         }
     }
@@ -90,7 +89,9 @@ impl Topic {
             assert!(begun.elapsed() < LIMIT, "reading {} takes too long", self.name);
             match consumer.poll(Duration::from_secs(1)) {
                 None => {}
-                Some(Err(KafkaError::PartitionEOF(partition))) => drop(at_end.insert(partition)),
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    at_end.insert(partition);
+                }
                 Some(Err(error)) => panic!("cannot read {}: {error}", self.name),
                 Some(Ok(message)) => records[message.partition() as usize].push(record(&message)),
             }
@@ -109,9 +110,16 @@ impl Topic {
     }
 }
 
-fn is_unknown(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode::{LeaderNotAvailable, UnknownPartition, UnknownTopicOrPartition};
-    matches!(code, LeaderNotAvailable | UnknownPartition | UnknownTopicOrPartition)
+/// Whether a topic is not known everywhere yet, or has no leaders.
+fn is_settling(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::UnknownTopicOrPartition
+            | Code::UnknownPartition
+            | Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+    )
 }
 
 fn consumer(services: &Services, isolation: &str) -> BaseConsumer {

@@ -23,20 +23,22 @@ const QUIET_FOR: Duration = Duration::from_secs(2);
 /// How long a run that is to stop still waits for brokers that are away.
 pub(super) const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Kinds of log lines whose news comes as an error too, where it is told once and clearly, or is the
+/// ordinary course of things, such as a coordinator that needs a moment for a new producer.
+const TOLD_OTHERWISE: [&str; 6] = ["FAIL", "ERROR", "GETPID", "TXNERR", "FATAL", "ADDPARTS"];
+
 /// Hears everything that librdkafka has to say.
 #[derive(Clone)]
 pub(super) struct Watch(pub Arc<Health>);
 
 impl ClientContext for Watch {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        // Errors reach `error` too, where they are told once and clearly; and that a coordinator
-        // needs a moment for a new producer is the ordinary course of things.
         if facility == "FAIL" {
             // A client that nobody polls tells of a failed connection only here.
             self.0.note(code_of(message), reason_of(message));
         }
         let serious = (level as i32) <= RDKafkaLogLevel::Warning as i32;
-        if serious && !matches!(facility, "FAIL" | "ERROR" | "GETPID") {
+        if serious && !TOLD_OTHERWISE.contains(&facility) {
             if let Some(more) = self.0.log_lines.pass(facility) {
                 warn!(target: "librdkafka", "{facility}: {message}{}", and_more(more));
             }
