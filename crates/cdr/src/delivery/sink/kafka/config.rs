@@ -57,11 +57,12 @@ impl KafkaConfig {
 
     /// The producer's properties: durable, in order, in large batches.
     ///
-    /// Batches of 1 MB that wait up to 50 ms halve the client's work per record; a commit does not
-    /// wait for that time, because it flushes.
+    /// At full speed records queue up, so batches fill to 1 MB however short they may linger. But
+    /// each transaction begins with nothing in flight, and a long linger would leave the brokers
+    /// idle until a first batch is full: with 50 ms it costs a fifth of the speed, with 5 ms nothing.
     pub fn producer(&self, transactional_id: &str) -> ClientConfig {
         let mut config = self.client(&[
-            ("linger.ms", "50"),
+            ("linger.ms", "5"),
             ("batch.size", "1000000"),
             ("batch.num.messages", "100000"),
             ("queue.buffering.max.kbytes", "65536"),
