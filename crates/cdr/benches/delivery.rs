@@ -5,8 +5,9 @@
 //! 1. Kafka, exactly once, against the same client and settings without transactions.
 //! 2. Uploads of 1,728 files of 108 kB, against OpenSSH's `sftp` with `put`.
 //! 3. The prod job to both destinations, against each alone; and its memory.
+//! 4. Starting at the first part of a run, and continuing at its millionth.
 //!
-//! `--quick` does one small round of each, `--only kafka` (or `sftp`, `job`) one of them.
+//! `--quick` does one small round of each, `--only kafka` (or `sftp`, `job`, `start`) one of them.
 
 use std::env;
 use std::fmt::Write as _;
@@ -22,14 +23,14 @@ use cdr::delivery::board::Board;
 use cdr::delivery::index::IndexFile;
 use cdr::delivery::milestones::Milestones;
 use cdr::delivery::pace::{Pace, SimulatedClock};
-use cdr::delivery::sink::kafka::{Blocks, Connection, Delivery, KafkaConfig, Limits, RunId};
+use cdr::delivery::sink::kafka::{Batch, Blocks, Connection, Delivery, KafkaConfig, Limits, RunId};
 use cdr::delivery::sink::sftp::SftpStore;
 use cdr::setup;
 use cdr::telemetry::Counters;
 use cdr_model::progress::{Cursors, Parameters, Places, RecordCursor, Sinks};
 use cdr_model::{Generator, LineEnd, Micros, Plan, Scenario, Shard};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{DefaultProducerContext, Producer, ThreadedProducer};
 use tokio::sync::Semaphore;
 
 fn main() -> Result<()> {
@@ -37,7 +38,7 @@ fn main() -> Result<()> {
     let services = PathBuf::from(variable("SERVICES_DIR")?);
     let folder = services.join("bench");
     fs::create_dir_all(&folder)?;
-    let bench = Bench { folder, quick, rounds: if quick { 1 } else { 5 } };
+    let bench = Bench { folder, quick, rounds: if quick { 1 } else { 7 } };
     let only = env::args().skip_while(|argument| argument != "--only").nth(1);
     let wanted = |section: &str| only.as_deref().is_none_or(|only| only == section);
     if wanted("kafka") {
@@ -48,6 +49,9 @@ fn main() -> Result<()> {
     }
     if wanted("job") {
         bench.both()?;
+    }
+    if wanted("start") {
+        bench.start()?;
     }
     Ok(())
 }
@@ -104,7 +108,7 @@ impl Bench {
     fn kafka(&self) -> Result<()> {
         let scenario = Scenario {
             lines_per_second: 5,
-            total_seconds: if self.quick { 4_000 } else { 80_000 },
+            total_seconds: if self.quick { 4_000 } else { 172_800 },
             ..Scenario::default()
         };
         let plan = Plan::new(&scenario, Shard::WHOLE)?;
@@ -114,8 +118,12 @@ impl Bench {
         println!("1. Kafka, {records} records in each turn, {} rounds", self.rounds);
         let mut turns = Turns::new(&["exactly once", "without transactions"]);
         for round in 0..=self.rounds {
+            // Who goes first finds other caches and queues than who goes second.
+            let plain_first = round % 2 == 1;
+            let plain = || without_transactions(&config, &plan, &generator);
+            let before = plain_first.then(plain).transpose()?;
             let once = self.exactly_once(&config, &scenario, &plan, &generator, round)?;
-            let plain = without_transactions(&config, &plan, &generator)?;
+            let plain = before.map_or_else(plain, Ok)?;
             if round > 0 {
                 turns.add(0, once);
                 turns.add(1, plain);
@@ -229,6 +237,39 @@ impl Bench {
         Ok(())
     }
 
+    fn start(&self) -> Result<()> {
+        println!("\n4. Start-up: the whole process, which delivers two files, {} rounds", self.rounds);
+        let mut turns = Turns::new(&["a new run", "a run at its millionth part"]);
+        for _ in 0..=self.rounds {
+            turns.add(0, self.one_part("200", None)?);
+            turns.add(1, self.one_part("200000000", Some("999998"))?);
+        }
+        for (which, name) in turns.names.iter().enumerate() {
+            println!("  {name:<34} {:7.3} s (goal: 0.1 or less)", turns.median(which));
+        }
+        Ok(())
+    }
+
+    /// Delivers one part to a local folder, the one behind `done` or the first.
+    fn one_part(&self, total_seconds: &str, done: Option<&str>) -> Result<Duration> {
+        let folder = self.folder.join("start");
+        fs::create_dir_all(&folder)?;
+        if let Some(done) = done {
+            fs::write(folder.join("idx_data.dat"), format!("{done}\n"))?;
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cdr"));
+        command.args(["run", "--env", "prod", "--sinks", "directory", "--total-seconds", total_seconds]);
+        let begun = Instant::now();
+        let output = command.current_dir(&folder).output()?;
+        let time = begun.elapsed();
+        let log = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "cdr run failed:\n{log}");
+        let found = fs::read_dir(folder.join("output"))?.count();
+        ensure!(found == 2, "{found} files instead of 2:\n{log}");
+        fs::remove_dir_all(&folder)?;
+        Ok(time)
+    }
+
     /// One run of the program: the time it tells, and its peak memory in MB.
     fn job(&self, sinks: &str, round: usize) -> Result<(Duration, f64)> {
         let name = format!("bench-{}-{round}", sinks.replace(',', "-"));
@@ -237,7 +278,7 @@ impl Bench {
         let seconds = if self.quick { "7200" } else { "172800" };
         let output = Command::new("/usr/bin/env")
             .arg("python3")
-            .args(["-c", MEASURE, env!("CARGO_BIN_EXE_cdr"), "run", "--env", "prod"])
+            .args(["-c", MEASURE, env!("CARGO_BIN_EXE_cdr"), "run", "--restart", "--env", "prod"])
             .args(["--sinks", sinks, "--run-name", &name, "--total-seconds", seconds])
             .args(["--topic-data", "bench_data", "--topic-voice", "bench_voice"])
             .args(["--sftp-remote-path", &name, "--sftp-known-hosts", "../known_hosts"])
@@ -264,6 +305,7 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 sys.exit(code)";
 
 /// The same records by the same client with the same settings, but no transaction.
+#[expect(clippy::disallowed_methods, reason = "nothing else runs in this thread")]
 fn without_transactions(config: &KafkaConfig, plan: &Plan, generator: &Generator) -> Result<Duration> {
     let mut properties = config.producer("unused");
     properties.remove("transactional.id").remove("transaction.timeout.ms");
@@ -276,31 +318,15 @@ fn without_transactions(config: &KafkaConfig, plan: &Plan, generator: &Generator
         blocks.clear();
         at = blocks.fill(generator, plan, at, limits);
         for (stream, partition, block) in blocks.iter() {
-            for encoded in block.iter() {
-                let record = BaseRecord::to(config.topic(stream)).partition(partition);
-                send(&producer, record.key(encoded.key).payload(encoded.value))?;
+            let (topic, mut batch) = (config.topic(stream), Batch::of(block));
+            while let Err(code) = batch.hand_over(&producer, topic, partition) {
+                ensure!(code == RDKafkaErrorCode::QueueFull, "{code}");
+                std::thread::sleep(Duration::from_millis(2));
             }
         }
     }
     producer.flush(Duration::from_secs(60))?;
     Ok(begun.elapsed())
-}
-
-fn send(
-    producer: &ThreadedProducer<DefaultProducerContext>,
-    record: BaseRecord<'_, [u8], [u8]>,
-) -> Result<()> {
-    let mut record = record;
-    loop {
-        match producer.send(record) {
-            Ok(()) => return Ok(()),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                record = back;
-                producer.poll(Duration::from_millis(10));
-            }
-            Err((error, _)) => return Err(error.into()),
-        }
-    }
 }
 
 /// Uploads the same content under many names, connecting included.

@@ -224,7 +224,7 @@ pub static SETTINGS: &[Setting] = &[
         1,
         10_000_000,
     )
-    .default("100000")
+    .default("400000")
     .help("records per transaction at most"),
     whole(
         "kafka.transaction_bytes",
@@ -234,8 +234,8 @@ pub static SETTINGS: &[Setting] = &[
         1_073_741_824,
     )
     .value("BYTES")
-    .default("33554432")
-    .help("bytes per transaction at most (33,554,432 are 32 MiB)"),
+    .default("100663296")
+    .help("bytes per transaction at most (100,663,296 are 96 MiB)"),
     whole("kafka.transaction_ms", "KAFKA_TRANSACTION_MS", "kafka-transaction-ms", 50, 60_000)
         .value("MS")
         .default("1000")

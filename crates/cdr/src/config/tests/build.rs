@@ -47,7 +47,7 @@ fn the_defaults_of_dev_are_the_contracts() {
     assert_eq!(sftp.give_up, Duration::from_secs(300));
     assert_eq!(kafka.brokers, ["localhost:19092", "localhost:29092", "localhost:39092"]);
     assert_eq!((kafka.partitions, kafka.replication), (3, 0));
-    assert_eq!((kafka.transaction_records, kafka.transaction_bytes), (100_000, 32 << 20));
+    assert_eq!((kafka.transaction_records, kafka.transaction_bytes), (400_000, 96 << 20));
     assert_eq!(kafka.transaction_open_max, Duration::from_secs(1));
     assert_eq!((log.level, log.format), (LogLevel::Info, LogFormat::Text));
 }

@@ -57,12 +57,12 @@ impl KafkaConfig {
 
     /// The producer's properties: durable, in order, in large batches.
     ///
-    /// At full speed records queue up, so batches fill to 1 MB however short they may linger. But
-    /// each transaction begins with nothing in flight, and a long linger would leave the brokers
-    /// idle until a first batch is full: with 50 ms it costs a fifth of the speed, with 5 ms nothing.
+    /// The longer records may linger, the larger the batches and the less work for the brokers; but
+    /// each transaction begins with nothing in flight, and until a first batch is full the brokers
+    /// are idle. 20 ms was the best of 2, 5, 10, 20 and 50 ms. The end of a transaction does not wait.
     pub fn producer(&self, transactional_id: &str) -> ClientConfig {
         let mut config = self.client(&[
-            ("linger.ms", "5"),
+            ("linger.ms", "20"),
             ("batch.size", "1000000"),
             ("batch.num.messages", "100000"),
             ("queue.buffering.max.kbytes", "65536"),
@@ -85,6 +85,9 @@ impl KafkaConfig {
         config.set("enable.partition.eof", "true");
         config.set("auto.offset.reset", "error");
         config.set("isolation.level", isolation);
+        // The end of a partition is told with the first answer that is empty; a broker gives that
+        // only when this time is over.
+        config.set("fetch.wait.max.ms", "10");
         config
     }
 
@@ -94,6 +97,9 @@ impl KafkaConfig {
         config.set("bootstrap.servers", &self.brokers).set("client.id", "cdr");
         config.set("reconnect.backoff.ms", "100").set("reconnect.backoff.max.ms", "2000");
         config.set("topic.metadata.refresh.sparse", "true");
+        // Otherwise the last, small packet of a transaction waits 40 ms for the other side's
+        // delayed acknowledgement.
+        config.set("socket.nagle.disable", "true");
         config.set_log_level(RDKafkaLogLevel::Info);
         for (name, value) in defaults {
             config.set(*name, *value);

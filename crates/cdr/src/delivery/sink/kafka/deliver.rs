@@ -66,10 +66,10 @@ impl Delivery {
             let work = self.records_are_due();
             let moved = self.with_files(files) != self.progress.cursors;
             let over = !work && files_done && (self.board.is_stopping() || self.records_are_done());
-            let finished = over && self.is_complete(&self.with_files(files));
+            let finished = files_done && self.is_complete(&self.with_files(files));
             let due = moved && committed_at.elapsed() >= FILES_EVERY;
             if first || work || due || (over && (moved || finished != self.progress.finished)) {
-                self.transact(&mut blocks, finished)?;
+                self.transact(&mut blocks)?;
                 (first, committed_at) = (false, Instant::now());
             } else if over {
                 self.milestones.end(&self.progress.cursors, self.progress.finished);
@@ -120,10 +120,10 @@ impl Delivery {
     }
 
     /// One transaction, as often as it takes, until too much time went by without any.
-    fn transact(&mut self, blocks: &mut Blocks, finished: bool) -> Result<(), KafkaSinkError> {
+    fn transact(&mut self, blocks: &mut Blocks) -> Result<(), KafkaSinkError> {
         let (begun, mut pause) = (Instant::now(), FIRST_PAUSE);
         loop {
-            let mut pending = self.pending(finished);
+            let mut pending = self.pending();
             let trouble = match self.attempt(blocks, &mut pending) {
                 Ok(()) => {
                     self.committed(pending);
@@ -189,16 +189,17 @@ impl Delivery {
         KafkaSinkError::Unreachable { brokers, seconds: begun.elapsed().as_secs(), last }
     }
 
-    fn pending(&self, finished: bool) -> Pending {
-        let mut progress = self.progress.clone();
-        progress.finished = finished;
-        Pending { progress, records: [0, 0], bytes: 0 }
+    fn pending(&self) -> Pending {
+        Pending { progress: self.progress.clone(), records: [0, 0], bytes: 0 }
     }
 
     fn attempt(&mut self, blocks: &mut Blocks, pending: &mut Pending) -> Result<(), Trouble> {
         self.connection.session.begin()?;
         let at = self.send_records(blocks, pending)?;
-        pending.progress.cursors = Cursors { kafka: Some(at), ..self.with_files(self.board.files().0) };
+        let (files, files_done) = self.board.files();
+        let cursors = Cursors { kafka: Some(at), ..self.with_files(files) };
+        pending.progress.cursors = cursors;
+        pending.progress.finished = files_done && self.is_complete(&cursors);
         let value = serde_json::to_vec(&pending.progress)
             .map_err(|error| Trouble::Reconnect(error.to_string()))?;
         let (topic, key) = (&self.connection.config.topic_progress, self.connection.id.progress_key());

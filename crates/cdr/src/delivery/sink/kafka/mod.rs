@@ -6,6 +6,7 @@ mod config;
 mod deliver;
 mod error;
 mod health;
+mod native;
 mod placement;
 mod session;
 
@@ -19,6 +20,7 @@ pub use blocks::{Blocks, Limits, next_time};
 pub use config::{KafkaConfig, Timestamps};
 pub use deliver::Delivery;
 pub use error::KafkaSinkError;
+pub use native::Batch;
 
 use self::cluster::{Cluster, Recorded};
 use self::session::{Session, Trouble};

@@ -3,19 +3,24 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::bindings::rd_kafka_flush;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
-use rdkafka::types::RDKafkaRespErr;
 
 use super::blocks::Block;
 use super::config::{KafkaConfig, Timestamps};
 use super::error::{Failure, KafkaSinkError, Remedy, remedy};
 use super::health::{Health, Patience, Watch, pause};
+use super::native::{self, Batch};
 use crate::delivery::board::Board;
 
 /// How long one call may block before we look at the time and at the wish to stop.
 const CALL: Duration = Duration::from_secs(1);
+
+/// How long to leave the client alone when it is full.
+const ROOM: Duration = Duration::from_millis(2);
+
+/// The client looks at the end of each slice whether all is sent.
+const SHORTEST_SLICE: Duration = Duration::from_millis(1);
 
 /// Why a transaction did not come to its end.
 #[derive(Debug)]
@@ -82,17 +87,40 @@ impl Session {
 
     /// Hands a block's records to the client, which sends them in its own threads.
     pub fn send(&mut self, topic: &str, partition: i32, block: &Block) -> Result<(), Trouble> {
-        let event_times = self.config.timestamps == Timestamps::Event;
+        match self.config.timestamps {
+            Timestamps::Send => self.send_at_once(topic, partition, block),
+            Timestamps::Event => self.send_one_by_one(topic, partition, block),
+        }
+    }
+
+    /// Costs half as much as one by one, but the client's call for it takes no timestamps.
+    fn send_at_once(&mut self, topic: &str, partition: i32, block: &Block) -> Result<(), Trouble> {
+        let mut batch = Batch::of(block);
+        loop {
+            match batch.hand_over(&self.producer, topic, partition) {
+                Ok(()) => return Ok(()),
+                Err(Code::QueueFull) => self.await_room("to take records")?,
+                Err(code) => return Err(self.not_taken(code)),
+            }
+        }
+    }
+
+    fn send_one_by_one(&mut self, topic: &str, partition: i32, block: &Block) -> Result<(), Trouble> {
         for encoded in block.iter() {
             let record = BaseRecord::to(topic).partition(partition);
             let record = record.key(encoded.key).payload(encoded.value);
-            let record = match event_times {
-                true => record.timestamp(encoded.time.as_millis()),
-                false => record,
-            };
-            self.enqueue(record)?;
+            self.enqueue(record.timestamp(encoded.time.as_millis()))?;
         }
         Ok(())
+    }
+
+    fn not_taken(&self, code: Code) -> Trouble {
+        let error = KafkaError::MessageProduction(code);
+        match code {
+            // The transaction has failed in the meantime; commit would say so, too.
+            Code::State => self.aborting("to store records", error.to_string()),
+            _ => self.trouble("to take a record", &error),
+        }
     }
 
     /// Adds the progress record to the open transaction.
@@ -107,13 +135,9 @@ impl Session {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(Code::QueueFull), back)) => {
                     record = back;
-                    self.flush("to take records")?;
+                    self.await_room("to take records")?;
                 }
-                // The transaction has failed in the meantime; commit would say so, too.
-                Err((KafkaError::MessageProduction(Code::State), _)) => {
-                    let reason = KafkaError::MessageProduction(Code::State);
-                    return Err(self.aborting("to store records", reason.to_string()));
-                }
+                Err((KafkaError::MessageProduction(code), _)) => return Err(self.not_taken(code)),
                 Err((error, _)) => return Err(self.trouble("to take a record", &error)),
             }
         }
@@ -134,26 +158,43 @@ impl Session {
 
     /// Waits until nothing is in flight.
     fn flush(&mut self, action: &str) -> Result<(), Trouble> {
-        let mut left = i32::MAX;
-        loop {
-            // SAFETY: the pointer is that of the live producer, which `self` owns, and
-            // `rd_kafka_flush` may be called from any thread. The producer's own thread serves the
-            // delivery reports meanwhile, as librdkafka asks for.
-            let result =
-                unsafe { rd_kafka_flush(self.producer.client().native_ptr(), CALL.as_millis() as i32) };
-            if result == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
-                return Ok(());
-            }
-            if let Some((code, reason)) = self.producer.client().fatal_error() {
-                let failure = Failure { code, fatal: true, retriable: false, abortable: false };
-                return Err(self.by_remedy(action, failure, reason));
-            }
-            // Slow brokers are not absent ones.
-            let was = std::mem::replace(&mut left, self.producer.in_flight_count());
-            if left >= was {
-                self.patience.failure("records are not acknowledged")?;
+        let (mut left, mut begun) = (i32::MAX, Instant::now());
+        while !native::flush(&self.producer, (begun.elapsed() / 16).max(SHORTEST_SLICE)) {
+            if begun.elapsed() >= CALL {
+                left = self.still_waiting(action, left)?;
+                begun = Instant::now();
             }
         }
+        Ok(())
+    }
+
+    /// Waits until the client can take a good many records again, while it goes on sending: were it
+    /// to run empty, the brokers would wait for us.
+    fn await_room(&mut self, action: &str) -> Result<(), Trouble> {
+        let full = self.producer.in_flight_count();
+        let (mut left, mut looked) = (i32::MAX, Instant::now());
+        while self.producer.in_flight_count() > full - full / 8 {
+            pause(ROOM);
+            if looked.elapsed() >= CALL {
+                left = self.still_waiting(action, left)?;
+                looked = Instant::now();
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks whether waiting makes sense: how many records are in flight now, of `was` before.
+    fn still_waiting(&mut self, action: &str, was: i32) -> Result<i32, Trouble> {
+        if let Some((code, reason)) = self.producer.client().fatal_error() {
+            let failure = Failure { code, fatal: true, retriable: false, abortable: false };
+            return Err(self.by_remedy(action, failure, reason));
+        }
+        let left = self.producer.in_flight_count();
+        // Slow brokers are not absent ones.
+        if left >= was {
+            self.patience.failure("records are not acknowledged")?;
+        }
+        Ok(left)
     }
 
     /// Calls until success, as long as trying again makes sense.
