@@ -1,7 +1,13 @@
 # shellcheck shell=bash
 # The Kafka brokers in $dir: $dir/broker-N/ holds the settings, data, log and
-# pid file of broker N. Each is broker and controller in one process (KRaft).
+# pid file of broker N. Each is broker and controller in one process (KRaft), and
+# listens for clients three times: in the clear, with TLS and a login (SASL), and
+# with TLS where client and broker both have certificates, which are in $dir/tls.
 # shellcheck disable=SC2154 # The script that sources this sets dir.
+
+# Who may log in where a login is asked for.
+kafka_user=cdr
+kafka_password=kafka-password
 
 broker_config() { # N
     echo "$dir/broker-$1/server.properties"
@@ -15,8 +21,17 @@ broker_state() { # N
     process_state "$dir/broker-$1/pid" "$(broker_config "$1")"
 }
 
-broker_address() { # N
-    sed -n 's:^advertised\.listeners=CLIENT\://::p' "$(broker_config "$1")"
+broker_address() { # N [LISTENER]
+    sed -n "s#^listeners=.*${2:-CLIENT}://\([^,]*\).*#\1#p" "$(broker_config "$1")"
+}
+
+# Prints the addresses of one listener of all brokers, with commas between.
+broker_addresses() { # LISTENER
+    local n addresses=
+    for n in $(all_brokers); do
+        addresses+=,$(broker_address "$n" "$1")
+    done
+    echo "${addresses#,}"
 }
 
 # Prints the numbers of the brokers that were set up in $dir.
@@ -50,12 +65,16 @@ require_broker_state() { # N STATE...
     [[ " $* " == *" $state "* ]] || die "broker $n in $dir is $state; this works only when it is: $*"
 }
 
-# Broker N takes the ports 2N-1 (clients and brokers) and 2N (controllers).
+# Ports of each broker: clients and brokers, controllers, login, certificates.
+ports_per_broker=4
+
+# Broker N takes the Nth four of the ports.
 write_broker_config() { # N COUNT PORT...
     local n=$1 count=$2 voters='' other
-    local -a ports=(unused "${@:3}")
-    for ((other = 1; other <= count; other++)); do
-        voters+=,$other@127.0.0.1:${ports[2 * other]}
+    local -a ports=("${@:3}") own
+    own=("${ports[@]:ports_per_broker*(n-1):ports_per_broker}")
+    for ((other = 0; other < count; other++)); do
+        voters+=,$((other + 1))@127.0.0.1:${ports[ports_per_broker * other + 1]}
     done
     mkdir "$dir/broker-$n"
     {
@@ -63,8 +82,7 @@ write_broker_config() { # N COUNT PORT...
 process.roles=broker,controller
 node.id=$n
 controller.quorum.voters=${voters#,}
-listeners=CLIENT://127.0.0.1:${ports[2 * n - 1]},CONTROLLER://127.0.0.1:${ports[2 * n]}
-advertised.listeners=CLIENT://127.0.0.1:${ports[2 * n - 1]}
+listeners=CLIENT://127.0.0.1:${own[0]},CONTROLLER://127.0.0.1:${own[1]},LOGIN://127.0.0.1:${own[2]},CERTIFICATE://127.0.0.1:${own[3]}
 log.dirs=$dir/broker-$n/data
 END
         common_broker_config "$((count < 3 ? count : 3))" "$((count < 2 ? count : 2))"
@@ -73,7 +91,7 @@ END
 
 common_broker_config() { # REPLICAS REPLICAS_IN_SYNC_MIN
     cat <<END
-listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_SSL,CERTIFICATE:SSL
 inter.broker.listener.name=CLIENT
 controller.listener.names=CONTROLLER
 
@@ -85,6 +103,16 @@ transaction.state.log.min.isr=$2
 share.coordinator.state.topic.replication.factor=$1
 share.coordinator.state.topic.min.isr=$2
 auto.create.topics.enable=true
+
+ssl.keystore.type=PEM
+ssl.keystore.location=$dir/tls/broker.pem
+ssl.truststore.type=PEM
+ssl.truststore.location=$dir/tls/ca.pem
+listener.name.certificate.ssl.client.auth=required
+listener.name.login.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.login.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_$kafka_user="$kafka_password";
+listener.name.login.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.login.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 
 # Few partitions and threads, and small buffers: three brokers share a small
 # machine with the tests, and are started for each of them.
@@ -104,6 +132,24 @@ broker.heartbeat.interval.ms=500
 END
 }
 
+# An authority of the tests' own, and what it signs for the brokers and for a client.
+make_certificates() {
+    mkdir "$dir/tls"
+    (
+        cd "$dir/tls"
+        openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=cdr-tests -keyout ca.key -out ca.pem
+        sign_certificate broker subjectAltName=IP:127.0.0.1,DNS:localhost
+        sign_certificate client extendedKeyUsage=clientAuth
+        cat broker.key broker.crt >broker.pem
+    ) 2>"$dir/tls/openssl.log" || die "could not make certificates: $(<"$dir/tls/openssl.log")"
+}
+
+sign_certificate() { # NAME EXTENSION
+    openssl req -newkey rsa:2048 -nodes -subj "/CN=cdr-$1" -keyout "$1.key" -out "$1.csr"
+    openssl x509 -req -in "$1.csr" -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 \
+        -extfile <(echo "$2") -out "$1.crt"
+}
+
 # Kafka takes 22 characters of base64; the first is fixed, as a minus sign
 # there would be taken for an option.
 new_cluster_id() {
@@ -115,7 +161,9 @@ new_cluster_id() {
 # Becomes the tool, so that a job of this function is the tool's process.
 exec_format_broker() { # N CLUSTER_ID
     exec </dev/null >>"$dir/broker-$1/broker.log" 2>&1
-    exec_kafka_java kafka.tools.StorageTool format --cluster-id "$2" --config "$(broker_config "$1")"
+    exec_kafka_java kafka.tools.StorageTool format --cluster-id "$2" --config "$(broker_config "$1")" \
+        --add-scram "SCRAM-SHA-256=[name=$kafka_user,password=$kafka_password]" \
+        --add-scram "SCRAM-SHA-512=[name=$kafka_user,password=$kafka_password]"
 }
 
 format_brokers() { # COUNT CLUSTER_ID

@@ -23,7 +23,7 @@ use cdr::delivery::board::Board;
 use cdr::delivery::index::IndexFile;
 use cdr::delivery::milestones::Milestones;
 use cdr::delivery::pace::{Pace, SimulatedClock};
-use cdr::delivery::sink::kafka::{Batch, Blocks, Connection, Delivery, KafkaConfig, Limits, RunId};
+use cdr::delivery::sink::kafka::{Batch, Blocks, Claim, Delivery, KafkaConfig, Limits, RunId};
 use cdr::delivery::sink::sftp::SftpStore;
 use cdr::setup;
 use cdr::telemetry::Counters;
@@ -160,7 +160,10 @@ impl Bench {
         let board = Arc::new(Board::default());
         let id = RunId { name: format!("bench-{round}"), shard: Shard::WHOLE };
         let (config, its_board) = (config.clone(), board.clone());
-        let opening = runtime.spawn_blocking(move || Connection::open(config, id, its_board));
+        let opening = runtime.spawn_blocking(move || {
+            let (claim, found) = Claim::make(config, id, its_board)?;
+            anyhow::Ok((claim.prepare()?, found))
+        });
         let (connection, found) = runtime.block_on(opening)??;
         let cursors = Cursors { kafka: Some(RecordCursor::at(plan.first())), ..Cursors::default() };
         let parameters = Parameters::new(scenario, LineEnd::Lf);

@@ -18,7 +18,7 @@ use crate::delivery::milestones::Milestones;
 use crate::delivery::pace::SimulatedClock;
 use crate::delivery::sink::directory::DirectoryStore;
 use crate::delivery::sink::files::Store;
-use crate::delivery::sink::kafka::{Connection, next_time};
+use crate::delivery::sink::kafka::{Claim, Connection, next_time};
 use crate::delivery::sink::sftp::SftpStore;
 use crate::delivery::{Job, KafkaStart, Outcome};
 use crate::exit::Exit;
@@ -74,7 +74,7 @@ async fn begin_and_deliver(
         () = board.stopped() => return Ok(None),
     };
     let Destinations { stores, kafka } = destinations;
-    let (connection, found) = kafka.unzip();
+    let (claim, found) = kafka.unzip();
     let world = World::new(config, start_time(config, wish, &local, found.as_ref())?)?;
     let (sinks, places) = (setup::sinks(config), setup::places(config));
     let facts = Facts {
@@ -100,7 +100,7 @@ async fn begin_and_deliver(
     let complete = cursors.complete_before(sinks).and_then(|cursor| world.plan.before(cursor));
     let parameters = world.parameters.clone();
     index.begin(&IndexOwner { parameters, places: places.clone() }, complete)?;
-    let kafka = connection.zip(found).map(|(connection, found)| {
+    let kafka = prepare(claim).await?.zip(found).map(|(connection, found)| {
         let begun_ms = Utc::now().timestamp_millis();
         let new = || {
             let parameters = world.parameters.clone();
@@ -135,7 +135,7 @@ async fn lock_index(config: &Config) -> anyhow::Result<IndexFile> {
 /// Connections that are known to work.
 struct Destinations {
     stores: Vec<(Store, usize)>,
-    kafka: Option<(Connection, Destination)>,
+    kafka: Option<(Claim, Destination)>,
 }
 
 async fn connect(config: &Config, board: &Arc<Board>) -> anyhow::Result<Destinations> {
@@ -146,7 +146,7 @@ async fn connect(config: &Config, board: &Arc<Board>) -> anyhow::Result<Destinat
         }
         let (kafka, id, board) = (setup::kafka(config), setup::run_id(config)?, board.clone());
         info!("Connecting to Kafka brokers {}", kafka.brokers);
-        let opened = tokio::task::spawn_blocking(move || Connection::open(kafka, id, board)).await;
+        let opened = tokio::task::spawn_blocking(move || Claim::make(kafka, id, board)).await;
         Ok(Some(opened.context("connecting to Kafka ended unexpectedly")??))
     };
     let sftp = async {
@@ -168,6 +168,12 @@ async fn connect(config: &Config, board: &Arc<Board>) -> anyhow::Result<Destinat
         false => None,
     };
     Ok(Destinations { stores: sftp.into_iter().chain(directory).collect(), kafka })
+}
+
+async fn prepare(claim: Option<Claim>) -> anyhow::Result<Option<Connection>> {
+    let Some(claim) = claim else { return Ok(None) };
+    let prepared = tokio::task::spawn_blocking(move || claim.prepare()).await;
+    Ok(Some(prepared.context("preparing Kafka ended unexpectedly")??))
 }
 
 /// Files written to the local directory at once; some wait for the disk while others are made.

@@ -16,6 +16,7 @@ mod logins;
 mod outages;
 mod pace;
 mod readers;
+mod secure;
 mod shards;
 mod signals;
 mod sinks;

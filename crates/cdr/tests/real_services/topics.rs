@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use cdr_model::{PartIndex, Shard, Stream};
 
+use crate::support::check::has_all;
 use crate::support::process::LIMIT;
 use crate::support::scene::Scene;
 use crate::support::topics::Topic;
@@ -16,12 +17,6 @@ fn described(scene: &Scene, topic: &str) -> String {
     tool.args(["--describe", "--topic", topic]);
     let text = clients::output(&scene.folder, tool);
     String::from_utf8(text).expect("text").lines().next().expect("a line").replace('\t', " ")
-}
-
-fn has_all(text: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(text.contains(part), "no {part:?} in: {text}");
-    }
 }
 
 #[test]
@@ -100,7 +95,8 @@ fn a_topic_that_was_deleted_is_noticed() {
     delete(&scene, scene.topic(Stream::Voice));
     let ended = scene.run().end().expect(3);
     let line = ended.line("ERROR");
-    has_all(line, &["in topic topic-deleted-voice", "Was it deleted?", "--restart"]);
+    has_all(line, &["in topic topic-deleted-voice", "does not exist", "Was it deleted?", "--restart"]);
+    assert!(!exists(&scene, scene.topic(Stream::Voice)), "a refused start has created the topic");
 
     delete(&scene, scene.topic(Stream::Data));
     scene.run().flag("--restart").end().expect(0);
@@ -112,14 +108,18 @@ fn delete(scene: &Scene, topic: &str) {
     tool.args(["--delete", "--topic", topic]);
     clients::output(&scene.folder, tool);
     let begun = Instant::now();
-    // Each broker hears of it at its own time.
+    while exists(scene, topic) {
+        assert!(begun.elapsed() < LIMIT, "{topic} is not deleted");
+    }
+}
+
+/// Whether any broker knows the topic: each hears of changes at its own time.
+fn exists(scene: &Scene, topic: &str) -> bool {
     let known = |broker: &str| {
         let mut kcat = Command::new("kcat");
         kcat.args(["-L", "-J", "-b", broker]);
         let text = String::from_utf8(clients::output(&scene.folder, kcat)).expect("text");
         text.contains(&format!("\"{topic}\""))
     };
-    while scene.services.brokers().split(',').any(known) {
-        assert!(begun.elapsed() < LIMIT, "{topic} is not deleted");
-    }
+    scene.services.brokers().split(',').any(known)
 }

@@ -116,3 +116,10 @@ fn add_part(
         queues[partition].push_back((key.to_vec(), message.value.to_vec()));
     });
 }
+
+/// Fails unless the text has each of the parts.
+pub fn has_all(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "no {part:?} in: {text}");
+    }
+}

@@ -80,6 +80,11 @@ impl Cluster {
         ends.collect::<Result<_, _>>().map(Some)
     }
 
+    /// Returns as soon as brokers answer.
+    pub fn reach(&mut self) -> Result<(), KafkaSinkError> {
+        self.partitions(&[]).map(drop)
+    }
+
     /// Creates the topics that do not exist; returns the partitions of the data and voice topics.
     pub fn ensure_topics(&mut self) -> Result<[usize; 2], KafkaSinkError> {
         let config = self.config.clone();
@@ -144,6 +149,9 @@ impl Cluster {
     /// The last committed progress record of a run and shard.
     pub fn last_progress(&mut self, id: &RunId) -> Result<Recorded, KafkaSinkError> {
         let topic = self.config.topic_progress.clone();
+        if self.partitions(&[&topic])?[0].is_none() {
+            return Ok(Recorded::default());
+        }
         let watermarks = |of: &BaseConsumer<Watch>| of.fetch_watermarks(&topic, 0, CALL);
         let (low, end) = self.ask("for the progress", |cluster| watermarks(&cluster.everything))?;
         // Records of ours may lie behind another shard's open transaction, where a reader of

@@ -132,7 +132,7 @@ impl Delivery {
                 Err(trouble) => trouble,
             };
             let trouble = match trouble {
-                Trouble::Abort(reason) => match self.connection.session.abort() {
+                Trouble::Abort(reason) => match self.connection.claim.session.abort() {
                     Ok(()) => Trouble::Abort(reason),
                     Err(Trouble::Abort(reason)) => Trouble::Reconnect(reason),
                     Err(other) => other,
@@ -141,7 +141,7 @@ impl Delivery {
             };
             let patience = match self.board.is_stopping() {
                 true => STOP_PATIENCE,
-                false => self.connection.config.give_up_after,
+                false => self.connection.claim.config.give_up_after,
             };
             if begun.elapsed() >= patience {
                 return Err(self.gave_up(begun, trouble));
@@ -182,7 +182,7 @@ impl Delivery {
             Trouble::Final(error) => return error,
             Trouble::Abort(reason) | Trouble::Reconnect(reason) | Trouble::Overdue(reason) => reason,
         };
-        let brokers = self.connection.config.brokers.clone();
+        let brokers = self.connection.claim.config.brokers.clone();
         if self.board.is_stopping() {
             return KafkaSinkError::Stopped { brokers };
         }
@@ -194,7 +194,7 @@ impl Delivery {
     }
 
     fn attempt(&mut self, blocks: &mut Blocks, pending: &mut Pending) -> Result<(), Trouble> {
-        self.connection.session.begin()?;
+        self.connection.claim.session.begin()?;
         let at = self.send_records(blocks, pending)?;
         let (files, files_done) = self.board.files();
         let cursors = Cursors { kafka: Some(at), ..self.with_files(files) };
@@ -202,9 +202,10 @@ impl Delivery {
         pending.progress.finished = files_done && self.is_complete(&cursors);
         let value = serde_json::to_vec(&pending.progress)
             .map_err(|error| Trouble::Reconnect(error.to_string()))?;
-        let (topic, key) = (&self.connection.config.topic_progress, self.connection.id.progress_key());
-        self.connection.session.send_progress(topic, &key, &value)?;
-        self.connection.session.commit()
+        let (topic, key) =
+            (&self.connection.claim.config.topic_progress, self.connection.claim.id.progress_key());
+        self.connection.claim.session.send_progress(topic, &key, &value)?;
+        self.connection.claim.session.commit()
     }
 
     /// Sends what is due, and at a slow pace what becomes due while the transaction is open.
@@ -213,7 +214,7 @@ impl Delivery {
         blocks: &mut Blocks,
         pending: &mut Pending,
     ) -> Result<RecordCursor, Trouble> {
-        let config = self.connection.config.clone();
+        let config = self.connection.claim.config.clone();
         let opened = Instant::now();
         let mut at = self.cursor();
         let mut records = config.transaction_records;
@@ -245,9 +246,9 @@ impl Delivery {
     }
 
     fn send_blocks(&mut self, blocks: &Blocks, pending: &mut Pending) -> Result<(), Trouble> {
-        let config = self.connection.config.clone();
+        let config = self.connection.claim.config.clone();
         for (stream, partition, block) in blocks.iter() {
-            self.connection.session.send(config.topic(stream), partition, block)?;
+            self.connection.claim.session.send(config.topic(stream), partition, block)?;
         }
         for stream in Stream::ALL {
             let counts = blocks.counts(stream);
@@ -291,7 +292,7 @@ impl Delivery {
         match found {
             Some(found) if *found == pending.progress => Ok(true),
             found if *found == self.recorded => Ok(false),
-            _ => Err(KafkaSinkError::Fenced { id: self.connection.id.transactional_id() }),
+            _ => Err(KafkaSinkError::Fenced { id: self.connection.claim.id.transactional_id() }),
         }
     }
 }

@@ -17,6 +17,12 @@ pub enum KafkaSinkError {
     )]
     Authentication { brokers: String, reason: String },
     #[error(
+        "no TLS connection to Kafka brokers {brokers}: {reason}. Check in [kafka.properties] ssl.ca.location, the \
+         certificate of who vouches for the brokers, and where they ask for one in return \
+         ssl.certificate.location and ssl.key.location"
+    )]
+    Tls { brokers: String, reason: String },
+    #[error(
         "Kafka refused {action}: {reason}. Grant the user that right on brokers {brokers}, or use another topic"
     )]
     Unauthorized { brokers: String, action: String, reason: String },

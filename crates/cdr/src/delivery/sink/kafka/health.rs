@@ -35,7 +35,7 @@ impl ClientContext for Watch {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         if facility == "FAIL" {
             // A client that nobody polls tells of a failed connection only here.
-            self.0.note(code_of(message), reason_of(message));
+            self.0.note(Code::BrokerTransportFailure, reason_of(message));
         }
         let serious = (level as i32) <= RDKafkaLogLevel::Warning as i32;
         if serious && !TOLD_OTHERWISE.contains(&facility) {
@@ -83,6 +83,7 @@ impl Health {
     }
 
     fn note(&self, code: Code, reason: &str) {
+        let code = if code == Code::BrokerTransportFailure { code_of(reason) } else { code };
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         // "All brokers are down" only sums up what was said about each.
         if last.is_none() || code != Code::AllBrokersDown {
@@ -100,15 +101,25 @@ impl Health {
 
     /// What was heard last, or else `otherwise`.
     fn last_text(&self, otherwise: &str) -> String {
-        self.last().map_or_else(|| otherwise.to_owned(), |(_, reason)| plain(&reason).to_owned())
+        let Some((_, reason)) = self.last() else { return otherwise.to_owned() };
+        match plain(&reason) {
+            closed if closed.contains("connection closed by peer") => {
+                format!("{closed}; listeners that want TLS or a login do so, see security.protocol")
+            }
+            reason => reason.to_owned(),
+        }
     }
 }
 
-/// Whether a log line of a failed connection is about the login, as far as its words tell.
-fn code_of(line: &str) -> Code {
-    match line.to_ascii_lowercase().contains("authentication") {
-        true => Code::Authentication,
-        false => Code::BrokerTransportFailure,
+/// What the failure of a connection is about, as far as its words tell.
+fn code_of(reason: &str) -> Code {
+    let reason = reason.to_ascii_lowercase();
+    if reason.contains("authentication") {
+        Code::Authentication
+    } else if reason.contains("ssl routines") {
+        Code::SSL
+    } else {
+        Code::BrokerTransportFailure
     }
 }
 
@@ -173,17 +184,27 @@ impl Patience {
         is_permanent(code).then(|| plain(&reason).to_owned())
     }
 
+    /// Fails when what was heard last is that the brokers let nobody in who comes like this.
+    fn not_let_in(&self) -> Result<(), KafkaSinkError> {
+        let Some((code, reason)) = self.health.last() else { return Ok(()) };
+        let (brokers, reason) = (self.health.brokers.clone(), plain(&reason).to_owned());
+        match code {
+            Code::Authentication | Code::SaslAuthenticationFailed => {
+                Err(KafkaSinkError::Authentication { brokers, reason })
+            }
+            Code::SSL => Err(KafkaSinkError::Tls { brokers, reason }),
+            _ => Ok(()),
+        }
+    }
+
     /// Says that a call did not succeed in its time, for `why`.
     ///
     /// # Errors
     /// When waiting longer makes no sense: the time is over, the login is refused, or the run stops.
     pub fn failure(&mut self, why: &str) -> Result<(), KafkaSinkError> {
         let brokers = || self.health.brokers.clone();
-        if let Some((Code::Authentication | Code::SaslAuthenticationFailed, reason)) = self.health.last()
-            && !self.ever_succeeded
-        {
-            let reason = plain(&reason).to_owned();
-            return Err(KafkaSinkError::Authentication { brokers: brokers(), reason });
+        if !self.ever_succeeded {
+            self.not_let_in()?;
         }
         if self.board.is_stopping() {
             let since = *self.stopping_since.get_or_insert_with(Instant::now);
@@ -239,6 +260,16 @@ mod tests {
              mechanism handshake failed: Authentication failed during authentication (after 5ms in state AUTH)",
             Code::Authentication,
             "SASL SCRAM-SHA-512 mechanism handshake failed: Authentication failed during authentication",
+        );
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_is_recognised() {
+        check(
+            "[thrd:ssl://b:9093/bootstrap]: ssl://b:9093/bootstrap: SSL handshake failed: error:0A000086:SSL \
+             routines::certificate verify failed (after 3ms in state SSL_HANDSHAKE)",
+            Code::SSL,
+            "SSL handshake failed: error:0A000086:SSL routines::certificate verify failed",
         );
     }
 

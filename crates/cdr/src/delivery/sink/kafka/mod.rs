@@ -12,7 +12,7 @@ mod session;
 
 use std::sync::Arc;
 
-use cdr_model::progress::{Cursors, Parameters, Places, Progress};
+use cdr_model::progress::{ByPartition, Cursors, Parameters, Places, Progress};
 use cdr_model::resume::Destination;
 use cdr_model::{Shard, Stream};
 
@@ -56,34 +56,35 @@ impl RunId {
     }
 }
 
-/// A connection that holds the run's transactional id.
-pub struct Connection {
+/// A connection that holds the run's transactional id, and has changed nothing else yet.
+pub struct Claim {
     config: Arc<KafkaConfig>,
     id: RunId,
     board: Arc<Board>,
     cluster: Cluster,
     session: Session,
-    /// Partitions of the data topic and of the voice topic.
-    partitions: [usize; 2],
 }
 
-impl Connection {
-    /// Connects, creates missing topics, fences any older process of this run, and then reads what
-    /// that had committed.
+impl Claim {
+    /// Connects, fences any older process of this run, and then reads what that had committed.
     ///
     /// Blocks, and must be called on a blocking thread of a tokio runtime.
-    pub fn open(
+    ///
+    /// # Errors
+    /// Brokers that are away for too long, or that refuse.
+    pub fn make(
         config: KafkaConfig,
         id: RunId,
         board: Arc<Board>,
-    ) -> Result<(Connection, Destination), KafkaSinkError> {
+    ) -> Result<(Claim, Destination), KafkaSinkError> {
         let config = Arc::new(config);
         let mut cluster = Cluster::new(&config, &board)?;
-        let partitions = cluster.ensure_topics()?;
+        // Says better than the producer could what keeps a client from the brokers.
+        cluster.reach()?;
         let session = Session::open(&config, &id.transactional_id(), &board)?;
-        let mut connection = Connection { config, id, board, cluster, session, partitions };
-        let destination = connection.destination()?;
-        Ok((connection, destination))
+        let mut claim = Claim { config, id, board, cluster, session };
+        let destination = claim.destination()?;
+        Ok((claim, destination))
     }
 
     fn destination(&mut self) -> Result<Destination, KafkaSinkError> {
@@ -98,6 +99,24 @@ impl Connection {
         Ok(Destination { progress, unreadable, other_split, end_offsets })
     }
 
+    /// Creates the topics that are missing, so that the run can go on. Blocks, as `make` does.
+    ///
+    /// # Errors
+    /// As `make`.
+    pub fn prepare(mut self) -> Result<Connection, KafkaSinkError> {
+        let partitions = self.cluster.ensure_topics()?;
+        Ok(Connection { claim: self, partitions })
+    }
+}
+
+/// A connection that records can be sent over.
+pub struct Connection {
+    claim: Claim,
+    /// Partitions of the data topic and of the voice topic.
+    partitions: [usize; 2],
+}
+
+impl Connection {
     /// The progress of a run that begins now, at these cursors, behind what the topics already hold.
     pub fn new_progress(
         &self,
@@ -107,35 +126,41 @@ impl Connection {
         cursors: Cursors,
         begun_ms: i64,
     ) -> Progress {
-        let begin = found.end_offsets.iter().map(|(topic, ends)| {
-            let ends = ends.clone().unwrap_or_default();
-            (topic.clone(), ends)
-        });
         let none = |stream: Stream| vec![0; self.partitions[stream as usize]];
-        let delivered = |stream| (self.config.topic(stream).to_owned(), none(stream));
+        let by_topic = |of: &dyn Fn(Stream, &str) -> ByPartition| {
+            let topic = |stream| (stream, self.claim.config.topic(stream));
+            let topics = Stream::ALL.into_iter().map(topic);
+            topics.map(|(stream, topic)| (topic.to_owned(), of(stream, topic))).collect()
+        };
+        // A topic that did not exist then has been made since, and begins with its first record.
+        let ends = |stream, topic: &str| {
+            let found = found.end_offsets.iter().find(|(name, _)| name == topic);
+            found.and_then(|(_, ends)| ends.clone()).unwrap_or_else(|| none(stream))
+        };
         Progress {
             version: cdr_model::progress::PROGRESS_VERSION,
-            run: self.id.name.clone(),
-            shard: self.id.shard.to_string(),
+            run: self.claim.id.name.clone(),
+            shard: self.claim.id.shard.to_string(),
             begun_ms,
             parameters,
             places,
             cursors,
             begin: cursors.kafka.unwrap_or_default(),
-            begin_offsets: begin.collect(),
-            delivered: Stream::ALL.into_iter().map(delivered).collect(),
+            begin_offsets: by_topic(&ends),
+            delivered: by_topic(&|stream, _| none(stream)),
             finished: false,
         }
     }
 
     /// The progress record as it stands in the topic.
     fn recorded(&mut self) -> Result<Option<Progress>, KafkaSinkError> {
-        Ok(self.cluster.last_progress(&self.id)?.progress)
+        Ok(self.claim.cluster.last_progress(&self.claim.id)?.progress)
     }
 
     /// Makes a new producer after the old one broke, and tells what is committed then.
     fn reopen(&mut self) -> Result<Destination, KafkaSinkError> {
-        self.session = Session::open(&self.config, &self.id.transactional_id(), &self.board)?;
-        self.destination()
+        let Claim { config, id, board, .. } = &self.claim;
+        self.claim.session = Session::open(config, &id.transactional_id(), board)?;
+        self.claim.destination()
     }
 }
