@@ -7,6 +7,10 @@
 //! 3. The prod job to both destinations, against each alone; and its memory.
 //! 4. Starting at the first part of a run, and continuing at its millionth.
 //!
+//! What was uploaded stays until `scripts/bench` removes it all: for some minutes, ext4 does not give
+//! the inode of a removed file to a new one, and looks at each before it finds another. A server that
+//! has to do so takes three times as long.
+//!
 //! `--quick` does one small round of each, `--only kafka` (or `sftp`, `job`, `start`) one of them.
 
 use std::env;
@@ -197,15 +201,15 @@ impl Bench {
         let mut turns = Turns::new(&["cdr", "OpenSSH's sftp, put"]);
         let runtime = tokio::runtime::Runtime::new()?;
         for round in 0..=self.rounds {
+            let folders = ["cdr", "openssh"].map(|who| format!("bench-{who}-{round}"));
             let mut settings = setup::sftp(&config);
-            settings.remote_path = "bench-cdr".to_owned();
+            settings.remote_path.clone_from(&folders[0]);
             let contents = vec![b'x'; bytes];
             let ours = runtime.block_on(upload(settings, config.sftp.in_flight, count, contents))?;
-            let theirs = sftp.put("bench-openssh")?;
-            for folder in ["bench-cdr", "bench-openssh"] {
-                let found = fs::read_dir(root.join(folder))?.count();
+            let theirs = sftp.put(&folders[1])?;
+            for folder in folders {
+                let found = fs::read_dir(root.join(&folder))?.count();
                 ensure!(found == count, "{found} files in {folder}");
-                fs::remove_dir_all(root.join(folder))?;
             }
             if round > 0 {
                 turns.add(0, ours);
@@ -294,9 +298,6 @@ impl Bench {
         let unit_s = if unit == "ms" { 1e-3 } else { 1.0 };
         let seconds = number.parse::<f64>()? * unit_s;
         let peak_kb: f64 = String::from_utf8_lossy(&output.stdout).trim().parse()?;
-        if let Ok(root) = variable("SFTP_ROOT") {
-            drop(fs::remove_dir_all(Path::new(&root).join(&name)));
-        }
         Ok((Duration::from_secs_f64(seconds), peak_kb / 1_000.0))
     }
 }
