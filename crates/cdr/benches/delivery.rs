@@ -6,12 +6,13 @@
 //! 2. Uploads of 1,728 files of 108 kB, against OpenSSH's `sftp` with `put`.
 //! 3. The prod job to both destinations, against each alone; and its memory.
 //! 4. Starting at the first part of a run, and continuing at its millionth.
+//! 5. How long after its time a record is visible to a reader of committed records, at real time.
 //!
 //! What was uploaded stays until `scripts/bench` removes it all: for some minutes, ext4 does not give
 //! the inode of a removed file to a new one, and looks at each before it finds another. A server that
 //! has to do so takes three times as long.
 //!
-//! `--quick` does one small round of each, `--only kafka` (or `sftp`, `job`, `start`) one of them.
+//! `--quick` does one small round of each, `--only kafka` (or `sftp`, `job`, `start`, `pace`) one of them.
 
 use std::env;
 use std::fmt::Write as _;
@@ -33,8 +34,11 @@ use cdr::setup;
 use cdr::telemetry::Counters;
 use cdr_model::progress::{Cursors, Parameters, Places, RecordCursor, Sinks};
 use cdr_model::{Generator, LineEnd, Micros, Plan, Scenario, Shard};
+use chrono::{NaiveDateTime, Utc};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use tokio::sync::Semaphore;
 
 fn main() -> Result<()> {
@@ -56,6 +60,9 @@ fn main() -> Result<()> {
     }
     if wanted("start") {
         bench.start()?;
+    }
+    if wanted("pace") {
+        bench.pace()?;
     }
     Ok(())
 }
@@ -257,6 +264,46 @@ impl Bench {
         Ok(())
     }
 
+    fn pace(&self) -> Result<()> {
+        let (seconds, rate) = (if self.quick { 3 } else { 30 }, 100);
+        println!("\n5. Pace: {rate} records a second and stream for {seconds} s, at real time");
+        // The first run makes the topics, so that the reader is there before the second begins.
+        ensure!(self.paced("paced-before", 1, rate).spawn()?.wait()?.success(), "cdr run failed");
+        let reader =
+            Reader::at_the_end(&self.kafka_config()?.brokers, &["bench_paced", "bench_paced_voice"])?;
+        let mut run =
+            self.paced("paced", seconds, rate).args(["--start", "now", "--pace", "realtime"]).spawn()?;
+        let mut late_ms = Vec::new();
+        let expected = 2 * seconds * rate;
+        let deadline = Instant::now() + Duration::from_secs(seconds as u64 + 60);
+        while late_ms.len() < expected && Instant::now() < deadline {
+            late_ms.extend(reader.next_late_ms()?);
+        }
+        ensure!(run.wait()?.success(), "cdr run failed");
+        ensure!(late_ms.len() == expected, "{} of {expected} records came", late_ms.len());
+        late_ms.sort_by(f64::total_cmp);
+        let quantile = |share: f64| late_ms[(share * (expected - 1) as f64) as usize];
+        println!(
+            "  a record is visible after {:.0} ms (median), {:.0} ms (99 of 100), {:.0} ms (the last one)",
+            quantile(0.5),
+            quantile(0.99),
+            quantile(1.0)
+        );
+        Ok(())
+    }
+
+    /// A run to topics of its own, to which it comes as a run of its own.
+    fn paced(&self, name: &str, seconds: usize, rate: usize) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cdr"));
+        command
+            .args(["run", "--restart", "--sinks", "kafka", "--run-name", name, "--index-file", name])
+            .args(["--topic-data", "bench_paced", "--topic-voice", "bench_paced_voice", "-q"])
+            .args(["--total-seconds", &seconds.to_string(), "--lines-per-second", &rate.to_string()])
+            .args(["--line-count", &rate.to_string()])
+            .current_dir(&self.folder);
+        command
+    }
+
     /// Delivers one part to a local folder, the one behind `done` or the first.
     fn one_part(&self, total_seconds: &str, done: Option<&str>) -> Result<Duration> {
         let folder = self.folder.join("start");
@@ -358,6 +405,42 @@ async fn upload(
     }
     store.close().await;
     Ok(begun.elapsed())
+}
+
+/// Sees what is committed from now on.
+struct Reader(BaseConsumer);
+
+impl Reader {
+    fn at_the_end(brokers: &str, topics: &[&str]) -> Result<Reader> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            .set("group.id", "bench")
+            .set("enable.auto.commit", "false")
+            .set("isolation.level", "read_committed")
+            .create()?;
+        let mut list = TopicPartitionList::new();
+        for topic in topics {
+            let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(10))?;
+            let partitions = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
+            for partition in 0..partitions as i32 {
+                let (_, end) = consumer.fetch_watermarks(topic, partition, Duration::from_secs(10))?;
+                list.add_partition_offset(topic, partition, Offset::Offset(end))?;
+            }
+        }
+        consumer.assign(&list)?;
+        Ok(Reader(consumer))
+    }
+
+    /// How late the next record comes, in milliseconds after the time of its event.
+    fn next_late_ms(&self) -> Result<Option<f64>> {
+        let Some(message) = self.0.poll(Duration::from_millis(100)) else { return Ok(None) };
+        let now = Utc::now();
+        let value: serde_json::Value = serde_json::from_slice(message?.payload().unwrap_or_default())?;
+        let time = value.get("event_datetime").or(value.get("start_time"));
+        let time = time.and_then(|time| time.as_str()).context("a record without time")?;
+        let time = NaiveDateTime::parse_from_str(time, "%Y-%m-%dT%H:%M:%S%.6f")?.and_utc();
+        Ok(Some((now - time).as_seconds_f64() * 1_000.0))
+    }
 }
 
 /// OpenSSH's client, with a key of its own and files to put.

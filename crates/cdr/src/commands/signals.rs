@@ -29,14 +29,13 @@ impl Signals {
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let seen = signals.clone();
         tokio::spawn(async move {
-            let mut first: Option<Instant> = None;
+            let mut wishes = Wishes::default();
             loop {
                 let kind = tokio::select! {
                     _ = interrupt.recv() => SignalKind::interrupt(),
                     _ = terminate.recv() => SignalKind::terminate(),
                 };
-                if first.is_none_or(|at| at.elapsed() >= ONE_WISH) {
-                    first.get_or_insert_with(Instant::now);
+                if wishes.is_another(Instant::now()) {
                     seen.heard(kind, &board);
                 }
             }
@@ -64,6 +63,25 @@ impl Signals {
     }
 }
 
+/// Tells signals apart that stand for one wish.
+#[derive(Default)]
+struct Wishes {
+    first: Option<Instant>,
+}
+
+impl Wishes {
+    /// Whether a signal that comes now is more than an echo of the first.
+    fn is_another(&mut self, now: Instant) -> bool {
+        match self.first {
+            Some(first) => now.duration_since(first) >= ONE_WISH,
+            None => {
+                self.first = Some(now);
+                true
+            }
+        }
+    }
+}
+
 fn exit_of(number: i32) -> Exit {
     match number == SignalKind::terminate().as_raw_value() {
         true => Exit::Terminated,
@@ -77,4 +95,17 @@ fn exit_of(number: i32) -> Exit {
 )]
 fn stop_at_once(exit: Exit) {
     std::process::exit(exit as i32);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_that_come_together_are_one_wish_and_a_later_one_is_another() {
+        let (mut wishes, begun) = (Wishes::default(), Instant::now());
+        let at = |after_ms| begun + Duration::from_millis(after_ms);
+        let heard = [0, 1, 299, 300, 301].map(|after_ms| wishes.is_another(at(after_ms)));
+        assert_eq!(heard, [true, false, false, true, true]);
+    }
 }
