@@ -12,6 +12,7 @@ Exit codes:
     3  refused to continue: what is delivered and what is known do not agree
     4  a destination is unreachable, or gave up on
     5  fenced: another process runs with the same run name and shard
+    6  cdr verify: what is there is not what should be
   130  stopped by SIGINT, progress saved
   143  stopped by SIGTERM, progress saved
 
@@ -31,6 +32,16 @@ Examples:
   cdr sample data                              ten data records as CSV
   cdr sample voice -n 3 --format json          three voice records as Kafka messages
   cdr sample data --part 85 --seed 7           from the 86th file of another seed";
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  cdr verify                                   every file and every record of the run, with the run's settings
+  cdr verify --sinks kafka                     the topics alone
+  cdr verify --format json | jq .right         for machines
+  cdr verify && echo complete                  exit code 0 only when all is right, otherwise 6
+
+What should be there is generated anew from the seed, so give the settings that the run had. It changes
+nothing, and can look at a run that is still going: then at what is committed so far.";
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:
@@ -75,6 +86,10 @@ pub enum Command {
     #[command(after_help = RUN_EXAMPLES)]
     Run(Box<RunArgs>),
 
+    /// Compare what was delivered with what should be: nothing missing, doubled or altered
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(Box<VerifyArgs>),
+
     /// Print some records
     #[command(after_help = SAMPLE_EXAMPLES)]
     Sample(Box<SampleArgs>),
@@ -101,6 +116,26 @@ pub struct RunArgs {
 
     #[command(flatten)]
     pub settings: SettingFlags,
+}
+
+/// `cdr verify`.
+#[derive(Args)]
+pub struct VerifyArgs {
+    /// How the report is written
+    #[arg(long, default_value = "text", value_name = "FORMAT")]
+    pub format: ReportFormat,
+
+    #[command(flatten)]
+    pub settings: SettingFlags,
+}
+
+/// How `cdr verify` reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// Lines for people
+    Text,
+    /// One JSON object
+    Json,
 }
 
 /// `cdr sample`.

@@ -21,6 +21,7 @@ pub enum Exit {
     Refused = 3,
     Unreachable = 4,
     Fenced = 5,
+    Differs = 6,
     Interrupted = 130,
     Terminated = 143,
 }

@@ -11,3 +11,4 @@ pub mod exit;
 pub mod secret;
 pub mod setup;
 pub mod telemetry;
+pub mod verify;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use cdr_model::resume::Wish;
 use clap::Parser;
 
-use cdr::cli::{Cli, Command, ConfigArgs, RunArgs, SampleArgs};
+use cdr::cli::{Cli, Command, ConfigArgs, RunArgs, SampleArgs, VerifyArgs};
 use cdr::exit::Exit;
 use cdr::telemetry::Terminal;
 use cdr::{commands, config, telemetry};
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     let steps = cli.verbosity.steps();
     let result = match &cli.command {
         Command::Run(args) => run(args, steps, &terminal),
+        Command::Verify(args) => verify(args, steps, &terminal),
         Command::Sample(args) => sample(args),
         Command::Config(args) => show_config(args),
     };
@@ -54,6 +55,19 @@ fn run(args: &RunArgs, steps: i32, terminal: &Terminal) -> anyhow::Result<Exit> 
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(commands::run::run(loaded.config, wish, terminal));
+    // A thread that still waits for absent brokers must not keep the process.
+    runtime.shutdown_background();
+    result
+}
+
+fn verify(args: &VerifyArgs, steps: i32, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let mut loaded = config::load(&args.settings.values)?;
+    let log = &mut loaded.config.log;
+    log.level = log.level.shifted(steps);
+    telemetry::init(log, terminal)?;
+    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(commands::verify::verify(loaded.config, args.format, terminal));
     // A thread that still waits for absent brokers must not keep the process.
     runtime.shutdown_background();
     result

@@ -55,6 +55,11 @@ impl Shard {
         self.of
     }
 
+    /// The shard's place among all, from 0.
+    pub fn index(self) -> usize {
+        self.number as usize - 1
+    }
+
     fn first(self) -> u64 {
         u64::from(self.number) - 1
     }
@@ -186,6 +191,14 @@ impl Plan {
     pub fn part(&self, index: PartIndex) -> Part {
         let start = self.start.plus_seconds((index.0 + 1) * self.interval_s);
         Part { index, start, interval_s: self.interval_s, line_count: self.line_count }
+    }
+
+    /// The part, of any shard, in whose window a time lies; a plan without end has one for every
+    /// time behind its beginning.
+    pub fn part_at(&self, time: Micros) -> Option<PartIndex> {
+        let seconds = time.0.checked_sub(self.start.0)?.div_euclid(1_000_000);
+        let index = u64::try_from(seconds).ok()?.checked_div(self.interval_s)?.checked_sub(1)?;
+        (self.endless || index < self.files).then_some(PartIndex(index))
     }
 
     /// The first part of this shard.

@@ -23,6 +23,28 @@ impl Micros {
         DateTime::from_timestamp_micros(self.0).map(|time| time.naive_utc())
     }
 
+    /// Reads `2024-01-01T01:01:15.291148` or the same with a space; `None` for anything else.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let text: &[u8; TIME_TEXT_LEN] = text.try_into().ok()?;
+        let number = |from: usize, to: usize| {
+            text[from..to].iter().try_fold(0, |number: u32, &byte| {
+                byte.is_ascii_digit().then(|| number * 10 + u32::from(byte - b'0'))
+            })
+        };
+        let signs = [(4, b'-'), (7, b'-'), (13, b':'), (16, b':'), (19, b'.')];
+        if signs.iter().any(|&(at, sign)| text[at] != sign) || !matches!(text[10], b' ' | b'T') {
+            return None;
+        }
+        let date = NaiveDate::from_ymd_opt(number(0, 4)? as i32, number(5, 7)?, number(8, 10)?)?;
+        let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+        if hour > 23 || minute > 59 || second > 59 {
+            return None;
+        }
+        let seconds = i64::from(date.to_epoch_days()) * SECONDS_PER_DAY
+            + i64::from(hour * 3_600 + minute * 60 + second);
+        Some(Micros(seconds * MICROS_PER_SECOND + i64::from(number(20, 26)?)))
+    }
+
     /// Milliseconds since the epoch, rounded down: the unit of Kafka's record timestamps.
     pub fn as_millis(self) -> i64 {
         self.0.div_euclid(1_000)

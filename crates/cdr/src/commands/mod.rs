@@ -5,3 +5,4 @@ pub mod plan;
 pub mod run;
 pub mod sample;
 pub mod signals;
+pub mod verify;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use cdr_model::progress::{Cursors, Parameters, Progress, RecordCursor, Sinks};
 use cdr_model::resume::{Decision, Destination, Facts, IndexOwner, LocalIndex, Wish, decide};
-use cdr_model::{Generator, Micros, PartIndex, Plan, Scenario};
+use cdr_model::{Generator, Micros, PartIndex, Plan, Scenario, Shard};
 use chrono::{NaiveDateTime, SubsecRound, TimeDelta, Utc};
 use tracing::info;
 
@@ -205,7 +205,7 @@ fn start_time(
     Ok(now - TimeDelta::seconds(i64::try_from(interval_s)?))
 }
 
-trait ParseStart {
+pub(super) trait ParseStart {
     fn parse_start(&self) -> Option<NaiveDateTime>;
 }
 
@@ -230,6 +230,17 @@ impl World {
         let plan = Plan::new(&scenario, setup::run_id(config)?.shard)?;
         let plan = if config.run.follow { plan.without_end() } else { plan };
         let parameters = setup::parameters(config, &scenario);
+        Ok(World { scenario, plan, parameters })
+    }
+
+    /// The same over all shards.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub fn whole(config: &Config, start: NaiveDateTime) -> anyhow::Result<World> {
+        let World { scenario, plan: _, parameters } = World::new(config, start)?;
+        let plan = Plan::new(&scenario, Shard::WHOLE)?;
+        let plan = if config.run.follow { plan.without_end() } else { plan };
         Ok(World { scenario, plan, parameters })
     }
 

@@ -48,30 +48,14 @@ impl IndexFile {
         }
     }
 
-    /// What the file says. One of the older pipeline is understood: a decimal line and nothing else.
-    pub fn read(&self) -> LocalIndex {
-        let text = match fs::read_to_string(&self.path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return LocalIndex::Absent,
-            Err(error) => return LocalIndex::Unreadable(error.to_string()),
-        };
-        let read = parse(&text).and_then(|last| Ok((last, self.owner()?)));
-        match read {
-            Ok((last, owner)) => LocalIndex::Complete { last, owner },
-            Err(reason) => LocalIndex::Unreadable(format!("{}: {reason}", self.path.display())),
-        }
+    /// What the file of a run says, while another process may be at work with it.
+    pub fn peek(path: &Path, shard: Shard) -> LocalIndex {
+        read(&of_shard(path, shard))
     }
 
-    /// Whose index it is; the older pipeline's files do not say.
-    fn owner(&self) -> Result<Option<IndexOwner>, String> {
-        let path = self.owner_path();
-        match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text)
-                .map(Some)
-                .map_err(|error| format!("{} beside it cannot be read: {error}", path.display())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(format!("{} beside it cannot be read: {error}", path.display())),
-        }
+    /// What the file says. One of the older pipeline is understood: a decimal line and nothing else.
+    pub fn read(&self) -> LocalIndex {
+        read(&self.path)
     }
 
     /// Takes the file over for a run in whose sinks the parts up to `complete` are complete.
@@ -106,12 +90,40 @@ impl IndexFile {
     }
 
     fn owner_path(&self) -> PathBuf {
-        beside(&self.path, ".run.json")
+        owner_path(&self.path)
     }
 
     fn failed(&self, action: &'static str) -> impl Fn(io::Error) -> IndexError {
         let path = self.path.clone();
         move |error| IndexError::Io { action, path: path.clone(), error }
+    }
+}
+
+fn owner_path(path: &Path) -> PathBuf {
+    beside(path, ".run.json")
+}
+
+fn read(path: &Path) -> LocalIndex {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return LocalIndex::Absent,
+        Err(error) => return LocalIndex::Unreadable(error.to_string()),
+    };
+    match parse(&text).and_then(|last| Ok((last, owner(path)?))) {
+        Ok((last, owner)) => LocalIndex::Complete { last, owner },
+        Err(reason) => LocalIndex::Unreadable(format!("{}: {reason}", path.display())),
+    }
+}
+
+/// Whose index it is; the older pipeline's files do not say.
+fn owner(path: &Path) -> Result<Option<IndexOwner>, String> {
+    let path = owner_path(path);
+    match fs::read(&path) {
+        Ok(text) => serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|error| format!("{} beside it cannot be read: {error}", path.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{} beside it cannot be read: {error}", path.display())),
     }
 }
 

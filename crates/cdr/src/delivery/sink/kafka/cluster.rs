@@ -1,9 +1,11 @@
 //! What the sink asks of the cluster before it sends: topics, offsets, the last progress record.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cdr_model::progress::{ByPartition, Progress};
+use cdr_model::resume::Conflict;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -70,14 +72,28 @@ impl Cluster {
 
     /// The end offsets of a topic's partitions; `None` if it does not exist.
     pub fn end_offsets(&mut self, topic: &str) -> Result<Option<ByPartition>, KafkaSinkError> {
+        let watermarks = self.watermarks(topic, |cluster| &cluster.everything)?;
+        Ok(watermarks.map(|partitions| partitions.into_iter().map(|(_, end)| end).collect()))
+    }
+
+    /// Where a reader of committed records finds the first and the last of each partition; `None` if
+    /// the topic does not exist.
+    pub fn committed_range(&mut self, topic: &str) -> Result<Option<Vec<(i64, i64)>>, KafkaSinkError> {
+        self.watermarks(topic, |cluster| &cluster.committed)
+    }
+
+    fn watermarks(
+        &mut self,
+        topic: &str,
+        consumer: impl Fn(&Cluster) -> &BaseConsumer<Watch>,
+    ) -> Result<Option<Vec<(i64, i64)>>, KafkaSinkError> {
         let Some(partitions) = self.partitions(&[topic])?[0] else { return Ok(None) };
-        let ends = (0..partitions as i32).map(|partition| {
-            let (_, end) = self.ask("for end offsets", |cluster| {
-                cluster.everything.fetch_watermarks(topic, partition, CALL)
-            })?;
-            Ok(end)
+        let watermarks = (0..partitions as i32).map(|partition| {
+            self.ask("for end offsets", |cluster| {
+                consumer(cluster).fetch_watermarks(topic, partition, CALL)
+            })
         });
-        ends.collect::<Result<_, _>>().map(Some)
+        watermarks.collect::<Result<_, _>>().map(Some)
     }
 
     /// Returns as soon as brokers answer.
@@ -160,10 +176,17 @@ impl Cluster {
             self.patience.failure("another shard's transaction is open")?;
             pause(Duration::from_millis(50));
         }
-        let mut tail = TAIL_RECORDS;
+        let (key, mut tail) = (id.progress_key(), TAIL_RECORDS);
         loop {
             let begin = low.max(end - tail);
-            let found = self.read_progress(&topic, id, begin, end)?;
+            let mut found = Found::default();
+            self.read_progress(&topic, begin, end, |found_key, offset, value| {
+                if found_key == key.as_bytes() {
+                    found.own = Some((offset, value.to_vec()));
+                } else if let Some(split) = id.other_split(found_key) {
+                    found.other_split = Some(split);
+                }
+            })?;
             if found.own.is_some() || begin <= low {
                 let own = found.own.map(|(offset, value)| parse(&topic, offset, &value));
                 let other_split = found.other_split;
@@ -177,33 +200,47 @@ impl Cluster {
         }
     }
 
+    /// The last committed progress records of all shards of a run, of any split.
+    pub fn progress_of_run(&mut self, run: &str) -> Result<Vec<Progress>, KafkaSinkError> {
+        let topic = self.config.topic_progress.clone();
+        if self.partitions(&[&topic])?[0].is_none() {
+            return Ok(Vec::new());
+        }
+        let (low, end) =
+            self.ask("for the progress", |cluster| cluster.committed.fetch_watermarks(&topic, 0, CALL))?;
+        let mut found = BTreeMap::new();
+        self.read_progress(&topic, low, end, |key, offset, value| {
+            if RunId::run_of(key) == Some(run) {
+                found.insert(key.to_vec(), (offset, value.to_vec()));
+            }
+        })?;
+        let read = |(offset, value): (i64, Vec<u8>)| {
+            parse(&topic, offset, &value).map_err(|why| Conflict::ProgressUnreadable(why).into())
+        };
+        found.into_values().map(read).collect()
+    }
+
     fn read_progress(
         &mut self,
         topic: &str,
-        id: &RunId,
         begin: i64,
         end: i64,
-    ) -> Result<Found, KafkaSinkError> {
-        let mut found = Found::default();
+        mut each: impl FnMut(&[u8], i64, &[u8]),
+    ) -> Result<(), KafkaSinkError> {
         if begin >= end {
-            return Ok(found);
+            return Ok(());
         }
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, 0, Offset::Offset(begin))
             .and_then(|()| self.committed.assign(&list))
             .map_err(|error| self.refused("to read the progress", &error))?;
-        let key = id.progress_key();
         loop {
             match self.committed.poll(CALL) {
-                Some(Ok(message)) => {
-                    let found_key = message.key().unwrap_or_default();
-                    if found_key == key.as_bytes() {
-                        let value = message.payload().unwrap_or_default().to_vec();
-                        found.own = Some((message.offset(), value));
-                    } else if let Some(split) = id.other_split(found_key) {
-                        found.other_split = Some(split);
-                    }
-                }
+                Some(Ok(message)) => each(
+                    message.key().unwrap_or_default(),
+                    message.offset(),
+                    message.payload().unwrap_or_default(),
+                ),
                 Some(Err(KafkaError::PartitionEOF(_))) => break,
                 Some(Err(error)) if remedy(failure(&error)) != Remedy::Retry => {
                     return Err(self.refused("to read the progress", &error));
@@ -216,7 +253,7 @@ impl Cluster {
         // Unassigning cannot fail in a way that matters: the next reading assigns again.
         drop(self.committed.unassign());
         debug!("read progress records {begin} to {end} of {topic}");
-        Ok(found)
+        Ok(())
     }
 
     /// Asks until there is an answer, as long as waiting makes sense.

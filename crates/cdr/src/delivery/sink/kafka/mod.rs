@@ -8,6 +8,7 @@ mod error;
 mod health;
 mod native;
 mod placement;
+mod reader;
 mod session;
 
 use std::sync::Arc;
@@ -21,6 +22,8 @@ pub use config::{KafkaConfig, Timestamps};
 pub use deliver::Delivery;
 pub use error::KafkaSinkError;
 pub use native::Batch;
+pub use placement::partition;
+pub use reader::{Reader, Seen, Span};
 
 use self::cluster::{Cluster, Recorded};
 use self::session::{Session, Trouble};
@@ -45,6 +48,11 @@ impl RunId {
     /// The key of the progress record: `cdr/1-of-1`.
     pub fn progress_key(&self) -> String {
         format!("{}/{}", self.name, self.shard.to_string().replace('/', "-of-"))
+    }
+
+    /// The run that a progress record's key names.
+    fn run_of(key: &[u8]) -> Option<&str> {
+        std::str::from_utf8(key).ok()?.rsplit_once('/').map(|(name, _)| name)
     }
 
     /// The same run split otherwise, if the key is of one: its records would be doubled.

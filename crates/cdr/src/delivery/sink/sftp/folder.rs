@@ -14,6 +14,8 @@ pub(super) struct Place {
     pub(super) user: String,
     /// Absolute, or relative to the login folder; `.` is that itself.
     folder: String,
+    /// Whether it may be made.
+    writable: bool,
 }
 
 impl Place {
@@ -24,7 +26,17 @@ impl Place {
             ("", _) => "/",
             (trimmed, _) => trimmed,
         };
-        Self { address, user, folder: folder.to_owned() }
+        Self { address, user, folder: folder.to_owned(), writable: true }
+    }
+
+    /// The same folder, only to be looked at.
+    pub(super) fn read_only(self) -> Self {
+        Self { writable: false, ..self }
+    }
+
+    /// Its path on the server.
+    pub(super) fn folder(&self) -> &str {
+        &self.folder
     }
 
     /// The folder, as people know it.
@@ -44,8 +56,12 @@ impl Place {
         }
     }
 
-    /// Makes sure that the folder exists; makes it, and those above it, if not.
+    /// Makes sure that the folder exists; makes it, and those above it, if not. Does nothing where
+    /// the folder is only to be looked at.
     pub(super) async fn ensure(&self, session: &Session) -> Result<(), SftpError> {
+        if !self.writable {
+            return Ok(());
+        }
         match self.stat(session, &self.folder).await {
             Err(Failure::Status(answer)) if answer.code == status::NO_SUCH_FILE => {}
             outcome => {

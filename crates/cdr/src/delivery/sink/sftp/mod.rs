@@ -13,6 +13,7 @@ mod folder;
 mod health;
 mod host_keys;
 mod pool;
+mod read;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ pub use self::error::SftpError;
 use self::folder::Place;
 use self::health::{Backoff, Health};
 use self::pool::Pool;
+pub use self::read::RemoteFile;
 use self::session::Session;
 use self::upload::upload;
 
@@ -47,15 +49,63 @@ struct Shared {
     closed: CancellationToken,
 }
 
-/// What to do on a connection.
-#[derive(Clone, Copy)]
-enum Work<'a> {
-    /// See whether files can be written.
-    Probe,
-    Upload {
-        name: &'a str,
-        content: &'a [u8],
-    },
+/// What to do on a connection, as often as it takes.
+trait Work {
+    type Outcome: Send;
+
+    fn attempt(
+        &self,
+        shared: &Shared,
+        session: &Session,
+    ) -> impl Future<Output = Result<Self::Outcome, SftpError>> + Send;
+}
+
+/// See whether files can be written.
+struct Probe;
+
+impl Work for Probe {
+    type Outcome = ();
+
+    async fn attempt(&self, shared: &Shared, session: &Session) -> Result<(), SftpError> {
+        shared.place.ensure(session).await?;
+        shared.place.probe(session).await
+    }
+}
+
+struct Upload<'a> {
+    name: &'a str,
+    content: &'a [u8],
+}
+
+impl Work for Upload<'_> {
+    type Outcome = ();
+
+    async fn attempt(&self, shared: &Shared, session: &Session) -> Result<(), SftpError> {
+        upload(session, &shared.place, shared.mode, self.name, self.content).await
+    }
+}
+
+struct List;
+
+impl Work for List {
+    type Outcome = Vec<RemoteFile>;
+
+    async fn attempt(&self, shared: &Shared, session: &Session) -> Result<Vec<RemoteFile>, SftpError> {
+        read::list(session, &shared.place).await
+    }
+}
+
+struct Fetch<'a> {
+    name: &'a str,
+    bytes_max: u64,
+}
+
+impl Work for Fetch<'_> {
+    type Outcome = Option<Vec<u8>>;
+
+    async fn attempt(&self, shared: &Shared, session: &Session) -> Result<Self::Outcome, SftpError> {
+        read::fetch(session, &shared.place, self.name, self.bytes_max).await
+    }
 }
 
 impl SftpStore {
@@ -67,14 +117,27 @@ impl SftpStore {
     /// [`SftpError::NoCredentials`] and [`SftpError::KeyFile`].
     pub fn new(config: SftpConfig) -> Result<Self, SftpError> {
         let connector = Connector::new(&config)?;
-        Ok(Self::with_connector(config, connector))
+        Ok(Self::with_connector(config, connector, true))
     }
 
-    fn with_connector(config: SftpConfig, connector: Connector) -> Self {
+    /// The same, to look at what is there: the folder is not made when it is missing.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn read_only(config: SftpConfig) -> Result<Self, SftpError> {
+        let connector = Connector::new(&config)?;
+        Ok(Self::with_connector(config, connector, false))
+    }
+
+    fn with_connector(config: SftpConfig, connector: Connector, writable: bool) -> Self {
         let address = config.address();
         let shared = Shared {
             health: Health::new(address.clone(), config.give_up_after),
-            place: Place::new(address, config.user, &config.remote_path),
+            place: match (writable, Place::new(address, config.user, &config.remote_path)) {
+                (true, place) => place,
+                (false, place) => place.read_only(),
+            },
             mode: config.upload_mode,
             pool: Pool::new(connector, config.connections),
             closed: CancellationToken::new(),
@@ -91,7 +154,7 @@ impl SftpStore {
     /// A permanent one at once; [`SftpError::GaveUp`], with the last cause, when
     /// the server stays away.
     pub async fn connect(&self) -> Result<(), SftpError> {
-        self.shared.run(Work::Probe).await
+        self.shared.run(Probe).await
     }
 
     /// Uploads `content`, and returns when it stands under `name` with its full
@@ -113,7 +176,27 @@ impl SftpStore {
         if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
             return Err(SftpError::FileName { name: name.to_owned() });
         }
-        self.shared.run(Work::Upload { name, content }).await
+        self.shared.run(Upload { name, content }).await
+    }
+
+    /// All files in the folder, in no order; none where there is no such folder. Waits for a server
+    /// that is away, as [`put`](Self::put) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put).
+    pub async fn list(&self) -> Result<Vec<RemoteFile>, SftpError> {
+        self.shared.run(List).await
+    }
+
+    /// The content of a file; `None` where there is no such file. Of one that is longer than
+    /// `bytes_max`, at least one byte more comes, and not much more.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put).
+    pub async fn get(&self, name: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, SftpError> {
+        self.shared.run(Fetch { name, bytes_max }).await
     }
 
     /// Ends all connections. Uploads in progress fail.
@@ -124,7 +207,7 @@ impl SftpStore {
 }
 
 impl Shared {
-    async fn run(&self, work: Work<'_>) -> Result<(), SftpError> {
+    async fn run<W: Work>(&self, work: W) -> Result<W::Outcome, SftpError> {
         tokio::select! {
             biased;
             () = self.closed.cancelled() => Err(SftpError::Closed {
@@ -135,15 +218,15 @@ impl Shared {
     }
 
     /// Does the work, as often as it takes.
-    async fn persist(&self, work: Work<'_>) -> Result<(), SftpError> {
+    async fn persist<W: Work>(&self, work: W) -> Result<W::Outcome, SftpError> {
         let begun = Instant::now();
         let mut backoff = Backoff::default();
         loop {
             let lease = self.pool.lease(&self.health, &self.place, begun).await?;
-            let error = match self.attempt(&lease.connection.session, work).await {
-                Ok(()) => {
+            let error = match work.attempt(self, &lease.connection.session).await {
+                Ok(outcome) => {
                     self.health.succeeded();
-                    return Ok(());
+                    return Ok(outcome);
                 }
                 Err(error) => error,
             };
@@ -159,18 +242,6 @@ impl Shared {
             self.health.verdict(begun)?;
             backoff.failed();
             backoff.pause(self.health.patience_ends(begun)).await;
-        }
-    }
-
-    async fn attempt(&self, session: &Session, work: Work<'_>) -> Result<(), SftpError> {
-        match work {
-            Work::Probe => {
-                self.place.ensure(session).await?;
-                self.place.probe(session).await
-            }
-            Work::Upload { name, content } => {
-                upload(session, &self.place, self.mode, name, content).await
-            }
         }
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Session {
     tasks: [AbortHandle; 2],
     /// Data that goes into one WRITE request, in bytes.
     pub(super) write_bytes: usize,
+    /// Data that is asked for by one READ request, in bytes.
+    pub(super) read_bytes: u32,
     /// Whether a rename may replace a file.
     pub(super) posix_rename: bool,
     /// One permit for each file the server lets a client hold open.
@@ -95,6 +97,7 @@ impl Session {
             next_id: AtomicU32::new(0),
             tasks: [reader.abort_handle(), writer],
             write_bytes: 0,
+            read_bytes: 0,
             posix_rename: hello.has(wire::POSIX_RENAME),
             open_files: Semaphore::new(Semaphore::MAX_PERMITS),
         };
@@ -138,6 +141,8 @@ impl Session {
             said(limits.packet_bytes).map_or(u64::MAX, |packet| packet.saturating_sub(1024)).max(1024);
         let write = said(limits.write_bytes).unwrap_or(WRITE_BYTES_DEFAULT);
         self.write_bytes = write.min(room).min(WRITE_BYTES_MAX) as usize;
+        let read = said(limits.read_bytes).unwrap_or(WRITE_BYTES_DEFAULT);
+        self.read_bytes = read.min(room).min(WRITE_BYTES_MAX) as u32;
         if let Some(handles) = said(limits.handles) {
             self.open_files = Semaphore::new(handles.min(1 << 16) as usize);
         }
@@ -187,6 +192,26 @@ impl Answer {
     pub(super) async fn handle(self) -> Result<Vec<u8>, Failure> {
         self.expect(|reply| match reply {
             Reply::Handle(handle) => Ok(handle),
+            other => Err(other),
+        })
+        .await
+    }
+
+    /// The bytes read; `None` at the file's end.
+    pub(super) async fn data(self) -> Result<Option<Vec<u8>>, Failure> {
+        self.expect(|reply| match reply {
+            Reply::Data(data) => Ok(Some(data)),
+            Reply::Status(Status { code: status::EOF, .. }) => Ok(None),
+            other => Err(other),
+        })
+        .await
+    }
+
+    /// The next names of a folder; `None` when there are no more.
+    pub(super) async fn names(self) -> Result<Option<Vec<(String, Attributes)>>, Failure> {
+        self.expect(|reply| match reply {
+            Reply::Names(names) => Ok(Some(names)),
+            Reply::Status(Status { code: status::EOF, .. }) => Ok(None),
             other => Err(other),
         })
         .await

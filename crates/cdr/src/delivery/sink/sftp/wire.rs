@@ -19,18 +19,24 @@ const INIT: u8 = 1;
 const VERSION_REPLY: u8 = 2;
 const OPEN: u8 = 3;
 const CLOSE: u8 = 4;
+const READ: u8 = 5;
 const WRITE: u8 = 6;
 const FSTAT: u8 = 8;
+const OPENDIR: u8 = 11;
+const READDIR: u8 = 12;
 const REMOVE: u8 = 13;
 const MKDIR: u8 = 14;
 const STAT: u8 = 17;
 const RENAME: u8 = 18;
 const STATUS: u8 = 101;
 const HANDLE: u8 = 102;
+const DATA: u8 = 103;
+const NAME: u8 = 104;
 const ATTRS: u8 = 105;
 const EXTENDED: u8 = 200;
 const EXTENDED_REPLY: u8 = 201;
 
+const OPEN_READ: u32 = 0x01;
 const OPEN_WRITE: u32 = 0x02;
 const OPEN_CREATE: u32 = 0x08;
 const OPEN_TRUNCATE: u32 = 0x10;
@@ -38,6 +44,8 @@ const OPEN_TRUNCATE: u32 = 0x10;
 const ATTR_SIZE: u32 = 0x01;
 const ATTR_OWNERS: u32 = 0x02;
 const ATTR_PERMISSIONS: u32 = 0x04;
+const ATTR_TIMES: u32 = 0x08;
+const ATTR_EXTENDED: u32 = 0x8000_0000;
 /// The bits of a mode that tell a file's kind, and the value for folders.
 const MODE_KIND: u32 = 0o170_000;
 const MODE_FOLDER: u32 = 0o040_000;
@@ -45,6 +53,7 @@ const MODE_FOLDER: u32 = 0o040_000;
 /// Outcome codes of the protocol that are handled here.
 pub(super) mod status {
     pub(crate) const OK: u32 = 0;
+    pub(crate) const EOF: u32 = 1;
     pub(crate) const NO_SUCH_FILE: u32 = 2;
     pub(crate) const PERMISSION_DENIED: u32 = 3;
     pub(crate) const FAILURE: u32 = 4;
@@ -58,10 +67,26 @@ pub(super) enum Request<'a> {
     Open {
         path: &'a str,
     },
+    OpenToRead {
+        path: &'a str,
+    },
+    /// At most `length` bytes from `offset` on.
+    Read {
+        handle: &'a [u8],
+        offset: u64,
+        length: u32,
+    },
     Write {
         handle: &'a [u8],
         offset: u64,
         data: &'a [u8],
+    },
+    OpenFolder {
+        path: &'a str,
+    },
+    /// The next names of an open folder.
+    ReadFolder {
+        handle: &'a [u8],
     },
     Fstat {
         handle: &'a [u8],
@@ -100,6 +125,8 @@ pub(super) struct Hello {
 pub(super) enum Reply {
     Status(Status),
     Handle(Vec<u8>),
+    Data(Vec<u8>),
+    Names(Vec<(String, Attributes)>),
     Attributes(Attributes),
     Extended(Vec<u8>),
 }
@@ -129,6 +156,7 @@ impl Attributes {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Limits {
     pub(super) packet_bytes: u64,
+    pub(super) read_bytes: u64,
     pub(super) write_bytes: u64,
     pub(super) handles: u64,
 }
@@ -161,13 +189,25 @@ pub(super) fn put_request(out: &mut Vec<u8>, id: u32, request: &Request<'_>) {
                 put_u32(out, OPEN_WRITE | OPEN_CREATE | OPEN_TRUNCATE);
                 put_u32(out, 0);
             }
+            Request::OpenToRead { path } => {
+                put_string(out, path.as_bytes());
+                put_u32(out, OPEN_READ);
+                put_u32(out, 0);
+            }
+            Request::Read { handle, offset, length } => {
+                put_string(out, handle);
+                out.extend_from_slice(&offset.to_be_bytes());
+                put_u32(out, length);
+            }
             Request::Write { handle, offset, data } => {
                 put_string(out, handle);
                 out.extend_from_slice(&offset.to_be_bytes());
                 put_string(out, data);
             }
-            Request::Fstat { handle } | Request::Close { handle } => put_string(out, handle),
-            Request::Stat { path } | Request::Remove { path } => {
+            Request::Fstat { handle } | Request::Close { handle } | Request::ReadFolder { handle } => {
+                put_string(out, handle);
+            }
+            Request::Stat { path } | Request::Remove { path } | Request::OpenFolder { path } => {
                 put_string(out, path.as_bytes());
             }
             Request::Mkdir { path } => {
@@ -190,7 +230,10 @@ pub(super) fn put_request(out: &mut Vec<u8>, id: u32, request: &Request<'_>) {
 
 fn kind(request: &Request<'_>) -> u8 {
     match request {
-        Request::Open { .. } => OPEN,
+        Request::Open { .. } | Request::OpenToRead { .. } => OPEN,
+        Request::Read { .. } => READ,
+        Request::OpenFolder { .. } => OPENDIR,
+        Request::ReadFolder { .. } => READDIR,
         Request::Write { .. } => WRITE,
         Request::Fstat { .. } => FSTAT,
         Request::Close { .. } => CLOSE,
@@ -231,6 +274,8 @@ pub(super) fn reply(message: &[u8]) -> Result<(u32, Reply), WireError> {
             message: fields.text().unwrap_or_default(),
         }),
         HANDLE => Reply::Handle(fields.string()?.to_vec()),
+        DATA => Reply::Data(fields.string()?.to_vec()),
+        NAME => Reply::Names(fields.names()?),
         ATTRS => Reply::Attributes(fields.attributes()?),
         EXTENDED_REPLY => Reply::Extended(fields.0.to_vec()),
         other => return Err(WireError::Unexpected(other)),
@@ -242,8 +287,8 @@ pub(super) fn reply(message: &[u8]) -> Result<(u32, Reply), WireError> {
 pub(super) fn limits(body: &[u8]) -> Result<Limits, WireError> {
     let mut fields = Fields(body);
     let packet_bytes = fields.u64()?;
-    fields.u64()?;
-    Ok(Limits { packet_bytes, write_bytes: fields.u64()?, handles: fields.u64()? })
+    let read_bytes = fields.u64()?;
+    Ok(Limits { packet_bytes, read_bytes, write_bytes: fields.u64()?, handles: fields.u64()? })
 }
 
 /// A message's body, and the bytes after the message.
@@ -321,6 +366,26 @@ impl<'a> Fields<'a> {
             self.u64()?;
         }
         let mode = (flags & ATTR_PERMISSIONS != 0).then(|| self.u32()).transpose()?;
+        if flags & ATTR_TIMES != 0 {
+            self.u64()?;
+        }
+        if flags & ATTR_EXTENDED != 0 {
+            for _ in 0..self.u32()? {
+                self.string()?;
+                self.string()?;
+            }
+        }
         Ok(Attributes { size, mode })
+    }
+
+    /// Each name comes with a line as of `ls -l`, which is for people.
+    fn names(&mut self) -> Result<Vec<(String, Attributes)>, WireError> {
+        let mut names = Vec::new();
+        for _ in 0..self.u32()? {
+            let name = self.text()?;
+            self.string()?;
+            names.push((name, self.attributes()?));
+        }
+        Ok(names)
     }
 }

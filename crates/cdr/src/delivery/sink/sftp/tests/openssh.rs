@@ -170,7 +170,7 @@ async fn openssh_takes_keys_from_its_agent() {
     let store = |config: &SftpConfig| {
         let mut connector = Connector::new(config).unwrap();
         connector.login.agent = Some(Agent::At(socket.clone()));
-        SftpStore::with_connector(config.clone(), connector)
+        SftpStore::with_connector(config.clone(), connector, true)
     };
     let empty = in_time(store(&config).connect()).await.unwrap_err().to_string();
     for key in ["rsa", "ed25519"] {

@@ -1,0 +1,179 @@
+//! What a verification found, for people and for machines.
+
+use std::fmt::{self, Write as _};
+
+use serde::Serialize;
+
+use crate::telemetry::units;
+
+/// Findings of each kind that are printed; the others are only counted.
+const SHOWN: usize = 20;
+
+/// The outcome of a verification.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub run: String,
+    /// Whether the run is finished; if not, what is delivered so far was verified.
+    pub finished: bool,
+    /// Parts of the whole run.
+    pub parts: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<Records>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<Files>,
+    /// Whether nothing is missing, doubled, altered or foreign.
+    pub right: bool,
+    pub seconds: f64,
+}
+
+/// One topic.
+#[derive(Debug, Default, Serialize)]
+pub struct Records {
+    pub topic: String,
+    /// Records that the progress counts.
+    pub expected: u64,
+    /// Records of the run that were read, as far as the progress counts them.
+    pub found: u64,
+    pub missing: u64,
+    pub doubled: u64,
+    pub altered: u64,
+    pub foreign: u64,
+    /// In another partition than their key names.
+    pub misplaced: u64,
+    /// Delivered since the progress was read.
+    pub younger: u64,
+    /// Parts that differ, and how many of them were examined: only these have their missing, doubled
+    /// and altered records counted.
+    pub parts_differing: u64,
+    pub parts_examined: u64,
+    pub findings: Vec<String>,
+}
+
+impl Records {
+    pub fn is_right(&self) -> bool {
+        let wrong = [self.missing, self.doubled, self.altered, self.foreign, self.misplaced];
+        wrong.iter().all(|&count| count == 0) && self.parts_differing == 0
+    }
+}
+
+/// One folder.
+#[derive(Debug, Default, Serialize)]
+pub struct Files {
+    pub place: String,
+    /// Files that the progress counts.
+    pub expected: u64,
+    pub right: u64,
+    pub missing: u64,
+    pub altered: u64,
+    /// Named as files of a run, but of no part of this one.
+    pub foreign: u64,
+    /// Left behind by uploads that were cut off, or in progress.
+    pub temporary: u64,
+    /// There before the progress counts them.
+    pub ahead: u64,
+    /// Files that have nothing to do with runs.
+    pub others: u64,
+    pub findings: Vec<String>,
+}
+
+impl Files {
+    /// Uploads of a run that goes on are under way, and so are their temporary files.
+    pub fn is_right(&self, finished: bool) -> bool {
+        let wrong = [self.missing, self.altered, self.foreign];
+        let cut_off = if finished { self.temporary } else { 0 };
+        wrong.iter().all(|&count| count == 0) && cut_off == 0
+    }
+}
+
+impl Report {
+    /// As lines for people.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = self.write(&mut text);
+        text
+    }
+
+    fn write(&self, out: &mut String) -> fmt::Result {
+        let state =
+            if self.finished { "finished" } else { "not finished, verified as far as it has come" };
+        writeln!(out, "Run {}, {} parts: {state}", self.run, units::count(self.parts))?;
+        for records in &self.records {
+            records.write(out)?;
+        }
+        for files in &self.files {
+            files.write(out)?;
+        }
+        let verdict = match self.right {
+            true => "All is right: nothing is missing, nothing is doubled",
+            false => "NOT all is right",
+        };
+        writeln!(out, "{verdict} ({:.1} s)", self.seconds)
+    }
+}
+
+impl Records {
+    fn write(&self, out: &mut String) -> fmt::Result {
+        write!(
+            out,
+            "  topic {}: {} of {} records",
+            self.topic,
+            units::count(self.found),
+            units::count(self.expected)
+        )?;
+        let kinds = [
+            (self.missing, "missing"),
+            (self.doubled, "doubled"),
+            (self.altered, "altered"),
+            (self.foreign, "foreign"),
+            (self.misplaced, "in another partition than their key names"),
+            (self.younger, "delivered since"),
+        ];
+        write_kinds(out, &kinds)?;
+        if self.parts_differing > self.parts_examined {
+            let (examined, all) =
+                (units::count(self.parts_examined), units::count(self.parts_differing));
+            writeln!(out, "    {all} parts differ; the first {examined} of them were examined")?;
+        }
+        write_findings(out, &self.findings)
+    }
+}
+
+impl Files {
+    fn write(&self, out: &mut String) -> fmt::Result {
+        write!(
+            out,
+            "  files in {}: {} of {} right",
+            self.place,
+            units::count(self.right),
+            units::count(self.expected)
+        )?;
+        let kinds = [
+            (self.missing, "missing"),
+            (self.altered, "altered"),
+            (self.foreign, "of other runs"),
+            (self.temporary, "temporary"),
+            (self.ahead, "uploaded since"),
+            (self.others, "others, not looked at"),
+        ];
+        write_kinds(out, &kinds)?;
+        write_findings(out, &self.findings)
+    }
+}
+
+fn write_kinds(out: &mut String, kinds: &[(u64, &str)]) -> fmt::Result {
+    for (count, kind) in kinds.iter().filter(|(count, _)| *count > 0) {
+        write!(out, ", {} {kind}", units::count(*count))?;
+    }
+    writeln!(out)
+}
+
+fn write_findings(out: &mut String, findings: &[String]) -> fmt::Result {
+    for finding in findings.iter().take(SHOWN) {
+        writeln!(out, "    {finding}")?;
+    }
+    match findings.len().saturating_sub(SHOWN) {
+        0 => Ok(()),
+        more => writeln!(out, "    … and {} more; --format json has them", units::count(more as u64)),
+    }
+}
