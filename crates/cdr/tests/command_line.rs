@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use cdr_model::{Generator, LineEnd, PartIndex, Plan, Scenario, Shard, Stream};
+use chrono::{NaiveDateTime, SubsecRound, Utc};
 use tempfile::TempDir;
 
 /// A folder to work in, and a clean environment.
@@ -148,7 +149,7 @@ fn a_dry_run_tells_the_plan_and_touches_nothing() {
          Parts          864 of 200 s each\n\
          Files          1,728\n\
          Records        864,000 cdr_data + 864,000 cdr_voice\n\
-         Bytes          about 151.86 MB in files, 320.34 MB in messages\n\
+         Bytes          about 151.99 MB in files, 320.34 MB in messages\n\
          First window   2024-01-01 00:03:20.000000 to 2024-01-01 00:06:40.000000: \
          cdr_data_20240101_000320.csv, cdr_voice_20240101_000320.csv\n\
          Last window    2024-01-03 00:00:00.000000 to 2024-01-03 00:03:20.000000: \
@@ -156,6 +157,32 @@ fn a_dry_run_tells_the_plan_and_touches_nothing() {
          Nothing was touched: this is a dry run.\n"
     );
     assert!(place.files(".").is_empty());
+}
+
+#[test]
+fn a_dry_run_that_would_begin_now_has_its_first_window_begin_now() {
+    let place = Place::new();
+    let before = Utc::now().naive_utc().trunc_subsecs(0);
+    let text = out(&place.cdr("run --dry-run --env prod --start now"));
+    let first = text.lines().find_map(|line| line.strip_prefix("First window   ")).expect("a window");
+    let begin = NaiveDateTime::parse_from_str(&first[..26], "%Y-%m-%d %H:%M:%S%.6f").expect("a time");
+    assert!(begin >= before && begin <= Utc::now().naive_utc(), "{first}");
+    assert_eq!(begin, begin.trunc_subsecs(0));
+}
+
+#[test]
+fn the_bytes_of_files_are_told_with_their_header_lines() {
+    let place = Place::new();
+    let sizes = "--total-seconds 4 --line-count 1 --lines-per-second 1";
+    let text = out(&place.cdr(&format!("run --dry-run {sizes}")));
+    let delivered = place.cdr(&format!("run --sinks directory {sizes}"));
+    assert!(delivered.status.success());
+    let size = |name: &String| fs::metadata(place.path().join("output").join(name)).unwrap().len();
+    let written: u64 = place.files("output").iter().map(size).sum();
+    let told = format!("about {:.2} kB in files", written as f64 / 1_000.0);
+    assert!(text.contains(&told), "{written} bytes, but: {text}");
+    let log = String::from_utf8_lossy(&delivered.stderr);
+    assert!(log.contains("This start: 8 records, 8 files"), "{log}");
 }
 
 #[test]

@@ -3,9 +3,8 @@
 use std::fmt::Write;
 
 use cdr_model::{Generator, PartIndex, Plan, Stream};
-use chrono::Utc;
 
-use crate::commands::run::World;
+use crate::commands::run::{World, begin_now};
 use crate::config::{Config, StartTime};
 use crate::setup;
 use crate::telemetry::units;
@@ -20,7 +19,7 @@ const SAMPLED_PARTS: u64 = 4;
 pub fn describe(config: &Config) -> anyhow::Result<String> {
     let start = match config.data.start {
         StartTime::At(start) => start,
-        StartTime::Now => Utc::now().naive_utc(),
+        StartTime::Now => begin_now(config)?,
     };
     let World { scenario, plan, .. } = World::new(config, start)?;
     let generator = Generator::new(&scenario)?;
@@ -59,14 +58,17 @@ fn window(plan: &Plan, index: PartIndex) -> String {
 /// Mean bytes of a part's files and of its messages, from a few parts. At most a million records
 /// are generated for it.
 fn bytes_per_part(config: &Config, generator: &Generator, plan: &Plan) -> (u64, u64) {
+    let line_end = setup::line_end(config);
     let sampled_lines = plan.line_count().min(100_000);
-    let (mut files, mut messages, mut out) = (0, 0, Vec::new());
-    for index in (0..SAMPLED_PARTS).map(PartIndex) {
-        let part = plan.part(index);
-        for stream in Stream::ALL {
+    let (mut headers, mut lines, mut messages, mut out) = (0, 0, 0, Vec::new());
+    for stream in Stream::ALL {
+        out.clear();
+        Generator::csv_header(stream, line_end, &mut out);
+        headers += out.len() as u64;
+        for part in (0..SAMPLED_PARTS).map(|index| plan.part(PartIndex(index))) {
             out.clear();
-            generator.csv_lines(stream, &part, 0..sampled_lines, setup::line_end(config), &mut out);
-            files += out.len() as u64;
+            generator.csv_lines(stream, &part, 0..sampled_lines, line_end, &mut out);
+            lines += out.len() as u64;
             generator.messages(stream, &part, 0..sampled_lines, |message| {
                 messages += message.value.len() as u64;
             });
@@ -74,5 +76,5 @@ fn bytes_per_part(config: &Config, generator: &Generator, plan: &Plan) -> (u64, 
     }
     let of_part =
         |bytes: u64| bytes * u64::from(plan.line_count()) / u64::from(sampled_lines) / SAMPLED_PARTS;
-    (of_part(files), of_part(messages))
+    (headers + of_part(lines), of_part(messages))
 }

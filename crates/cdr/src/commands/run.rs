@@ -199,7 +199,14 @@ fn start_time(
     if let Some(start) = known.and_then(|text| text.parse_start()) {
         return Ok(start);
     }
-    // The first window begins one interval after the base time: so it begins now.
+    begin_now(config)
+}
+
+/// The base time of a run that begins now: the first window begins one interval after it.
+///
+/// # Errors
+/// A scenario that cannot be simulated.
+pub(super) fn begin_now(config: &Config) -> anyhow::Result<NaiveDateTime> {
     let now = Utc::now().naive_utc().trunc_subsecs(0);
     let interval_s = World::new(config, now)?.plan.interval_s();
     Ok(now - TimeDelta::seconds(i64::try_from(interval_s)?))
@@ -382,6 +389,10 @@ impl Run<'_> {
         if outcome == Outcome::Finished {
             telemetry::log_completion(data, voice, parts);
         }
-        telemetry::log_effort(&now.since(&before), begun.elapsed());
+        let mut done = now.since(&before);
+        if !self.sinks.kafka {
+            done.records = 2 * done.parts_complete * u64::from(plan.line_count());
+        }
+        telemetry::log_effort(&done, begun.elapsed());
     }
 }

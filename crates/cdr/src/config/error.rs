@@ -41,6 +41,15 @@ pub enum ConfigError {
     PropertyReserved { name: String, origin: Origin, reason: &'static str },
 
     #[error(
+        "kafka.properties: {name} from {origin} is not a property of librdkafka; \
+         did you mean {nearest}?"
+    )]
+    PropertyUnknown { name: String, origin: Origin, nearest: &'static str },
+
+    #[error("kafka.properties: {name} from {origin} has a value that librdkafka refuses: {reason}")]
+    PropertyValue { name: String, origin: Origin, reason: String },
+
+    #[error(
         "kafka.properties: {name} from {origin} is a secret, and others can read a command line; \
          use KAFKA_PROPERTIES or [kafka.properties] in cdr.toml"
     )]

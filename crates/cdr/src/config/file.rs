@@ -162,7 +162,7 @@ fn sections() -> impl Iterator<Item = &'static str> {
 
 /// The candidate that takes the fewest typing errors to arrive at. One that differs in its section
 /// only counts as one error: forgetting `[data]` above `line_count` is the commonest mistake.
-fn nearest(key: &str, candidates: impl Iterator<Item = &'static str>) -> &'static str {
+pub fn nearest(key: &str, candidates: impl Iterator<Item = &'static str>) -> &'static str {
     let last_part = |key: &str| key.rsplit('.').next().map(str::to_owned).unwrap_or_default();
     let distance = |candidate: &str| {
         let whole = damerau_levenshtein(key, candidate);

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::error::ConfigError;
+use super::file::nearest;
 use super::origin::Origin;
+use crate::delivery::sink::kafka::property::{self, Refusal};
 use crate::secret::{MASK, Secret};
 
 /// One librdkafka property.
@@ -121,6 +123,17 @@ fn add(
         return Err(ConfigError::PropertyReserved { name, origin, reason });
     }
     let secret = is_secret(&name);
+    match property::check(&name, &value) {
+        Ok(()) => {}
+        Err(Refusal::Unknown) => {
+            let nearest = nearest(&name, property::USUAL.into_iter());
+            return Err(ConfigError::PropertyUnknown { name, origin, nearest });
+        }
+        Err(Refusal::Value(reason)) => {
+            let reason = if secret { reason.replace(value.expose(), MASK) } else { reason };
+            return Err(ConfigError::PropertyValue { name, origin, reason });
+        }
+    }
     properties.insert(name, Property { value, origin, secret });
     Ok(())
 }

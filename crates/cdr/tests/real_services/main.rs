@@ -21,4 +21,5 @@ mod shards;
 mod signals;
 mod sinks;
 mod topics;
+mod verify;
 mod whole_run;

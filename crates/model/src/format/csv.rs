@@ -48,9 +48,14 @@ impl fmt::Display for LineEnd {
 impl Generator {
     /// Appends the whole file of a part: the header line and `line_count` records.
     pub fn csv_file(&self, stream: Stream, part: &Part, line_end: LineEnd, out: &mut Vec<u8>) {
+        Self::csv_header(stream, line_end, out);
+        self.csv_lines(stream, part, 0..part.line_count, line_end, out);
+    }
+
+    /// Appends the header line.
+    pub fn csv_header(stream: Stream, line_end: LineEnd, out: &mut Vec<u8>) {
         out.extend_from_slice(stream.fields().join(",").as_bytes());
         out.extend_from_slice(line_end.text().as_str().as_bytes());
-        self.csv_lines(stream, part, 0..part.line_count, line_end, out);
     }
 
     /// Appends the lines of the records whose indices are in `range`, without a header.

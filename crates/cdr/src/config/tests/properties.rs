@@ -43,14 +43,7 @@ fn a_value_may_hold_equals_signs() {
 
 #[test]
 fn secrets_are_told_by_their_names() {
-    for name in [
-        "sasl.password",
-        "ssl.key.password",
-        "ssl.keystore.password",
-        "ssl.key.pem",
-        "sasl.oauthbearer.client.secret",
-        "sasl.jaas.config",
-    ] {
+    for name in ["sasl.password", "ssl.key.password", "ssl.keystore.password", "ssl.key.pem"] {
         let given = dev().variable("KAFKA_PROPERTIES", &format!("{name}=hidden"));
         assert_eq!(shown(&given), [format!("{name}=*** from environment KAFKA_PROPERTIES")]);
     }
@@ -106,4 +99,26 @@ fn fixed_properties_are_refused_with_the_reason() {
         dev().file("[kafka.properties]\nacks = 1\n").error(),
         format!("kafka.properties: acks from cdr.toml:2 cannot be set: {exactly_once}")
     );
+}
+
+#[test]
+fn an_unknown_property_is_refused_with_the_nearest_and_without_its_value() {
+    assert_eq!(
+        dev().file("[kafka.properties]\n\"sasl.passwrd\" = \"hidden\"\n").error(),
+        "kafka.properties: sasl.passwrd from cdr.toml:2 is not a property of librdkafka; \
+         did you mean sasl.password?"
+    );
+}
+
+#[test]
+fn a_value_that_the_client_refuses_is_told_unless_it_is_a_secret() {
+    let error = dev().property("linger.ms=soon").error();
+    assert!(
+        error.starts_with(
+            "kafka.properties: linger.ms from --kafka-property has a value that librdkafka refuses: "
+        ),
+        "{error}"
+    );
+    let error = dev().variable("KAFKA_PROPERTIES", "sasl.jaas.config=hidden").error();
+    assert!(error.contains("sasl.jaas.config") && !error.contains("hidden"), "{error}");
 }

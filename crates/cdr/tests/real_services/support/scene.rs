@@ -42,10 +42,19 @@ impl Scene {
 
     /// `cdr run`, set up for this scene and nothing else.
     pub fn run(&self) -> Job {
+        self.job("run")
+    }
+
+    /// `cdr verify`, for the same run.
+    pub fn verify(&self) -> Job {
+        self.job("verify")
+    }
+
+    fn job(&self, subcommand: &str) -> Job {
         let Scene { services, scenario, topics: [data, voice, progress], .. } = self;
         let command = Command::new(env!("CARGO_BIN_EXE_cdr"));
         let mut job = Job { command };
-        job.command.current_dir(&self.folder).env_clear().arg("run");
+        job.command.current_dir(&self.folder).env_clear().arg(subcommand);
         let path = std::env::var("PATH").expect("there is a PATH");
         job.with("PATH", path)
             .with("HOME", self.folder.display())

@@ -8,6 +8,7 @@ mod error;
 mod health;
 mod native;
 mod placement;
+pub mod property;
 mod reader;
 mod session;
 
