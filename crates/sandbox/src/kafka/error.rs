@@ -1,0 +1,41 @@
+//! What can keep the broker from starting or going on.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::log::batch::BatchError;
+
+/// Why the broker cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot {action} {path}: {source}", path = path.display())]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+
+    #[error("the folder {path} is in use by another broker; stop that, or name another folder", path = path.display())]
+    InUse { path: PathBuf },
+
+    #[error("{path} is not a file that this broker writes; move it away", path = path.display())]
+    Foreign { path: PathBuf },
+
+    #[error(
+        "{path} is damaged at byte {position}: what follows is not a batch ({reason}); \
+         the files after it would no longer fit, so restore it, or remove the folder of its topic",
+        path = path.display()
+    )]
+    Damaged { path: PathBuf, position: u64, reason: BatchError },
+
+    #[error("{path} was written by another version of this broker ({found}); remove it, or use that version", path = path.display())]
+    Version { path: PathBuf, found: String },
+
+    #[error("cannot use the listener: {0}")]
+    Listener(io::Error),
+
+    #[error("the setting {name} is {value}, but has to be {expected}")]
+    Setting { name: &'static str, value: String, expected: &'static str },
+}
+
+impl Error {
+    pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Error::Io { action, path: path.to_owned(), source }
+    }
+}

@@ -1,0 +1,340 @@
+//! The log of one partition: files of batches, the newest of which grows.
+//!
+//! Batches are kept as producers sent them. What is known about them is kept in memory and found
+//! again by walking over the files at the start.
+
+pub mod batch;
+pub mod compact;
+pub mod compression;
+pub mod records;
+pub mod scan;
+pub mod segment;
+#[cfg(test)]
+pub mod testing;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing::warn;
+
+use self::batch::{BatchHeader, unchanged};
+use self::compression::records_of;
+use self::records::Records;
+use self::scan::{Found, Look, Scanner, Step};
+use self::segment::{Place, Segment};
+use crate::kafka::error::Error;
+use crate::kafka::files::{replace_file, sync_dir};
+
+/// Where a log begins, if records were deleted that its files still hold.
+const START_FILE: &str = "log-start";
+
+/// How a log is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keeping {
+    /// A file is closed before it grows beyond this.
+    pub segment_bytes: u64,
+    /// A file is closed when it is older than this; `None` for never.
+    pub segment_ms: Option<i64>,
+    /// The oldest files go while what is left is at least this large; `None` for never.
+    pub retention_bytes: Option<u64>,
+    /// Files go whose newest record is older than this; `None` for never.
+    pub retention_ms: Option<i64>,
+}
+
+/// The log of a partition.
+#[derive(Debug)]
+pub struct Log {
+    dir: PathBuf,
+    segments: Vec<Segment>,
+    start: i64,
+    end: i64,
+    /// Files with bytes that may not have reached the disk.
+    unsynced: Vec<Arc<File>>,
+    /// A write failed and could not be taken back; nothing more is appended.
+    failed: bool,
+}
+
+impl Log {
+    /// Opens the log in a folder, and tells `found` of every batch. Of the newest file, what is
+    /// behind the last whole batch is cut off.
+    ///
+    /// # Errors
+    /// When files cannot be read, or another file than the newest is damaged.
+    pub fn open(
+        dir: &Path,
+        look: Look,
+        now_ms: i64,
+        found: &mut dyn FnMut(&Found),
+    ) -> Result<Self, Error> {
+        fs::create_dir_all(dir).map_err(|error| Error::io("create", dir, error))?;
+        let mut bases = bases(dir)?;
+        bases.sort_unstable();
+        let start = read_start(dir)?.max(bases.first().copied().unwrap_or(0));
+        let mut log = Log {
+            dir: dir.to_owned(),
+            segments: Vec::new(),
+            start,
+            end: bases.first().copied().unwrap_or(0),
+            unsynced: Vec::new(),
+            failed: false,
+        };
+        for (at, &base) in bases.iter().enumerate() {
+            let newest = at + 1 == bases.len();
+            log.load(Segment::new(dir, base, now_ms), newest, look, found)?;
+        }
+        log.start = log.start.min(log.end);
+        Ok(log)
+    }
+
+    fn load(
+        &mut self,
+        mut segment: Segment,
+        newest: bool,
+        look: Look,
+        found: &mut dyn FnMut(&Found),
+    ) -> Result<(), Error> {
+        let path = segment.path.clone();
+        let failed = |error| Error::io("read", &path, error);
+        let file = OpenOptions::new().read(true).append(true).open(&path).map_err(failed)?;
+        let size = file.metadata().map_err(failed)?.len();
+        self.end = self.end.max(segment.base);
+        let mut scanner = Scanner::new(&file, 0, size);
+        let damage = loop {
+            match scanner.step(look).map_err(failed)? {
+                Step::Batch(batch) if batch.header.base_offset >= self.end => {
+                    found(&batch);
+                    segment.extend(&batch.header);
+                    self.end = batch.header.next_offset();
+                }
+                Step::Batch(_) => break Some(batch::BatchError::Inconsistent),
+                Step::Damage(error) => break Some(error),
+                Step::End => break None,
+            }
+        };
+        if let Some(error) = damage {
+            let position = segment.size;
+            if !newest {
+                return Err(Error::Damaged { path, position, reason: error });
+            }
+            let (path, lost) = (path.display(), size - position);
+            warn!(
+                "{path} is cut at byte {position}: behind it is no whole batch ({error}); {lost} bytes go"
+            );
+            file.set_len(position).map_err(|error| Error::io("cut", &segment.path, error))?;
+        }
+        if newest {
+            segment.file = Some(Arc::new(file));
+        }
+        self.segments.push(segment);
+        Ok(())
+    }
+
+    /// The first offset that can be read.
+    pub fn start(&self) -> i64 {
+        self.start
+    }
+
+    /// The offset that the next record gets.
+    pub fn end(&self) -> i64 {
+        self.end
+    }
+
+    /// Bytes of all files.
+    pub fn size(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.size).sum()
+    }
+
+    /// Appends a batch, and returns the offset of its first record. `header` is that of `batch`.
+    ///
+    /// # Errors
+    /// When it cannot be written; then nothing of it stays.
+    pub fn append(
+        &mut self,
+        header: &BatchHeader,
+        batch: &[u8],
+        keeping: &Keeping,
+        now_ms: i64,
+    ) -> io::Result<i64> {
+        if self.failed {
+            return Err(io::Error::other("an earlier write failed half-way; start the broker anew"));
+        }
+        let placed = BatchHeader { base_offset: self.end, ..*header };
+        self.make_room(header.size as u64, keeping, now_ms)?;
+        let Some(segment) = self.segments.last_mut() else {
+            return Err(io::Error::other("the log has no file"));
+        };
+        let file = segment.open()?;
+        let front = header.placed_at(self.end);
+        if let Err(error) =
+            (&*file).write_all(&front).and_then(|()| (&*file).write_all(unchanged(batch)))
+        {
+            self.failed = file.set_len(segment.size).is_err();
+            return Err(error);
+        }
+        if segment.size == 0 || self.unsynced.is_empty() {
+            self.unsynced.push(file);
+        }
+        segment.extend(&placed);
+        self.end = placed.next_offset();
+        Ok(placed.base_offset)
+    }
+
+    /// Begins a new file when the newest is full or old, or there is none.
+    fn make_room(&mut self, bytes: u64, keeping: &Keeping, now_ms: i64) -> io::Result<()> {
+        let full = |segment: &Segment| {
+            let old = keeping.segment_ms.is_some_and(|age| now_ms - segment.created_ms >= age);
+            segment.size > 0 && (segment.size + bytes > keeping.segment_bytes || old)
+        };
+        if self.segments.last().is_some_and(|newest| !full(newest)) {
+            return Ok(());
+        }
+        let mut segment = Segment::new(&self.dir, self.end, now_ms);
+        let file = OpenOptions::new().read(true).append(true).create_new(true).open(&segment.path)?;
+        segment.file = Some(Arc::new(file));
+        if let Some(closed) = self.segments.last_mut() {
+            closed.file = None;
+        }
+        self.segments.push(segment);
+        Ok(())
+    }
+
+    /// Where the batch of an offset is, and the beginning of the file behind that, in which a log
+    /// with gaps may have it.
+    pub fn places(&self, offset: i64) -> Vec<Place> {
+        let behind = self.segments.partition_point(|segment| segment.base <= offset);
+        let places = self.segments.iter().skip(behind.saturating_sub(1)).take(2);
+        let place = |segment: &Segment| Place {
+            file: segment.file.clone(),
+            path: segment.path.clone(),
+            position: segment.position_of(offset),
+            size: segment.size,
+        };
+        places.map(place).collect()
+    }
+
+    /// Timestamp and offset of the first record that is not older than `timestamp`.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn find_time(&self, timestamp: i64) -> io::Result<Option<(i64, i64)>> {
+        let young = |segment: &&Segment| segment.newest.is_some_and(|(newest, _)| newest >= timestamp);
+        for segment in self.segments.iter().filter(young) {
+            let file = segment.open()?;
+            let mut scanner = Scanner::new(&file, segment.position_of_time(timestamp), segment.size);
+            while let Step::Batch(found) = scanner.step(Look::Headers)? {
+                let header = found.header;
+                if header.max_timestamp >= timestamp && header.last_offset() >= self.start {
+                    return Ok(Some(first_at(&header, scanner.batch(&found)?, timestamp, self.start)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The largest timestamp, and an offset that has it.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn newest(&self) -> io::Result<Option<(i64, i64)>> {
+        let newest =
+            self.segments.iter().filter_map(|segment| segment.newest).max_by_key(|newest| newest.0);
+        match newest {
+            Some((timestamp, _)) => self.find_time(timestamp),
+            None => Ok(None),
+        }
+    }
+
+    /// Lets the oldest files go that retention does not cover, and are before `stable`.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub fn retain(&mut self, keeping: &Keeping, stable: i64, now_ms: i64) -> io::Result<()> {
+        let mut size = self.size();
+        while let [oldest, next, ..] = &self.segments[..]
+            && next.base <= stable
+        {
+            let left = size - oldest.size;
+            let spare = keeping.retention_bytes.is_some_and(|bytes| left >= bytes);
+            let newest = oldest.newest.map_or(i64::MIN, |(timestamp, _)| timestamp);
+            let old = keeping.retention_ms.is_some_and(|age| newest < now_ms.saturating_sub(age));
+            if !spare && !old && next.base > self.start {
+                break;
+            }
+            fs::remove_file(&oldest.path)?;
+            self.start = self.start.max(next.base);
+            self.segments.remove(0);
+            size = left;
+        }
+        Ok(())
+    }
+
+    /// Makes the log begin at `offset`, at most at its end.
+    ///
+    /// # Errors
+    /// When that cannot be noted.
+    pub fn delete_before(&mut self, offset: i64) -> io::Result<()> {
+        let start = offset.min(self.end);
+        if start > self.start {
+            replace_file(&self.dir.join(START_FILE), start.to_string().as_bytes())?;
+            self.start = start;
+        }
+        Ok(())
+    }
+
+    /// The files that have to reach the disk before what was appended so far survives the loss of
+    /// power. To be synced without holding the log.
+    pub fn take_unsynced(&mut self) -> Vec<Arc<File>> {
+        std::mem::take(&mut self.unsynced)
+    }
+}
+
+/// Within a batch, the first record at or after a time; the batch itself if it cannot be looked into.
+fn first_at(header: &BatchHeader, batch: &[u8], timestamp: i64, start: i64) -> (i64, i64) {
+    let whole = (header.max_timestamp, header.base_offset.max(start));
+    if header.is_log_append_time() {
+        return whole;
+    }
+    let Ok(records) = records_of(header, batch) else { return whole };
+    let times = Records::new(&records).flatten().map(|record| {
+        let time = header.base_timestamp.saturating_add(record.timestamp_delta);
+        (time, header.base_offset + i64::from(record.offset_delta))
+    });
+    times.into_iter().find(|&(time, offset)| time >= timestamp && offset >= start).unwrap_or(whole)
+}
+
+/// The first offsets of the files in a folder, from their names.
+fn bases(dir: &Path) -> Result<Vec<i64>, Error> {
+    let failed = |error| Error::io("list", dir, error);
+    let mut bases = Vec::new();
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|extension| extension == "log") {
+            let base =
+                path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+            bases.push(base.filter(|&base: &i64| base >= 0).ok_or(Error::Foreign { path })?);
+        }
+    }
+    Ok(bases)
+}
+
+fn read_start(dir: &Path) -> Result<i64, Error> {
+    let path = dir.join(START_FILE);
+    match fs::read_to_string(&path) {
+        Ok(text) => text.trim().parse().map_err(|_| Error::Foreign { path }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(Error::io("read", &path, error)),
+    }
+}
+
+/// Makes a log's folder, and what is in it, survive the loss of power.
+pub fn sync(files: &[Arc<File>], dir: &Path) -> io::Result<()> {
+    for file in files {
+        file.sync_data()?;
+    }
+    if files.is_empty() { Ok(()) } else { sync_dir(dir) }
+}
+
+#[cfg(test)]
+mod tests;
