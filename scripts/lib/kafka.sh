@@ -114,6 +114,12 @@ listener.name.login.plain.sasl.jaas.config=org.apache.kafka.common.security.plai
 listener.name.login.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.login.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 
+# What no rule is made for, anyone may do; where there are rules, they hold for
+# who comes with a login alone.
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+allow.everyone.if.no.acl.found=true
+super.users=User:ANONYMOUS;User:CN=cdr-broker;User:CN=cdr-client
+
 # Few partitions and threads, and small buffers: three brokers share a small
 # machine with the tests, and are started for each of them.
 offsets.topic.num.partitions=4

@@ -7,12 +7,14 @@
 //! 3. The prod job to both destinations, against each alone; and its memory.
 //! 4. Starting at the first part of a run, and continuing at its millionth.
 //! 5. How long after its time a record is visible to a reader of committed records, at real time.
+//! 6. `cdr verify` of both topics, against kcat reading the same.
 //!
 //! What was uploaded stays until `scripts/bench` removes it all: for some minutes, ext4 does not give
 //! the inode of a removed file to a new one, and looks at each before it finds another. A server that
 //! has to do so takes three times as long.
 //!
-//! `--quick` does one small round of each, `--only kafka` (or `sftp`, `job`, `start`, `pace`) one of them.
+//! `--quick` does one small round of each, `--only kafka` (or `sftp`, `job`, `start`, `pace`,
+//! `verify`) one of them.
 
 use std::env;
 use std::fmt::Write as _;
@@ -28,7 +30,7 @@ use cdr::delivery::board::Board;
 use cdr::delivery::index::IndexFile;
 use cdr::delivery::milestones::Milestones;
 use cdr::delivery::pace::{Pace, SimulatedClock};
-use cdr::delivery::sink::kafka::{Batch, Blocks, Claim, Delivery, KafkaConfig, Limits, RunId};
+use cdr::delivery::sink::kafka::{Batch, Blocks, Delivery, KafkaConfig, Limits, Lookout, RunId};
 use cdr::delivery::sink::sftp::SftpStore;
 use cdr::setup;
 use cdr::telemetry::Counters;
@@ -63,6 +65,9 @@ fn main() -> Result<()> {
     }
     if wanted("pace") {
         bench.pace()?;
+    }
+    if wanted("verify") {
+        bench.verify()?;
     }
     Ok(())
 }
@@ -172,7 +177,7 @@ impl Bench {
         let id = RunId { name: format!("bench-{round}"), shard: Shard::WHOLE };
         let (config, its_board) = (config.clone(), board.clone());
         let opening = runtime.spawn_blocking(move || {
-            let (claim, found) = Claim::make(config, id, its_board)?;
+            let (claim, found) = Lookout::open(config, id, its_board)?.0.claim()?;
             anyhow::Ok((claim.prepare()?, found))
         });
         let (connection, found) = runtime.block_on(opening)??;
@@ -292,6 +297,61 @@ impl Bench {
         Ok(())
     }
 
+    fn verify(&self) -> Result<()> {
+        let seconds = if self.quick { 7_200 } else { 172_800 };
+        let records = 2 * 5 * seconds;
+        println!(
+            "\n6. Verification of {records} records in topics of their own, {} rounds",
+            self.rounds
+        );
+        let run = |arguments: &[&str]| -> Result<Duration> {
+            let begun = Instant::now();
+            let mut command = Command::new(env!("CARGO_BIN_EXE_cdr"));
+            command.args(arguments).args([
+                "--env",
+                "prod",
+                "--sinks",
+                "kafka",
+                "--run-name",
+                "verified",
+                "-q",
+            ]);
+            command.args(["--topic-data", "bench_verified", "--topic-voice", "bench_verified_voice"]);
+            command.args(["--index-file", "verified", "--total-seconds", &seconds.to_string()]);
+            let output = command.current_dir(&self.folder).output()?;
+            ensure!(
+                output.status.success(),
+                "{arguments:?}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            Ok(begun.elapsed())
+        };
+        run(&["run", "--restart"])?;
+        let brokers = self.kafka_config()?.brokers;
+        let mut turns = Turns::new(&["cdr verify", "kcat, one topic after the other"]);
+        for round in 0..=self.rounds {
+            let verified = run(&["verify"])?;
+            let begun = Instant::now();
+            for topic in ["bench_verified", "bench_verified_voice"] {
+                let mut command = Command::new("kcat");
+                command.args(["-q", "-b", &brokers, "-C", "-t", topic, "-o", "beginning", "-e"]);
+                let output = command.args(["-X", "isolation.level=read_committed"]).output()?;
+                let lines = output.stdout.iter().filter(|&&byte| byte == b'\n').count();
+                ensure!(lines == records / 2, "kcat has read {lines} records of {topic}");
+            }
+            if round > 0 {
+                turns.add(0, verified);
+                turns.add(1, begun.elapsed());
+            }
+        }
+        turns.print(records as f64, "records");
+        println!(
+            "  cdr verify is {:.2} times as fast as kcat, which compares nothing",
+            turns.ratio(1, 0)
+        );
+        Ok(())
+    }
+
     /// A run to topics of its own, to which it comes as a run of its own.
     fn paced(&self, name: &str, seconds: usize, rate: usize) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cdr"));
@@ -395,7 +455,7 @@ async fn upload(
         let permit = room.clone().acquire_owned().await?;
         let (store, content) = (store.clone(), content.clone());
         uploads.spawn(async move {
-            let result = store.put(&format!("file-{number:04}.csv"), &content).await;
+            let result = store.put(&format!("file-{number:04}.csv"), &content, None).await;
             drop(permit);
             result
         });

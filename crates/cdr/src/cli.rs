@@ -1,5 +1,8 @@
 //! The command line: what can be typed. No logic.
 
+use std::net::IpAddr;
+use std::path::PathBuf;
+
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{DataFlags, SettingFlags};
@@ -42,6 +45,22 @@ Examples:
 
 What should be there is generated anew from the seed, so give the settings that the run had. It changes
 nothing, and can look at a run that is still going: then at what is committed so far.";
+
+const SANDBOX_EXAMPLES: &str = "\
+Examples:
+  cdr sandbox                                  SFTP on localhost:10022, Kafka on localhost:19092, until Ctrl-C
+  cdr sandbox --dir /tmp/try --kafka-port 0    data elsewhere, and a port that is free
+  KAFKA_BROKERS=localhost:19092 cdr run        from another terminal: the job against it
+
+The password of the SFTP user is `password`, or what SFTP_PASSWORD says. It is for trying things out on one
+machine; what is acknowledged is kept on disk and is there at the next start.";
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  cdr demo                                     a day of records through services of its own, then a look at them
+  cdr demo --lines-per-second 10               ten times as many
+  cdr demo --restart                           once more from the beginning
+  cdr demo </dev/null | tee demo.txt           without a terminal it ends by itself";
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:
@@ -90,6 +109,14 @@ pub enum Command {
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(Box<VerifyArgs>),
 
+    /// See the whole job work, with an SFTP server and a broker of its own
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo(Box<DemoArgs>),
+
+    /// Serve SFTP and Kafka from this process, to try things out
+    #[command(after_help = SANDBOX_EXAMPLES)]
+    Sandbox(SandboxArgs),
+
     /// Print some records
     #[command(after_help = SAMPLE_EXAMPLES)]
     Sample(Box<SampleArgs>),
@@ -136,6 +163,48 @@ pub enum ReportFormat {
     Text,
     /// One JSON object
     Json,
+}
+
+/// `cdr demo`.
+#[derive(Args)]
+pub struct DemoArgs {
+    /// Begin anew, whatever an earlier demo delivered
+    #[arg(long)]
+    pub restart: bool,
+
+    #[command(flatten)]
+    pub services: SandboxArgs,
+
+    #[command(flatten)]
+    pub settings: DataFlags,
+}
+
+/// `cdr sandbox`.
+#[derive(Args, Clone, Debug)]
+pub struct SandboxArgs {
+    /// Where the servers keep their data
+    #[arg(long, default_value = ".cdr", value_name = "FOLDER")]
+    pub dir: PathBuf,
+
+    /// The address to listen on; others than loopback can be reached from other machines
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    pub bind: IpAddr,
+
+    /// Port of the SFTP server; 0 for one that is free
+    #[arg(long, default_value_t = cdr_sandbox::sftp::DEFAULT_PORT, value_name = "PORT")]
+    pub sftp_port: u16,
+
+    /// Port of the Kafka-compatible broker; 0 for one that is free
+    #[arg(long, default_value_t = cdr_sandbox::kafka::DEFAULT_PORT, value_name = "PORT")]
+    pub kafka_port: u16,
+
+    /// The SFTP server's user
+    #[arg(long, default_value = "cdr_data", value_name = "NAME")]
+    pub sftp_user: String,
+
+    /// Public keys that may sign in besides the password, as in ~/.ssh/authorized_keys
+    #[arg(long, value_name = "FILE")]
+    pub authorized_keys: Option<PathBuf>,
 }
 
 /// `cdr sample`.

@@ -62,7 +62,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
 
 fn of_kafka(error: &KafkaSinkError) -> Option<Exit> {
     match error {
-        KafkaSinkError::Unreachable { .. } => Some(Exit::Unreachable),
+        KafkaSinkError::Unreachable { .. } | KafkaSinkError::Waited { .. } => Some(Exit::Unreachable),
         KafkaSinkError::Fenced { .. } => Some(Exit::Fenced),
         KafkaSinkError::Property(_) => Some(Exit::Usage),
         KafkaSinkError::Conflict(_) => Some(Exit::Refused),

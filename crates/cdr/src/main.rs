@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use cdr_model::resume::Wish;
 use clap::Parser;
 
-use cdr::cli::{Cli, Command, ConfigArgs, RunArgs, SampleArgs, VerifyArgs};
+use cdr::cli::{Cli, Command, ConfigArgs, DemoArgs, RunArgs, SampleArgs, SandboxArgs, VerifyArgs};
+use cdr::config::{Config, FlagValues, Loaded};
 use cdr::exit::Exit;
 use cdr::telemetry::Terminal;
 use cdr::{commands, config, telemetry};
@@ -18,6 +19,8 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Run(args) => run(args, steps, &terminal),
         Command::Verify(args) => verify(args, steps, &terminal),
+        Command::Demo(args) => demo(args, steps, &terminal),
+        Command::Sandbox(args) => sandbox(args, steps, &terminal),
         Command::Sample(args) => sample(args),
         Command::Config(args) => show_config(args),
     };
@@ -39,35 +42,48 @@ fn tell(terminal: &Terminal, error: &anyhow::Error) {
 }
 
 fn run(args: &RunArgs, steps: i32, terminal: &Terminal) -> anyhow::Result<Exit> {
-    let mut loaded = config::load(&args.settings.values)?;
+    let loaded = config::load(&args.settings.values)?;
     if args.dry_run {
         print!("{}", commands::plan::describe(&loaded.config)?);
         return Ok(Exit::Complete);
     }
-    let log = &mut loaded.config.log;
-    log.level = log.level.shifted(steps);
-    telemetry::init(log, terminal)?;
-    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let config = begin_log(loaded, steps, terminal)?;
     let wish = match (args.restart, args.trust_index) {
         (true, _) => Wish::Restart,
         (false, true) => Wish::TrustIndex,
         (false, false) => Wish::Continue,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(commands::run::run(loaded.config, wish, terminal));
-    // A thread that still waits for absent brokers must not keep the process.
-    runtime.shutdown_background();
-    result
+    block_on(commands::run::run(config, wish, terminal))
 }
 
 fn verify(args: &VerifyArgs, steps: i32, terminal: &Terminal) -> anyhow::Result<Exit> {
-    let mut loaded = config::load(&args.settings.values)?;
+    let config = begin_log(config::load(&args.settings.values)?, steps, terminal)?;
+    block_on(commands::verify::verify(config, args.format, terminal))
+}
+
+fn demo(args: &DemoArgs, steps: i32, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let loaded = config::load(&commands::demo::flags(args))?;
+    let config = begin_log(loaded, steps, terminal)?;
+    block_on(commands::demo::demo(args, config, terminal))
+}
+
+fn sandbox(args: &SandboxArgs, steps: i32, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let config = begin_log(config::load(&FlagValues::default())?, steps, terminal)?;
+    block_on(commands::sandbox::sandbox(args, &config))
+}
+
+/// Sets logging up as configured, and gives the configuration.
+fn begin_log(mut loaded: Loaded, steps: i32, terminal: &Terminal) -> anyhow::Result<Config> {
     let log = &mut loaded.config.log;
     log.level = log.level.shifted(steps);
     telemetry::init(log, terminal)?;
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    Ok(loaded.config)
+}
+
+fn block_on(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(commands::verify::verify(loaded.config, args.format, terminal));
+    let result = runtime.block_on(command);
     // A thread that still waits for absent brokers must not keep the process.
     runtime.shutdown_background();
     result

@@ -262,6 +262,7 @@ fn an_index_that_is_no_number_is_refused_with_the_remedy() {
     let output = place.cdr("run --env dev --sinks directory");
     assert_eq!(output.status.code(), Some(3));
     assert!(log(&output).contains("\"garbage\" is not a part's index"), "{}", log(&output));
+    assert!(!place.path().join("output").exists(), "a refused start has made the folder");
 }
 
 #[test]
@@ -330,7 +331,8 @@ fn another_run_does_not_take_over_the_index_of_the_first() {
     place.start(arguments, "Generated").signal("-KILL");
     let output = place.cdr("run --env dev --sinks directory --run-name other");
     assert_eq!(output.status.code(), Some(3));
-    assert!(log(&output).contains("RUN_NAME was cdr, now other"), "{}", log(&output));
+    let refused = "the index file idx_data.dat belongs to another run: RUN_NAME was cdr, now other";
+    assert!(log(&output).contains(refused), "{}", log(&output));
     let output = place.cdr("run --env dev --sinks directory --run-name other --index-file other.dat");
     assert!(output.status.success());
 }

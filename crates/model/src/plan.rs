@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use chrono::NaiveDateTime;
 use serde::{Deserialize, Serialize};
 
 use crate::record::Stream;
@@ -199,6 +200,15 @@ impl Plan {
         let seconds = time.0.checked_sub(self.start.0)?.div_euclid(1_000_000);
         let index = u64::try_from(seconds).ok()?.checked_div(self.interval_s)?.checked_sub(1)?;
         (self.endless || index < self.files).then_some(PartIndex(index))
+    }
+
+    /// The part, of any shard, that has a file of this name.
+    pub fn part_of_file(&self, name: &str) -> Option<PartIndex> {
+        let stream = Stream::ALL.into_iter().find(|stream| name.starts_with(stream.name()))?;
+        let time = name.strip_prefix(stream.name())?.strip_prefix('_')?.strip_suffix(".csv")?;
+        let time = NaiveDateTime::parse_from_str(time, "%Y%m%d_%H%M%S").ok()?;
+        let index = self.part_at(Micros::from_civil(time))?;
+        (self.part(index).file_name(stream) == name).then_some(index)
     }
 
     /// The first part of this shard.

@@ -57,6 +57,8 @@ pub struct Destination {
     pub other_split: Option<String>,
     /// End offsets of the record topics, by name; `None` for a topic that does not exist.
     pub end_offsets: Vec<(String, Option<ByPartition>)>,
+    /// Whether no open transaction could hide a later progress record.
+    pub settled: bool,
 }
 
 /// Everything that the decision depends on.
@@ -68,6 +70,8 @@ pub struct Facts<'a> {
     pub places: &'a Places,
     pub destination: Option<Destination>,
     pub local: LocalIndex,
+    /// The name of the local index file, for people.
+    pub index_file: &'a str,
     pub wish: Wish,
 }
 
@@ -95,6 +99,12 @@ pub enum Conflict {
         Differences(.0)
     )]
     ParametersDiffer(Vec<Difference>),
+    #[error(
+        "the index file {file} belongs to another run: {}. Give this one an --index-file of its own, or remove \
+         the file if that run is not to be continued",
+        Differences(differences)
+    )]
+    IndexOfAnother { file: String, differences: Vec<Difference> },
     #[error(
         "the index file says that part {index} is complete, but {}. Was a topic deleted, or is this another \
          cluster? Continue behind part {index} with --trust-index, or begin anew with --restart",
@@ -192,6 +202,17 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
     }
 }
 
+/// Whether a decision can be acted on that was made by a mere look, while another process of the run
+/// may be at work. Where it does not stand, that process is fenced, and what is true then decides.
+pub fn stands(decision: &Decision, destination: &Destination) -> bool {
+    match decision {
+        Decision::Start | Decision::Continue(_) | Decision::Adopt(_) => false,
+        // What the look could not see may be what the index file counts.
+        Decision::Refuse(Conflict::IndexAhead { .. }) => destination.settled,
+        Decision::Finished | Decision::Refuse(_) => true,
+    }
+}
+
 /// Progress without Kafka, or by the user's word: the index file alone decides.
 fn by_index(facts: &Facts<'_>, absent: Decision) -> Decision {
     let (last, owner) = match &facts.local {
@@ -201,8 +222,7 @@ fn by_index(facts: &Facts<'_>, absent: Decision) -> Decision {
         }
         LocalIndex::Complete { last, owner } => (*last, owner),
     };
-    let parameters = owner.as_ref().map(|owner| &owner.parameters);
-    if let Some(conflict) = parameters.and_then(|was| differing(was, facts.parameters)) {
+    if let Some(conflict) = index_differs(facts) {
         return Decision::Refuse(conflict);
     }
     if !facts.plan.owns(last) || facts.plan.is_done(last) {
@@ -228,6 +248,7 @@ fn by_destination(facts: &Facts<'_>, destination: &Destination) -> Decision {
     let conflict = differing(&progress.parameters, facts.parameters)
         .or_else(|| (!progress.fits(facts.plan)).then_some(Conflict::ProgressInvalid))
         .or_else(|| topic_lost(progress, destination))
+        .or_else(|| index_of_another(facts))
         .or_else(|| index_ahead(progress, &facts.local));
     match conflict {
         Some(conflict) => Decision::Refuse(conflict),
@@ -246,11 +267,9 @@ fn without_progress(facts: &Facts<'_>, destination: &Destination) -> Decision {
         LocalIndex::Complete { owner: Some(owner), .. } if !owner.places.contains_key(KAFKA) => {
             by_index(facts, Decision::Start)
         }
-        LocalIndex::Complete { last, owner } => {
-            let parameters = owner.as_ref().map(|owner| &owner.parameters);
-            let differing = parameters.and_then(|was| differing(was, facts.parameters));
+        LocalIndex::Complete { last, .. } => {
             let ahead = Conflict::IndexAhead { index: *last, reached: None };
-            Decision::Refuse(differing.unwrap_or(ahead))
+            Decision::Refuse(index_differs(facts).unwrap_or(ahead))
         }
     }
 }
@@ -258,9 +277,33 @@ fn without_progress(facts: &Facts<'_>, destination: &Destination) -> Decision {
 /// The sink's name among places.
 const KAFKA: &str = "kafka";
 
+/// The run's name among parameters.
+const RUN_NAME: &str = "RUN_NAME";
+
 fn differing(was: &Parameters, now: &Parameters) -> Option<Conflict> {
     let differences = was.differences(now);
     (!differences.is_empty()).then_some(Conflict::ParametersDiffer(differences))
+}
+
+/// The index file was written by a run with another name or other parameters: it may be all that is
+/// known of that run's progress.
+fn index_of_another(facts: &Facts<'_>) -> Option<Conflict> {
+    let LocalIndex::Complete { owner: Some(owner), .. } = &facts.local else { return None };
+    let differences = owner.parameters.differences(facts.parameters);
+    let file = facts.index_file.to_owned();
+    (!differences.is_empty()).then_some(Conflict::IndexOfAnother { file, differences })
+}
+
+/// Where the index file alone tells of the run: it is another run's, or the parameters were others.
+fn index_differs(facts: &Facts<'_>) -> Option<Conflict> {
+    match index_of_another(facts)? {
+        Conflict::IndexOfAnother { differences, .. }
+            if differences.iter().all(|difference| difference.name != RUN_NAME) =>
+        {
+            Some(Conflict::ParametersDiffer(differences))
+        }
+        another => Some(another),
+    }
 }
 
 /// Fewer offsets than records: the topic is not the one that they were written to.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use cdr_model::progress::{
     Cursors, PROGRESS_VERSION, Parameters, Places, Progress, RecordCursor, Sinks,
 };
-use cdr_model::resume::{Conflict, Decision, Destination, Facts, IndexOwner, LocalIndex, Wish, decide};
+use cdr_model::resume::{
+    Conflict, Decision, Destination, Facts, IndexOwner, LocalIndex, Wish, decide, stands,
+};
 use cdr_model::{LineEnd, PartIndex, Plan, Scenario, Shard};
 
 const KAFKA: Sinks = Sinks { kafka: true, sftp: false, directory: false };
@@ -56,6 +58,7 @@ fn check(row: Row, expected: Decision) {
             ("cdr_data".to_owned(), row.ends.clone()),
             ("cdr_voice".to_owned(), Some(vec![1_000_000; 3])),
         ],
+        settled: true,
     });
     let parameters = parameters();
     let places = places(row.sinks, row.sftp);
@@ -66,6 +69,7 @@ fn check(row: Row, expected: Decision) {
         places: &places,
         destination,
         local: row.local,
+        index_file: "idx_data.dat",
         wish: row.wish,
     };
     assert_eq!(decide(&facts), expected);
@@ -84,7 +88,14 @@ fn owned(last: u64, sinks: Sinks) -> LocalIndex {
 }
 
 fn parameters() -> Parameters {
-    Parameters::new(&Scenario::default(), LineEnd::Lf)
+    Parameters::new(&Scenario::default(), LineEnd::Lf).with("RUN_NAME", "cdr")
+}
+
+/// An index file that another run wrote for these sinks.
+fn of_another(last: u64, sinks: Sinks) -> LocalIndex {
+    let parameters = parameters().with("RUN_NAME", "other");
+    let owner = IndexOwner { parameters, places: places(sinks, "a") };
+    LocalIndex::Complete { last: PartIndex(last), owner: Some(owner) }
 }
 
 fn index(last: u64) -> LocalIndex {
@@ -186,7 +197,8 @@ fn a_restart_starts_whatever_is_known() {
 fn other_parameters_are_refused() {
     let mut other = progress(records(5, 0, 0), files(3)).unwrap();
     other.parameters =
-        Parameters::new(&Scenario { line_count: 500, ..Scenario::default() }, LineEnd::Lf);
+        Parameters::new(&Scenario { line_count: 500, ..Scenario::default() }, LineEnd::Lf)
+            .with("RUN_NAME", "cdr");
     let expected = other.parameters.differences(&parameters());
     assert_eq!(expected.len(), 1);
     assert_eq!(
@@ -325,4 +337,62 @@ fn progress_that_cannot_be_read_is_refused_unless_the_run_begins_anew() {
     let row = || Row { unreadable: Some("offset 7"), ..Row::default() };
     check(row(), Decision::Refuse(Conflict::ProgressUnreadable("offset 7".to_owned())));
     check(Row { wish: Wish::Restart, ..row() }, Decision::Start);
+}
+
+#[test]
+fn an_index_file_of_another_run_is_neither_taken_over_nor_removed() {
+    let refused = || {
+        let differences = parameters().with("RUN_NAME", "other").differences(&parameters());
+        Decision::Refuse(Conflict::IndexOfAnother { file: "idx_data.dat".to_owned(), differences })
+    };
+    // Ahead of our progress or behind it, with our run at work, finished or unknown, with and
+    // without Kafka, and whatever the file's word is worth.
+    for last in [2, 41] {
+        for sinks in [FILES, BOTH] {
+            let local = || of_another(last, sinks);
+            let at_work = progress(records(5, 0, 0), files(3));
+            check(Row { local: local(), progress: at_work, ..Row::default() }, refused());
+            let done = progress(records(86, 0, 0), files(86));
+            check(Row { local: local(), progress: done, ..Row::default() }, refused());
+            check(Row { local: local(), ..Row::default() }, refused());
+            check(Row { sinks: FILES, local: local(), ..Row::default() }, refused());
+            check(Row { wish: Wish::TrustIndex, local: local(), ..Row::default() }, refused());
+        }
+    }
+    let Decision::Refuse(conflict) = refused() else { unreachable!() };
+    assert_eq!(
+        conflict.to_string(),
+        "the index file idx_data.dat belongs to another run: RUN_NAME was other, now cdr. Give this one an \
+         --index-file of its own, or remove the file if that run is not to be continued"
+    );
+}
+
+#[test]
+fn an_index_file_of_the_same_run_with_other_parameters_is_not_taken_over_either() {
+    let was = parameters().with("LINE_COUNT", "500");
+    let differences = was.differences(&parameters());
+    let owner = IndexOwner { parameters: was, places: places(FILES, "a") };
+    let local = LocalIndex::Complete { last: PartIndex(2), owner: Some(owner) };
+    let progress = progress(records(5, 0, 0), files(3));
+    let file = "idx_data.dat".to_owned();
+    let refused = Decision::Refuse(Conflict::IndexOfAnother { file, differences });
+    check(Row { local, progress, ..Row::default() }, refused);
+}
+
+#[test]
+fn a_mere_look_decides_what_ends_the_start_and_nothing_else() {
+    let check = |decision: Decision, settled: bool, expected: bool| {
+        let destination = Destination { settled, ..Destination::default() };
+        assert_eq!(stands(&decision, &destination), expected, "{decision:?}");
+    };
+    for settled in [false, true] {
+        check(Decision::Start, settled, false);
+        check(cursors(records(5, 0, 0), files(3)), settled, false);
+        check(Decision::Adopt(Cursors::default()), settled, false);
+        check(Decision::Finished, settled, true);
+        check(Decision::Refuse(Conflict::ParametersDiffer(vec![])), settled, true);
+        // Behind an open transaction there may be the progress that the index file counts.
+        let ahead = Conflict::IndexAhead { index: PartIndex(5), reached: files(5) };
+        check(Decision::Refuse(ahead), settled, settled);
+    }
 }

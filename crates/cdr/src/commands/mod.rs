@@ -1,8 +1,10 @@
 //! One file per subcommand.
 
 pub mod config;
+pub mod demo;
 pub mod plan;
 pub mod run;
 pub mod sample;
+pub mod sandbox;
 pub mod signals;
 pub mod verify;

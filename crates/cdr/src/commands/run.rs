@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use cdr_model::progress::{Cursors, Parameters, Progress, RecordCursor, Sinks};
-use cdr_model::resume::{Decision, Destination, Facts, IndexOwner, LocalIndex, Wish, decide};
+use cdr_model::progress::{Cursors, Parameters, Places, Progress, RecordCursor, Sinks};
+use cdr_model::resume::{Decision, Destination, Facts, IndexOwner, LocalIndex, Wish, decide, stands};
 use cdr_model::{Generator, Micros, PartIndex, Plan, Scenario, Shard};
 use chrono::{NaiveDateTime, SubsecRound, TimeDelta, Utc};
 use tracing::info;
@@ -18,7 +18,7 @@ use crate::delivery::milestones::Milestones;
 use crate::delivery::pace::SimulatedClock;
 use crate::delivery::sink::directory::DirectoryStore;
 use crate::delivery::sink::files::Store;
-use crate::delivery::sink::kafka::{Claim, Connection, next_time};
+use crate::delivery::sink::kafka::{Claim, Connection, KafkaSinkError, Lookout, next_time};
 use crate::delivery::sink::sftp::SftpStore;
 use crate::delivery::{Job, KafkaStart, Outcome};
 use crate::exit::Exit;
@@ -52,7 +52,6 @@ fn stopped(config: &Config, exit: Exit) -> Exit {
 /// Whether an error only says that waiting was cut short.
 fn was_interrupted(error: &anyhow::Error) -> bool {
     use crate::delivery::DeliveryError;
-    use crate::delivery::sink::kafka::KafkaSinkError;
     let kafka = error.downcast_ref::<KafkaSinkError>().or(match error.downcast_ref() {
         Some(DeliveryError::Kafka(error)) => Some(error),
         _ => None,
@@ -68,38 +67,21 @@ async fn begin_and_deliver(
     board: Arc<Board>,
 ) -> anyhow::Result<Option<Outcome>> {
     let index = lock_index(config).await?;
-    let local = index.read();
-    let destinations = tokio::select! {
-        connected = connect(config, &board) => connected?,
+    // It reads the key file, and uses no network yet.
+    let sftp = setup::sinks(config).sftp.then(|| SftpStore::new(setup::sftp(config))).transpose()?;
+    let start = Start::new(config, wish, index.read());
+    let begin = tokio::select! {
+        found = start.find_beginning(&board) => found?,
         () = board.stopped() => return Ok(None),
     };
-    let Destinations { stores, kafka } = destinations;
+    let Some(Beginning { judgement, kafka }) = begin else {
+        index.remove()?;
+        info!("Run {} is finished already; --restart begins a new one", config.run.name);
+        return Ok(None);
+    };
+    let Judgement { world, cursors, decision } = judgement;
+    let (sinks, places) = (start.sinks, start.places);
     let (claim, found) = kafka.unzip();
-    let world = World::new(config, start_time(config, wish, &local, found.as_ref())?)?;
-    let (sinks, places) = (setup::sinks(config), setup::places(config));
-    let facts = Facts {
-        plan: &world.plan,
-        parameters: &world.parameters,
-        sinks,
-        places: &places,
-        destination: found.clone(),
-        local,
-        wish,
-    };
-    let decision = decide(&facts);
-    let cursors = match decision {
-        Decision::Start => world.first_cursors(sinks),
-        Decision::Continue(cursors) | Decision::Adopt(cursors) => cursors,
-        Decision::Finished => {
-            index.remove()?;
-            info!("Run {} is finished already; --restart begins a new one", config.run.name);
-            return Ok(None);
-        }
-        Decision::Refuse(conflict) => return Err(conflict.into()),
-    };
-    let complete = cursors.complete_before(sinks).and_then(|cursor| world.plan.before(cursor));
-    let parameters = world.parameters.clone();
-    index.begin(&IndexOwner { parameters, places: places.clone() }, complete)?;
     let kafka = prepare(claim).await?.zip(found).map(|(connection, found)| {
         let begun_ms = Utc::now().timestamp_millis();
         let new = || {
@@ -114,10 +96,99 @@ async fn begin_and_deliver(
         progress.places.extend(places.clone());
         KafkaStart { connection, progress, recorded: found.progress }
     });
+    let stores = stores(config, sftp)?;
+    let complete = cursors.complete_before(sinks).and_then(|cursor| world.plan.before(cursor));
+    let parameters = world.parameters.clone();
+    index.begin(&IndexOwner { parameters, places }, complete)?;
     let anew = matches!(decision, Decision::Start);
     announce(config, &world.plan, anew, &cursors, sinks);
     let run = Run { config, terminal, board, world, cursors, sinks };
     run.deliver(index, stores, kafka).await.map(Some)
+}
+
+/// A start that has not found out yet where to begin.
+struct Start<'a> {
+    config: &'a Config,
+    wish: Wish,
+    local: LocalIndex,
+    index_file: String,
+    sinks: Sinks,
+    places: Places,
+}
+
+/// What some facts say of the run, and where it begins by them.
+struct Judgement {
+    world: World,
+    decision: Decision,
+    /// Of a decision to deliver.
+    cursors: Cursors,
+}
+
+/// Where a run begins, and its hold on Kafka, if it delivers there.
+struct Beginning {
+    judgement: Judgement,
+    kafka: Option<(Claim, Destination)>,
+}
+
+impl<'a> Start<'a> {
+    fn new(config: &'a Config, wish: Wish, local: LocalIndex) -> Self {
+        let index_file = config.run.index_file.display().to_string();
+        let (sinks, places) = (setup::sinks(config), setup::places(config));
+        Start { config, wish, local, index_file, sinks, places }
+    }
+
+    /// Decides where to begin, by Kafka and the index file alone; `None` if the run is finished.
+    ///
+    /// The first decision is made by a look that disturbs nobody: a start that is refused must not
+    /// end a healthy process of the run. The one that counts is made once all others are fenced.
+    async fn find_beginning(&self, board: &Arc<Board>) -> anyhow::Result<Option<Beginning>> {
+        if !self.sinks.kafka {
+            let judgement = self.judge(None)?.into_action()?;
+            return Ok(judgement.map(|judgement| Beginning { judgement, kafka: None }));
+        }
+        let (lookout, seen) = look(self.config, board).await?;
+        let judgement = self.judge(Some(&seen))?;
+        if stands(&judgement.decision, &seen) && judgement.into_action()?.is_none() {
+            return Ok(None);
+        }
+        let (claim, found) = blocking("claiming the run's transactions", || lookout.claim()).await?;
+        let Some(judgement) = self.judge(Some(&found))?.into_action()? else { return Ok(None) };
+        Ok(Some(Beginning { judgement, kafka: Some((claim, found)) }))
+    }
+
+    fn judge(&self, destination: Option<&Destination>) -> anyhow::Result<Judgement> {
+        let start = start_time(self.config, self.wish, &self.local, destination)?;
+        let world = World::new(self.config, start)?;
+        let decision = decide(&Facts {
+            plan: &world.plan,
+            parameters: &world.parameters,
+            sinks: self.sinks,
+            places: &self.places,
+            destination: destination.cloned(),
+            local: self.local.clone(),
+            index_file: &self.index_file,
+            wish: self.wish,
+        });
+        let cursors = match decision {
+            Decision::Continue(cursors) | Decision::Adopt(cursors) => cursors,
+            _ => world.first_cursors(self.sinks),
+        };
+        Ok(Judgement { world, decision, cursors })
+    }
+}
+
+impl Judgement {
+    /// `None` if nothing is left to do.
+    ///
+    /// # Errors
+    /// The conflict for which the run is refused.
+    fn into_action(self) -> anyhow::Result<Option<Judgement>> {
+        match self.decision {
+            Decision::Refuse(conflict) => Err(conflict.into()),
+            Decision::Finished => Ok(None),
+            Decision::Start | Decision::Continue(_) | Decision::Adopt(_) => Ok(Some(self)),
+        }
+    }
 }
 
 /// A process that was just killed may hold the lock for a moment longer.
@@ -132,48 +203,38 @@ async fn lock_index(config: &Config) -> anyhow::Result<IndexFile> {
     Ok(IndexFile::lock(path, shard)?)
 }
 
-/// Connections that are known to work.
-struct Destinations {
-    stores: Vec<(Store, usize)>,
-    kafka: Option<(Claim, Destination)>,
+async fn look(config: &Config, board: &Arc<Board>) -> anyhow::Result<(Lookout, Destination)> {
+    let (kafka, id, board) = (setup::kafka(config), setup::run_id(config)?, board.clone());
+    info!("Connecting to Kafka brokers {}", kafka.brokers);
+    blocking("connecting to Kafka", move || Lookout::open(kafka, id, board)).await
 }
 
-async fn connect(config: &Config, board: &Arc<Board>) -> anyhow::Result<Destinations> {
-    let sinks = setup::sinks(config);
-    let kafka = async {
-        if !sinks.kafka {
-            return anyhow::Ok(None);
-        }
-        let (kafka, id, board) = (setup::kafka(config), setup::run_id(config)?, board.clone());
-        info!("Connecting to Kafka brokers {}", kafka.brokers);
-        let opened = tokio::task::spawn_blocking(move || Claim::make(kafka, id, board)).await;
-        Ok(Some(opened.context("connecting to Kafka ended unexpectedly")??))
-    };
-    let sftp = async {
-        if !sinks.sftp {
-            return anyhow::Ok(None);
-        }
-        let sftp = setup::sftp(config);
-        info!("Connecting to SFTP server {} as {}", sftp.address(), sftp.user);
-        let store = SftpStore::new(sftp)?;
-        store.connect().await?;
-        Ok(Some((Store::Sftp(store), config.sftp.in_flight)))
-    };
-    let (kafka, sftp) = tokio::try_join!(kafka, sftp)?;
-    let directory = match sinks.directory {
+async fn prepare(claim: Option<Claim>) -> anyhow::Result<Option<Connection>> {
+    let Some(claim) = claim else { return Ok(None) };
+    blocking("preparing Kafka", || claim.prepare()).await.map(Some)
+}
+
+/// Does what blocks where it may.
+async fn blocking<T: Send + 'static>(
+    what: &'static str,
+    call: impl FnOnce() -> Result<T, KafkaSinkError> + Send + 'static,
+) -> anyhow::Result<T> {
+    let done = tokio::task::spawn_blocking(call).await;
+    Ok(done.with_context(|| format!("{what} ended unexpectedly"))??)
+}
+
+/// The file stores of the run. The SFTP server is connected to beside the delivery of records, which
+/// its absence does not hold up.
+fn stores(config: &Config, sftp: Option<SftpStore>) -> anyhow::Result<Vec<(Store, usize)>> {
+    let sftp = sftp.map(|store| (Store::Sftp(store), config.sftp.in_flight));
+    let directory = match setup::sinks(config).directory {
         true => {
             let store = DirectoryStore::open(&config.run.directory)?;
             Some((Store::Directory(store), DIRECTORY_IN_FLIGHT))
         }
         false => None,
     };
-    Ok(Destinations { stores: sftp.into_iter().chain(directory).collect(), kafka })
-}
-
-async fn prepare(claim: Option<Claim>) -> anyhow::Result<Option<Connection>> {
-    let Some(claim) = claim else { return Ok(None) };
-    let prepared = tokio::task::spawn_blocking(move || claim.prepare()).await;
-    Ok(Some(prepared.context("preparing Kafka ended unexpectedly")??))
+    Ok(sftp.into_iter().chain(directory).collect())
 }
 
 /// Files written to the local directory at once; some wait for the disk while others are made.
@@ -284,6 +345,10 @@ fn announce(config: &Config, plan: &Plan, anew: bool, cursors: &Cursors, sinks: 
         .flatten()
         .collect();
         info!("Continuing run {name}{shard}: {} of {parts} parts are delivered", done.join(", "));
+    }
+    if sinks.sftp {
+        let sftp = setup::sftp(config);
+        info!("Connecting to SFTP server {} as {}", sftp.address(), sftp.user);
     }
     if plan.is_endless() {
         info!("Following without end after these; stop with Ctrl-C");

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::delivery::board::Board;
@@ -14,9 +15,21 @@ use crate::exit::Exit;
 /// Two signals within this time are one wish: some tools send one to the process and to its group.
 const ONE_WISH: Duration = Duration::from_millis(300);
 
-/// Remembers which signal came first.
+/// Listens for signals until it is dropped, and remembers which came first.
+#[derive(Debug)]
+pub struct Signals {
+    seen: Seen,
+    listener: JoinHandle<()>,
+}
+
 #[derive(Clone, Debug, Default)]
-pub struct Signals(Arc<AtomicI32>);
+struct Seen(Arc<AtomicI32>);
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
+}
 
 impl Signals {
     /// Begins to listen; a signal is told to `board`.
@@ -24,11 +37,11 @@ impl Signals {
     /// # Errors
     /// When the system does not let us listen.
     pub fn watch(board: Arc<Board>) -> io::Result<Signals> {
-        let signals = Signals::default();
+        let seen = Seen::default();
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        let seen = signals.clone();
-        tokio::spawn(async move {
+        let heard = seen.clone();
+        let listener = tokio::spawn(async move {
             let mut wishes = Wishes::default();
             loop {
                 let kind = tokio::select! {
@@ -36,13 +49,21 @@ impl Signals {
                     _ = terminate.recv() => SignalKind::terminate(),
                 };
                 if wishes.is_another(Instant::now()) {
-                    seen.heard(kind, &board);
+                    heard.heard(kind, &board);
                 }
             }
         });
-        Ok(signals)
+        Ok(Signals { seen, listener })
     }
 
+    /// How the process should end, if a signal came.
+    pub fn exit(&self) -> Option<Exit> {
+        let number = self.seen.0.load(Ordering::SeqCst);
+        Some(number).filter(|&number| number != 0).map(exit_of)
+    }
+}
+
+impl Seen {
     fn heard(&self, kind: SignalKind, board: &Board) {
         let number = kind.as_raw_value();
         match self.0.compare_exchange(0, number, Ordering::SeqCst, Ordering::SeqCst) {
@@ -55,11 +76,6 @@ impl Signals {
                 stop_at_once(exit_of(first));
             }
         }
-    }
-
-    /// How the process should end, if a signal came.
-    pub fn exit(&self) -> Option<Exit> {
-        Some(self.0.load(Ordering::SeqCst)).filter(|&number| number != 0).map(exit_of)
     }
 }
 

@@ -47,7 +47,11 @@ pub async fn verify(config: Config, format: ReportFormat, terminal: &Terminal) -
     Ok(if report.right { Exit::Complete } else { Exit::Differs })
 }
 
-async fn look(config: &Config, board: &Arc<Board>, terminal: &Terminal) -> anyhow::Result<Report> {
+pub(super) async fn look(
+    config: &Config,
+    board: &Arc<Board>,
+    terminal: &Terminal,
+) -> anyhow::Result<Report> {
     let begun = Instant::now();
     let sinks = setup::sinks(config);
     let mut reader = None;
@@ -86,8 +90,7 @@ async fn look(config: &Config, board: &Arc<Board>, terminal: &Terminal) -> anyho
     let (records, files) = tokio::try_join!(records, files)?;
     drop(gauge);
     let finished = subject.is_finished();
-    let right = records.iter().all(RecordsReport::is_right)
-        && files.iter().all(|files| files.is_right(finished));
+    let right = records.iter().all(RecordsReport::is_right) && files.iter().all(FilesReport::is_right);
     Ok(Report {
         run: config.run.name.clone(),
         finished,

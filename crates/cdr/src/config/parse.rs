@@ -69,9 +69,17 @@ pub(super) fn is_given(text: &str) -> bool {
     !text.is_empty()
 }
 
-/// The name of a run.
+/// The name of a run. One that ends like a shard would be that shard's transactional id.
 pub(super) fn is_run_name(text: &str) -> bool {
-    is_name(text, 64)
+    is_name(text, 64) && !ends_like_a_shard(text)
+}
+
+/// `…-2-of-8`
+fn ends_like_a_shard(text: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let Some((rest, count)) = text.rsplit_once("-of-") else { return false };
+    let index = rest.rsplit_once('-').map(|(_, index)| index);
+    is_number(count) && index.is_some_and(is_number)
 }
 
 /// The name of a topic, by Kafka's rules.

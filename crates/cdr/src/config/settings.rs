@@ -28,10 +28,15 @@ pub static SETTINGS: &[Setting] = &[
         .value("ENV")
         .unset("dev where USER is set and not empty, otherwise prod")
         .help("which defaults apply"),
-    text("run.name", "RUN_NAME", "run-name", "a name of 1 to 64 characters A-Z a-z 0-9 . _ -")
-        .value("NAME")
-        .default("cdr")
-        .help("identity of the run: its progress and transactions carry it"),
+    text(
+        "run.name",
+        "RUN_NAME",
+        "run-name",
+        "a name of 1 to 64 characters A-Z a-z 0-9 . _ -, not ending as -2-of-8 does",
+    )
+    .value("NAME")
+    .default("cdr")
+    .help("identity of the run: its progress and transactions carry it"),
     list("run.sinks", "SINKS", "sinks", "a comma list of sftp, kafka, directory, none twice")
         .default("sftp,kafka")
         .help("where to deliver"),

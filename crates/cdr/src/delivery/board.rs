@@ -1,11 +1,20 @@
-//! Where the sinks of a run see each other: the files' cursors, and the wish to stop.
+//! Where the sinks of a run see each other: the files' cursors, the wish to stop, and whether this
+//! process still holds the run.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cdr_model::PartIndex;
 use cdr_model::progress::Cursors;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+
+/// How often a process that is not halted says so.
+pub const BEAT: Duration = Duration::from_millis(50);
+
+/// A pause between two beats after which the process counts as having been halted: another one may
+/// have taken the run over.
+const HALT: Duration = Duration::from_millis(500);
 
 /// A sink that takes files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +29,26 @@ pub struct Board {
     files: Mutex<Files>,
     changed: Condvar,
     stop: CancellationToken,
+    lost: CancellationToken,
+    hold: Mutex<Option<Hold>>,
+    confirmed: Notify,
+}
+
+/// The hold on a run that another process can take over, by fencing this one.
+#[derive(Debug)]
+struct Hold {
+    beat: Instant,
+    /// Since when it is in doubt.
+    doubt: Option<Instant>,
+}
+
+impl Hold {
+    fn beat(&mut self, now: Instant) {
+        if now.duration_since(self.beat) >= HALT {
+            self.doubt = Some(now);
+        }
+        self.beat = now;
+    }
 }
 
 #[derive(Debug, Default)]
@@ -91,7 +120,128 @@ impl Board {
         self.stop.cancelled().await;
     }
 
+    /// Says that commits tell from here on whether this process still holds the run.
+    pub fn guard(&self) {
+        *self.hold() = Some(Hold { beat: Instant::now(), doubt: None });
+    }
+
+    /// Says that the process is not halted; to be called every [`BEAT`].
+    pub fn beat(&self) {
+        if let Some(hold) = &mut *self.hold() {
+            hold.beat(Instant::now());
+        }
+    }
+
+    /// Says that a commit which began then has succeeded, so that nobody had taken the run over when
+    /// it did.
+    pub fn committed(&self, begun: Instant) {
+        if let Some(hold) = &mut *self.hold()
+            && hold.doubt.is_some_and(|since| begun >= since)
+        {
+            hold.doubt = None;
+        }
+        self.confirmed.notify_waiters();
+    }
+
+    /// Whether a commit is wanted, only to see whether it succeeds.
+    pub fn is_in_doubt(&self) -> bool {
+        self.hold().as_ref().is_some_and(|hold| hold.doubt.is_some())
+    }
+
+    /// Resolves when a file may get its name: at once, unless this process was halted; then when it
+    /// is known that no other has taken the run over. SFTP itself can keep nobody from renaming.
+    pub async fn may_publish(&self) {
+        loop {
+            let mut confirmed = std::pin::pin!(self.confirmed.notified());
+            confirmed.as_mut().enable();
+            self.beat();
+            if !self.is_in_doubt() {
+                return;
+            }
+            self.changed.notify_all();
+            confirmed.await;
+        }
+    }
+
+    /// Says that another process has taken the run over: what is in flight must not be finished.
+    pub fn lose(&self) {
+        self.lost.cancel();
+        self.stop();
+    }
+
+    /// Resolves when another process has taken the run over.
+    pub async fn lost(&self) {
+        self.lost.cancelled().await;
+    }
+
+    fn hold(&self) -> MutexGuard<'_, Option<Hold>> {
+        self.hold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Files> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A board whose process was halted for some time.
+    fn halted(pause: Duration) -> Board {
+        let board = Board::default();
+        board.guard();
+        if let Some(hold) = &mut *board.hold() {
+            hold.beat -= pause;
+        }
+        board
+    }
+
+    /// Whether a file may get its name without any more commit.
+    fn may_publish(board: &Board) -> bool {
+        let mut asking = std::pin::pin!(board.may_publish());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        asking.as_mut().poll(&mut context).is_ready()
+    }
+
+    #[test]
+    fn a_process_that_was_not_halted_may_publish() {
+        assert!(may_publish(&halted(Duration::ZERO)));
+        assert!(may_publish(&Board::default()), "nor is there anything to lose without commits");
+    }
+
+    #[test]
+    fn after_a_halt_only_a_commit_that_began_later_lets_it_publish() {
+        let before = Instant::now();
+        let board = halted(HALT);
+        assert!(!may_publish(&board));
+        assert!(board.is_in_doubt());
+        board.committed(before);
+        assert!(!may_publish(&board), "that commit tells nothing of the time since");
+        board.committed(Instant::now());
+        assert!(may_publish(&board));
+    }
+
+    #[test]
+    fn a_halt_is_seen_by_the_beat_too() {
+        let board = halted(HALT);
+        board.beat();
+        assert!(!may_publish(&board));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_woken_by_the_commit() {
+        let board = std::sync::Arc::new(halted(HALT));
+        let asking = tokio::spawn({
+            let board = board.clone();
+            async move { board.may_publish().await }
+        });
+        while !board.is_in_doubt() {
+            tokio::task::yield_now().await;
+        }
+        board.committed(Instant::now());
+        asking.await.unwrap();
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use cdr_model::progress::{Cursors, Progress};
 use cdr_model::{Generator, LineEnd, Plan};
 
-use self::board::{Board, FileSink};
+use self::board::{BEAT, Board, FileSink};
 use self::milestones::Milestones;
 use self::pace::SimulatedClock;
 use self::sink::files::{Files, FilesError, Store};
@@ -70,6 +70,9 @@ impl Job {
     /// The first failure of a sink. The others finish what they have in flight, and all progress
     /// up to then is committed.
     pub async fn deliver(mut self) -> Result<Outcome, DeliveryError> {
+        if self.kafka.is_some() {
+            self.board.guard();
+        }
         let files = self.start_files();
         let board = self.board.clone();
         let committer = tokio::task::spawn_blocking(move || self.commit());
@@ -122,6 +125,15 @@ impl Job {
     /// Runs the sink that commits: Kafka's, or without Kafka the local index file. Blocks.
     fn commit(self) -> Result<Outcome, DeliveryError> {
         let board = self.board.clone();
+        let beating = tokio::runtime::Handle::current().spawn({
+            let board = board.clone();
+            async move {
+                loop {
+                    board.beat();
+                    tokio::time::sleep(BEAT).await;
+                }
+            }
+        });
         let finished = match self.kafka {
             None => Ok(local::keep_progress(&self.plan, &board, self.milestones)),
             Some(KafkaStart { connection, progress, recorded }) => Delivery {
@@ -138,8 +150,12 @@ impl Job {
             .run()
             .map(|progress| progress.finished),
         };
+        beating.abort();
         // Whoever commits ends last, or has failed: the files need not go on without it.
-        board.stop();
+        match &finished {
+            Err(KafkaSinkError::Fenced { .. }) => board.lose(),
+            _ => board.stop(),
+        }
         Ok(if finished? { Outcome::Finished } else { Outcome::Stopped })
     }
 }

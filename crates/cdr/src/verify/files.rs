@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::delivery::board::Board;
 use crate::delivery::sink::sftp::SftpStore;
+use crate::delivery::sink::temporary::final_name;
 
 /// Bytes of all files that are compared at once, so that memory does not grow with `LINE_COUNT`.
 const IN_FLIGHT_BYTES: u64 = 24 << 20;
@@ -223,7 +224,7 @@ fn left_over(name: &str) -> Option<WrongFile> {
         let stream = Stream::ALL.into_iter().find(|stream| name.starts_with(&format!("{stream}_")));
         stream.is_some() && name.ends_with(".csv")
     };
-    match name.strip_prefix('.').and_then(|name| name.strip_suffix(".part")) {
+    match final_name(name) {
         Some(name) if ours(name) => Some(WrongFile::Temporary),
         _ if ours(name) => Some(WrongFile::Foreign),
         _ => None,
@@ -258,6 +259,8 @@ mod tests {
 
     #[test]
     fn what_an_upload_left_is_told_from_what_others_put_there() {
+        let temporary = ".cdr_data_20240101_000320.csv.0123456789abcdef-7.part";
+        assert_eq!(left_over(temporary), Some(WrongFile::Temporary));
         assert_eq!(left_over(".cdr_data_20240101_000320.csv.part"), Some(WrongFile::Temporary));
         assert_eq!(left_over("cdr_voice_20230101_000320.csv"), Some(WrongFile::Foreign));
         assert_eq!(left_over("notes.txt"), None);

@@ -211,6 +211,10 @@ pub fn files_report(place: String, found: FilesFound) -> FilesReport {
     };
     for (name, wrong) in found.wrong {
         let finding = match wrong {
+            WrongFile::Foreign => {
+                report.foreign += 1;
+                continue;
+            }
             WrongFile::Missing => {
                 report.missing += 1;
                 format!("{name} is missing")
@@ -222,10 +226,6 @@ pub fn files_report(place: String, found: FilesFound) -> FilesReport {
             WrongFile::Content { line } => {
                 report.altered += 1;
                 format!("{name} differs from line {line} on")
-            }
-            WrongFile::Foreign => {
-                report.foreign += 1;
-                format!("{name} belongs to no part of this run")
             }
             WrongFile::Temporary => {
                 report.temporary += 1;

@@ -27,6 +27,21 @@ fn is_taken_over(scene: &Scene, transaction_ms: u32) {
 }
 
 #[test]
+fn a_start_that_is_refused_leaves_the_process_at_work_alone() {
+    let scene = Scene::new("not-taken-over", 60, 500);
+    let first = scene.run_at(10).start();
+    first.wait_for_line("Generated");
+    let second = || scene.run().with("INDEX_FILE", "other.dat");
+    let ended = second().with("CDR_SEED", 1).end().expect(3);
+    let line = ended.line("ERROR");
+    assert!(line.contains("CDR_SEED was 418001, now 1") && line.contains("--run-name"), "{line}");
+    let ended = second().flag("--trust-index").end().expect(3);
+    ended.line("--trust-index needs an index file");
+    first.end().expect(0);
+    check::delivered(&scene);
+}
+
+#[test]
 fn two_processes_never_use_one_index_file() {
     let scene = Scene::new("one-index", 100, 500);
     let first = scene.run_at(10).start();

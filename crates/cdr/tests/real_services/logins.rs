@@ -70,6 +70,9 @@ fn a_wrong_password_is_refused_at_once_and_never_told() {
     assert!(line.contains(&refused) && line.contains("check user, password and key"), "{line}");
     assert_eq!(ended.count(WRONG_PASSWORD), 0, "a secret is never told");
     assert!(!scene.uploads().exists());
+    // What was delivered to Kafka until then is not delivered again.
+    scene.run().end().expect(0).line("Continuing run wrong-password");
+    check::delivered(&scene);
 }
 
 fn known_hosts(scene: &Scene) -> PathBuf {

@@ -16,6 +16,7 @@ mod logins;
 mod outages;
 mod pace;
 mod readers;
+mod rights;
 mod secure;
 mod shards;
 mod signals;

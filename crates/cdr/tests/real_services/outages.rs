@@ -3,10 +3,13 @@
 use std::net::TcpListener;
 use std::time::Instant;
 
+use cdr_model::{Shard, Stream};
+
 use crate::support::check;
 use crate::support::process::Ended;
 use crate::support::scene::Scene;
 use crate::support::services::{Disturbance, Fragile, Services};
+use crate::support::topics::Topic;
 
 /// A run of eight seconds, which is disturbed in its middle.
 fn disturbed<'a>(
@@ -61,6 +64,25 @@ fn an_sftp_server_that_ends_and_comes_back_is_waited_for() {
 }
 
 #[test]
+fn an_sftp_server_that_is_away_at_the_start_does_not_hold_up_the_records() {
+    let fragile = Services::fragile();
+    let scene = Scene::at(fragile.services, "sftp-away-at-start", 20, 100);
+    let stopped = fragile.stop_sftp();
+    let process = scene.run().start();
+    let topic = Topic::new(scene.services, scene.topic(Stream::Voice));
+    let all = || topic.partitions() > 0 && topic.counts().0 == 2_000;
+    process.wait_until("all records are delivered", all);
+    check::records(&scene, &[Shard::WHOLE], 0..20);
+    stopped.end();
+    process.end().expect(0);
+    check::delivered(&scene);
+
+    let stopped = fragile.stop_sftp();
+    scene.run().end().expect(0).line("Run sftp-away-at-start is finished already");
+    stopped.end();
+}
+
+#[test]
 fn one_broker_of_three_that_is_killed_is_not_missed() {
     let fragile = Services::fragile();
     let scene = Scene::at(fragile.services, "one-broker-killed", 80, 500);
@@ -102,8 +124,12 @@ fn brokers_that_stay_away_from_the_beginning_end_the_run() {
     let scene = Scene::new("no-brokers", 2, 10);
     let (address, begun) = (nobody(), Instant::now());
     let job = scene.run().with("KAFKA_BROKERS", &address).with("KAFKA_GIVE_UP_SECONDS", 3);
-    check_gave_up(&job.end().expect(4), &address, "docker-compose up -d redpanda-0 redpanda-1");
-    assert!((3..30).contains(&begun.elapsed().as_secs()));
+    let ended = job.end().expect(4);
+    check_gave_up(&ended, &address, "docker-compose up -d redpanda-0 redpanda-1");
+    ended.line("not reachable for 3 s");
+    assert_eq!(ended.count("up to 0 s"), 0);
+    // A machine that is busy with other work starts and ends processes slowly.
+    assert!((3..12).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
 }
 
 #[test]

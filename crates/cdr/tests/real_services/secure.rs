@@ -3,35 +3,11 @@
 use cdr_model::Shard;
 
 use crate::support::check::{self, has_all};
-use crate::support::scene::{Job, Scene};
+use crate::support::logins::{authority, password, run, tls_file, with_password};
+use crate::support::scene::Scene;
 
 fn scene(name: &'static str) -> Scene {
     Scene::new(name, 3, 100)
-}
-
-/// A run to the brokers' listener of this kind, with further properties of the client.
-fn run(scene: &Scene, listener: &str, properties: &[String]) -> Job {
-    let brokers = scene.services.variable(listener);
-    let job = scene.run().with("SINKS", "kafka").with("KAFKA_BROKERS", brokers);
-    job.with("KAFKA_PROPERTIES", properties.join(","))
-}
-
-fn tls_file(scene: &Scene, name: &str) -> String {
-    format!("{}/{name}", scene.services.variable("KAFKA_TLS_DIR"))
-}
-
-fn authority(scene: &Scene) -> String {
-    format!("ssl.ca.location={}", tls_file(scene, "ca.pem"))
-}
-
-fn login(scene: &Scene, mechanism: &str, password: &str) -> Vec<String> {
-    vec![
-        "security.protocol=sasl_ssl".to_owned(),
-        authority(scene),
-        format!("sasl.mechanism={mechanism}"),
-        format!("sasl.username={}", scene.services.variable("KAFKA_LOGIN_USER")),
-        format!("sasl.password={password}"),
-    ]
 }
 
 #[test]
@@ -39,8 +15,8 @@ fn every_kind_of_login_delivers() {
     let names = ["login-plain", "login-scram-256", "login-scram-512"];
     for (name, mechanism) in names.into_iter().zip(["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]) {
         let scene = scene(name);
-        let properties = login(&scene, mechanism, scene.services.variable("KAFKA_LOGIN_PASSWORD"));
-        let ended = run(&scene, "KAFKA_LOGIN_BROKERS", &properties).flag("-vv").end().expect(0);
+        let ended =
+            run(&scene, "KAFKA_LOGIN_BROKERS", &password(&scene, mechanism)).flag("-vv").end().expect(0);
         let password = scene.services.variable("KAFKA_LOGIN_PASSWORD");
         assert_eq!(ended.count(password), 0, "a secret is never told");
         check::records(&scene, &[Shard::WHOLE], 0..3);
@@ -52,7 +28,8 @@ fn a_wrong_password_is_refused_and_never_told() {
     for (name, mechanism) in [("login-wrong-plain", "PLAIN"), ("login-wrong-scram", "SCRAM-SHA-512")] {
         let scene = scene(name);
         let wrong = "not-the-password-2718";
-        let job = run(&scene, "KAFKA_LOGIN_BROKERS", &login(&scene, mechanism, wrong)).flag("-vv");
+        let job =
+            run(&scene, "KAFKA_LOGIN_BROKERS", &with_password(&scene, mechanism, wrong)).flag("-vv");
         let ended = job.end().expect(1);
         has_all(ended.line("ERROR"), &["authentication", "sasl.password"]);
         assert_eq!(ended.count(wrong), 0, "a secret is never told");
@@ -62,7 +39,7 @@ fn a_wrong_password_is_refused_and_never_told() {
 #[test]
 fn a_broker_that_nobody_vouches_for_is_not_trusted() {
     let scene = scene("tls-stranger");
-    let mut properties = login(&scene, "PLAIN", scene.services.variable("KAFKA_LOGIN_PASSWORD"));
+    let mut properties = password(&scene, "PLAIN");
     properties.retain(|property| *property != authority(&scene));
     let ended = run(&scene, "KAFKA_LOGIN_BROKERS", &properties).end().expect(1);
     has_all(ended.line("ERROR"), &["certificate", "ssl.ca.location"]);

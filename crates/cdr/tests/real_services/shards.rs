@@ -1,8 +1,11 @@
 //! One run, split among several processes.
 
 use cdr_model::Shard;
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::support::check;
+use crate::support::process::LIMIT;
 use crate::support::scene::Scene;
 
 #[test]
@@ -26,6 +29,28 @@ fn three_shards_at_once_deliver_exactly_the_whole() {
         assert!(line.contains(known) && line.contains("--restart"), "{line}");
     }
     check::records(&scene, &shards, 0..100);
+}
+
+#[test]
+fn another_process_with_an_open_transaction_is_waited_for_in_its_own_words() {
+    let scene = Scene::new("transaction-open", 3, 10);
+    scene.run().end().expect(0);
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", scene.services.brokers()).set("transactional.id", "open-for-long");
+    let other: BaseProducer = config.create().expect("the properties are valid");
+    other.init_transactions(LIMIT).expect("the brokers answer");
+    other.begin_transaction().expect("none is open");
+    let record = BaseRecord::to(scene.progress_topic()).key("another/1-of-1").payload("{}");
+    other.send(record).expect("there is room");
+    other.flush(LIMIT).expect("the brokers answer");
+
+    let process = scene.run().flag("--restart").start();
+    let topic = scene.progress_topic();
+    let line = format!("Waiting for another process's transaction in topic {topic} to end");
+    process.wait_for_line(&line);
+    other.abort_transaction(LIMIT).expect("the brokers answer");
+    let ended = process.end().expect(0);
+    assert_eq!(ended.count("are away"), 0, "{}", ended.lines.join("\n"));
 }
 
 #[test]

@@ -82,18 +82,40 @@ fn an_index_file_of_the_older_pipeline_is_continued_behind_its_part() {
 fn an_index_that_kafka_knows_nothing_of_is_refused_unless_it_is_to_be_trusted() {
     let scene = Scene::new("index-ahead", 86, 100);
     fs::write(scene.index_file(), "42\n").expect("the folder is ours");
-    let ended = scene.run().end().expect(3);
+    let ended = scene.run().with("SINKS", "sftp,kafka,directory").end().expect(3);
     let line = ended.line("ERROR");
     assert!(line.contains("the index file says that part 42 is complete"), "{line}");
     assert!(line.contains("--trust-index") && line.contains("--restart"), "{line}");
     assert_eq!(fs::read_to_string(scene.index_file()).expect("it stays"), "42\n");
     let topic = Topic::new(scene.services, scene.topic(Stream::Data));
     assert_eq!(topic.partitions(), 0, "a refused start has created the topic");
+    assert!(!scene.uploads().exists(), "a refused start has made the remote folder");
+    assert!(!output(&scene).exists(), "a refused start has made the local folder");
 
     let ended = scene.run().flag("--trust-index").end().expect(0);
     ended.line("records of 43, files of 43 of 86 parts are delivered");
     check::files(&scene, &scene.uploads(), 43..86);
     check::records(&scene, &[Shard::WHOLE], 43..86);
+}
+
+#[test]
+fn an_index_file_of_another_run_is_left_alone() {
+    let scene = Scene::new("index-of-another", 60, 100);
+    let other = scene.run_at(10).with("SINKS", "directory").with("RUN_NAME", "the-other").start();
+    other.wait_until("some parts are complete", || scene.index() >= Some(9));
+    other.kill();
+    let index = scene.index();
+    let elsewhere = || scene.run().with("INDEX_FILE", "own.dat");
+    elsewhere().end().expect(0);
+    // Neither the end of the finished run nor a further part of it may touch the other's file.
+    for job in [scene.run(), scene.run().flag("--follow")] {
+        let ended = job.end().expect(3);
+        let line = ended.line("the index file idx_data.dat belongs to another run");
+        assert!(line.contains("RUN_NAME was the-other, now index-of-another"), "{line}");
+        assert!(line.contains("--index-file"), "{line}");
+    }
+    assert_eq!(scene.index(), index);
+    elsewhere().end().expect(0).line("finished already");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The topics that a run creates, and the timestamps of its records.
 
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cdr_model::{PartIndex, Shard, Stream};
 
@@ -33,6 +33,44 @@ fn missing_topics_are_created_with_three_partitions_on_three_brokers() {
     }
     let text = described(&scene, scene.progress_topic());
     has_all(&text, &["PartitionCount: 1", "ReplicationFactor: 3", "cleanup.policy=compact"]);
+    assert_eq!(scene.run().flag("--restart").end().expect(0).count("WARNING"), 0);
+}
+
+#[test]
+fn a_progress_topic_that_would_lose_the_progress_is_warned_of() {
+    let scene = Scene::new("progress-deleted", 2, 10);
+    create(&scene, scene.progress_topic(), "cleanup.policy=delete");
+    let ended = scene.run().end().expect(0);
+    let remedy = "rpk topic alter-config progress-deleted-progress --set cleanup.policy=compact";
+    has_all(ended.line("WARNING"), &["cleanup.policy=delete", remedy]);
+}
+
+/// Makes a topic by hand, with this setting.
+fn create(scene: &Scene, topic: &str, setting: &str) {
+    let mut tool = clients::kafka_tool(scene.services, "org.apache.kafka.tools.TopicCommand");
+    tool.args(["--create", "--topic", topic, "--partitions", "1", "--config", setting]);
+    clients::output(&scene.folder, tool);
+}
+
+#[test]
+fn records_that_the_brokers_refuse_end_the_run_and_leave_no_transaction_open() {
+    let scene = Scene::new("too-large", 2, 1_000);
+    create(&scene, scene.topic(Stream::Data), "max.message.bytes=1000");
+    let ended = scene.run().with("SINKS", "kafka").end().expect(1);
+    has_all(ended.line("ERROR"), &["Kafka refused to store records", "Raise max.message.bytes"]);
+    let begun = Instant::now();
+    assert_eq!(Topic::new(scene.services, scene.topic(Stream::Voice)).counts().0, 0);
+    assert!(begun.elapsed() < Duration::from_secs(30), "the brokers had to abort it");
+}
+
+#[test]
+fn more_replicas_than_brokers_are_refused_with_the_setting_that_asks_for_them() {
+    let scene = Scene::new("replicas", 2, 10);
+    let job = scene.run().with("SINKS", "kafka,directory").flag("--kafka-replication").flag("5");
+    let ended = job.end().expect(1);
+    has_all(ended.line("ERROR"), &["to create topic replicas-", "on brokers", "Set KAFKA_REPLICATION"]);
+    assert!(!scene.folder.join("output").exists());
+    scene.run().end().expect(0);
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn a_value_by_flag_is_named_with_its_flag() {
     );
     assert_eq!(
         dev().flag("run.name", "").error(),
-        "RUN_NAME: \"\" from --run-name is not a name of 1 to 64 characters A-Z a-z 0-9 . _ -"
+        "RUN_NAME: \"\" from --run-name is not a name of 1 to 64 characters A-Z a-z 0-9 . _ -, not ending as -2-of-8 does"
     );
 }
 
@@ -205,14 +205,21 @@ fn brokers_are_hosts_with_ports() {
 fn texts_have_their_forms() {
     check_refused(
         "RUN_NAME",
-        &["a b", "a/b", "é", &"x".repeat(65)],
-        "a name of 1 to 64 characters A-Z a-z 0-9 . _ -",
+        &["a b", "a/b", "é", &"x".repeat(65), "cdr-2-of-8", "a-b-02-of-1024"],
+        "a name of 1 to 64 characters A-Z a-z 0-9 . _ -, not ending as -2-of-8 does",
     );
     let topic = "a topic name of 1 to 249 characters A-Z a-z 0-9 . _ -";
     check_refused("TOPIC_DATA", &["a b", ".", "..", &"x".repeat(250)], topic);
     check_refused("SFTP_HOST", &["a b", "a\n"], "a host name or address");
     let prefixes = "a comma list of 1 to 6 digits each, none twice";
     check_refused("MOBILE_PREFIXES", &["8a", "82,82", "1234567", "82,,83"], prefixes);
+}
+
+#[test]
+fn only_a_run_name_that_could_be_a_shard_of_another_is_refused() {
+    for name in ["cdr", "one-of-8", "cdr-2-of", "cdr-2-of-all", "2-of-8", "cdr-2-of-8-again"] {
+        assert_eq!(dev().variable("RUN_NAME", name).config().run.name, name);
+    }
 }
 
 #[test]

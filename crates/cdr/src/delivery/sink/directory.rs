@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::temporary::Temporary;
+
 /// What went wrong with the directory; names the path and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
@@ -22,6 +24,7 @@ pub enum DirectoryError {
 #[derive(Clone, Debug)]
 pub struct DirectoryStore {
     folder: Arc<Path>,
+    temporary: Temporary,
 }
 
 impl DirectoryStore {
@@ -31,7 +34,7 @@ impl DirectoryStore {
     /// The folder cannot be made.
     pub fn open(folder: &Path) -> Result<Self, DirectoryError> {
         fs::create_dir_all(folder).map_err(|error| explain(folder, error))?;
-        Ok(DirectoryStore { folder: folder.into() })
+        Ok(DirectoryStore { folder: folder.into(), temporary: Temporary::new() })
     }
 
     /// Writes one file: under a temporary name first, then in place of any older one. Blocks.
@@ -40,11 +43,47 @@ impl DirectoryStore {
     /// The disk is full, or the folder cannot be written.
     pub fn put(&self, name: &str, content: &[u8]) -> Result<(), DirectoryError> {
         let path = self.folder.join(name);
-        let temporary = self.folder.join(format!(".{name}.part"));
+        let temporary = self.folder.join(self.temporary.name(name));
         let written = write(&temporary, content).and_then(|()| fs::rename(&temporary, &path));
+        if written.is_err() {
+            // It would only fill the disk; if it cannot go now, it goes when the run ends.
+            drop(fs::remove_file(&temporary));
+        }
         // The new name, too, must outlast a loss of power, before progress counts the file.
         let kept = written.and_then(|()| File::open(&*self.folder)?.sync_all());
         kept.map_err(|error| explain(&path, error))
+    }
+}
+
+impl DirectoryStore {
+    /// The names of all files. Blocks.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn names(&self) -> Result<Vec<String>, DirectoryError> {
+        let read = || {
+            let names = fs::read_dir(&*self.folder)?.map(|entry| Ok(entry?.file_name()));
+            names.collect::<io::Result<Vec<_>>>()
+        };
+        let names = read().map_err(|error| explain(&self.folder, error))?;
+        Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
+    }
+
+    /// Removes a file, if it is there. Blocks.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn remove(&self, name: &str) -> Result<(), DirectoryError> {
+        let path = self.folder.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            outcome => outcome.map_err(|error| explain(&path, error)),
+        }
+    }
+
+    /// Whether a temporary name is one of this store's.
+    pub fn made(&self, name: &str) -> bool {
+        self.temporary.made(name)
     }
 }
 

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use cdr_model::{Generator, LineEnd, Micros, Part, PartIndex, Plan, Stream};
 use tokio::task::JoinHandle;
+use tracing::{debug, warn};
 
 use super::directory::{DirectoryError, DirectoryStore};
 use super::sftp::{SftpError, SftpStore};
+use super::temporary::final_name;
 use crate::delivery::board::{Board, FileSink};
 use crate::delivery::pace::SimulatedClock;
 use crate::telemetry::Counters;
@@ -17,7 +19,11 @@ use crate::telemetry::Counters;
 /// How long a run that is to stop still waits for uploads in flight.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Bytes of all files in flight together, so that memory does not grow with `LINE_COUNT`.
+/// How long a look for files that were left behind may take.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Bytes of all files in flight together. A part's two files are held whole, so that with a large
+/// `LINE_COUNT` there is one part in flight, and memory for that.
 const IN_FLIGHT_BYTES: u64 = 24 << 20;
 
 /// Upper estimate of a CSV line, in bytes.
@@ -49,15 +55,63 @@ impl Store {
         }
     }
 
-    async fn put(&self, name: &str, content: Vec<u8>) -> Result<(), FilesError> {
+    /// Returns when files can be put; makes what is missing for that.
+    async fn open(&self) -> Result<(), FilesError> {
         match self {
-            Store::Sftp(store) => Ok(store.put(name, &content).await?),
+            Store::Sftp(store) => Ok(store.connect().await?),
+            Store::Directory(_) => Ok(()),
+        }
+    }
+
+    async fn put(&self, name: &str, content: Vec<u8>, board: &Board) -> Result<(), FilesError> {
+        match self {
+            Store::Sftp(store) => Ok(store.put(name, &content, Some(board)).await?),
             Store::Directory(store) => {
+                board.may_publish().await;
                 let (store, name) = (store.clone(), name.to_owned());
                 Ok(tokio::task::spawn_blocking(move || store.put(&name, &content)).await??)
             }
         }
     }
+
+    /// The names of all files that are there.
+    async fn names(&self) -> Result<Vec<String>, FilesError> {
+        match self {
+            Store::Sftp(store) => Ok(store.list().await?.into_iter().map(|file| file.name).collect()),
+            Store::Directory(store) => {
+                let store = store.clone();
+                Ok(tokio::task::spawn_blocking(move || store.names()).await??)
+            }
+        }
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), FilesError> {
+        match self {
+            Store::Sftp(store) => Ok(store.remove(name).await?),
+            Store::Directory(store) => {
+                let (store, name) = (store.clone(), name.to_owned());
+                Ok(tokio::task::spawn_blocking(move || store.remove(&name)).await??)
+            }
+        }
+    }
+
+    /// Whether a temporary name is one of this process's.
+    fn made(&self, name: &str) -> bool {
+        match self {
+            Store::Sftp(store) => store.made(name),
+            Store::Directory(store) => store.made(name),
+        }
+    }
+}
+
+/// Files with temporary names that belong to parts of this run and shard.
+#[derive(Clone, Copy, Debug)]
+enum Remains {
+    /// Of other processes: they are no more, or have lost the run.
+    OfOthers,
+    /// Of this process, which has no upload in flight any more.
+    Own,
+    OfAll,
 }
 
 /// Delivers the files of a plan to one store.
@@ -75,9 +129,9 @@ pub struct Files {
 }
 
 /// Whatever ends the sink, the others learn that it does nothing more.
-struct Leaving<'a>(&'a Board);
+struct Leaving(Arc<Board>);
 
-impl Drop for Leaving<'_> {
+impl Drop for Leaving {
     fn drop(&mut self) {
         self.0.leave();
     }
@@ -89,20 +143,63 @@ impl Files {
     /// # Errors
     /// When the store cannot take a file, after all its own tries; the cursor stays before it.
     pub async fn run(self, from: PartIndex) -> Result<(), FilesError> {
-        let _leaving = Leaving(&self.board);
-        let mut uploads = VecDeque::new();
-        let result = self.walk(from, &mut uploads).await;
-        if result.is_err() {
-            uploads.iter().for_each(JoinHandle::abort);
+        let _leaving = Leaving(self.board.clone());
+        tokio::select! {
+            opened = self.store.open() => opened?,
+            // Nothing is in flight yet that could be finished.
+            () = self.board.stopped() => return Ok(()),
         }
-        result
+        let mut uploads = VecDeque::new();
+        // What earlier starts left must not hold up the first upload.
+        let sweeping = tokio::spawn(self.clone().sweep(Remains::OfOthers));
+        let result = tokio::select! {
+            result = self.walk(from, &mut uploads) => result,
+            // Another process delivers what is in flight here.
+            () = self.board.lost() => Ok(false),
+        };
+        sweeping.abort();
+        if let Ok(true) = result {
+            self.sweep(Remains::OfAll).await;
+            return Ok(());
+        }
+        uploads.iter().for_each(JoinHandle::abort);
+        if result.is_ok() {
+            self.sweep(Remains::Own).await;
+        }
+        result.map(drop)
     }
 
+    /// Removes what uploads left behind that were cut off.
+    async fn sweep(self, remains: Remains) {
+        let sweeping = async {
+            for name in self.store.names().await? {
+                let part = final_name(&name).and_then(|name| self.plan.part_of_file(name));
+                let is_ours = part.is_some_and(|part| self.plan.owns(part));
+                let is_wanted = match remains {
+                    Remains::OfOthers => !self.store.made(&name),
+                    Remains::Own => self.store.made(&name),
+                    Remains::OfAll => true,
+                };
+                if is_ours && is_wanted {
+                    self.store.remove(&name).await?;
+                    debug!("removed {name}, which an upload had left behind");
+                }
+            }
+            Ok::<(), FilesError>(())
+        };
+        match tokio::time::timeout(SWEEP_PATIENCE, sweeping).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!("Temporary files may be left behind: {error}"),
+            Err(_) => warn!("Temporary files may be left behind: it takes long to look for them"),
+        }
+    }
+
+    /// Tells whether all is delivered; if not, what is still in flight must be aborted.
     async fn walk(
         &self,
         from: PartIndex,
         uploads: &mut VecDeque<JoinHandle<Result<(), FilesError>>>,
-    ) -> Result<(), FilesError> {
+    ) -> Result<bool, FilesError> {
         let (mut next, mut done) = (from, from);
         let patience_ends = async {
             self.board.stopped().await;
@@ -121,7 +218,7 @@ impl Files {
             }
             let Some(first) = uploads.front_mut() else {
                 if over {
-                    return Ok(());
+                    return Ok(self.plan.is_done(next));
                 }
                 tokio::select! {
                     () = tokio::time::sleep(due) => {}
@@ -142,8 +239,7 @@ impl Files {
                 () = self.board.stopped(), if room => {}
                 () = &mut patience_ends => {
                     // What is not done is done again; the cursor stays before it.
-                    uploads.iter().for_each(JoinHandle::abort);
-                    return Ok(());
+                    return Ok(false);
                 }
             }
         }
@@ -165,7 +261,7 @@ impl Files {
         let mut content = Vec::with_capacity((LINE_BYTES * u64::from(part.line_count)) as usize);
         self.generator.csv_file(stream, part, self.line_end, &mut content);
         let bytes = content.len() as u64;
-        self.store.put(&part.file_name(stream), content).await?;
+        self.store.put(&part.file_name(stream), content, &self.board).await?;
         self.counters.add_file(bytes);
         Ok(())
     }

@@ -4,3 +4,4 @@ pub mod directory;
 pub mod files;
 pub mod kafka;
 pub mod sftp;
+pub mod temporary;

@@ -34,6 +34,13 @@ pub fn python(services: &Services, program: &str) -> Command {
     python
 }
 
+/// Allows a principal these operations on something, and thereby nobody else any: see the program.
+pub fn allow(scene: &Scene, kind: &str, name: &str, principal: &str, operations: &str) {
+    let mut client = python(scene.services, "allow_confluent.py");
+    client.args([scene.services.brokers(), kind, name, principal, operations]);
+    output(&scene.folder, client);
+}
+
 /// Makes a key pair; gives the private key's path, beside which stands the public key.
 pub fn new_ssh_key(folder: &Path, name: &str, passphrase: &str) -> PathBuf {
     let path = folder.join(name);

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod clients;
+pub mod logins;
 pub mod placement;
 pub mod process;
 pub mod scene;

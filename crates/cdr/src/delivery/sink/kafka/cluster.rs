@@ -2,20 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use cdr_model::Stream;
 use cdr_model::progress::{ByPartition, Progress};
-use cdr_model::resume::Conflict;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use cdr_model::resume::{Conflict, Destination};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Message, Offset, TopicPartitionList};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::RunId;
 use super::config::{KafkaConfig, Timestamps};
 use super::error::{Failure, KafkaSinkError, Remedy, remedy};
 use super::health::{Health, Patience, Watch, pause};
+use super::rights::Right;
 use super::session::failure;
 use crate::delivery::board::Board;
 
@@ -55,19 +57,27 @@ impl Cluster {
         })
     }
 
-    /// Partitions of each topic, by name; `None` where the topic does not exist.
-    fn partitions(&mut self, topics: &[&str]) -> Result<Vec<Option<usize>>, KafkaSinkError> {
-        let metadata =
-            self.ask("for the list of topics", |cluster| cluster.everything.fetch_metadata(None, CALL))?;
-        let topic = |name: &&str| metadata.topics().iter().find(|topic| topic.name() == *name);
-        let count = |name| topic(name).map(|topic| topic.partitions().len()).filter(|&n| n > 0);
-        Ok(topics.iter().map(count).collect())
+    /// Partitions of a topic; `None` if it does not exist.
+    ///
+    /// Asks for it by its name, since a list of all topics leaves out those that the login may not
+    /// see.
+    fn partitions(&mut self, topic: &str) -> Result<Option<usize>, KafkaSinkError> {
+        let action = format!("to describe topic {topic}");
+        self.ask(&action, Right::on_topic("Describe", topic), |cluster, longest| {
+            let metadata = cluster.everything.fetch_metadata(Some(topic), longest)?;
+            let Some(found) = metadata.topics().first() else { return Ok(None) };
+            match found.error().map(Code::from) {
+                None => Ok(Some(found.partitions().len()).filter(|&partitions| partitions > 0)),
+                Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => Ok(None),
+                Some(code) => Err(KafkaError::MetadataFetch(code)),
+            }
+        })
     }
 
     fn brokers(&mut self) -> Result<usize, KafkaSinkError> {
-        let metadata = self
-            .ask("for the list of brokers", |cluster| cluster.everything.fetch_metadata(None, CALL))?;
-        Ok(metadata.brokers().len())
+        self.ask("to list the brokers", Right::on_cluster("Describe"), |cluster, longest| {
+            Ok(cluster.everything.fetch_metadata(None, longest)?.brokers().len())
+        })
     }
 
     /// The end offsets of a topic's partitions; `None` if it does not exist.
@@ -87,41 +97,59 @@ impl Cluster {
         topic: &str,
         consumer: impl Fn(&Cluster) -> &BaseConsumer<Watch>,
     ) -> Result<Option<Vec<(i64, i64)>>, KafkaSinkError> {
-        let Some(partitions) = self.partitions(&[topic])?[0] else { return Ok(None) };
+        let Some(partitions) = self.partitions(topic)? else { return Ok(None) };
         let watermarks = (0..partitions as i32).map(|partition| {
-            self.ask("for end offsets", |cluster| {
-                consumer(cluster).fetch_watermarks(topic, partition, CALL)
-            })
+            self.ask(
+                &format!("to tell where topic {topic} ends"),
+                Right::on_topic("Describe", topic),
+                |cluster, longest| consumer(cluster).fetch_watermarks(topic, partition, longest),
+            )
         });
         watermarks.collect::<Result<_, _>>().map(Some)
     }
 
     /// Returns as soon as brokers answer.
     pub fn reach(&mut self) -> Result<(), KafkaSinkError> {
-        self.partitions(&[]).map(drop)
+        let topic = self.config.topic_progress.clone();
+        self.partitions(&topic).map(drop)
     }
 
     /// Creates the topics that do not exist; returns the partitions of the data and voice topics.
     pub fn ensure_topics(&mut self) -> Result<[usize; 2], KafkaSinkError> {
         let config = self.config.clone();
         let names = [&*config.topic_data, &*config.topic_voice, &*config.topic_progress];
-        let mut waited = 0;
+        let (begun, mut waited) = (Instant::now(), 0);
+        let mut what = format!("new topics to be known to all of Kafka brokers {}", config.brokers);
         loop {
-            let found = self.partitions(&names)?;
-            let missing: Vec<&str> =
-                names.iter().zip(&found).filter(|(_, n)| n.is_none()).map(|(name, _)| *name).collect();
-            match found[..] {
-                [Some(data), Some(voice), Some(_)] => return Ok([data, voice]),
-                // A topic that was just made takes a moment to reach every broker.
-                _ if waited % 20 == 0 => self.create(&missing)?,
-                _ => self.patience.failure("new topics are not known to all brokers yet")?,
+            let found =
+                [self.partitions(names[0])?, self.partitions(names[1])?, self.partitions(names[2])?];
+            if waited == 0 && found[2].is_some() {
+                self.check_policy();
             }
+            if let [Some(data), Some(voice), Some(_)] = found {
+                return Ok([data, voice]);
+            }
+            // A topic that was just made takes a moment to reach every broker.
+            if waited % 20 == 0 {
+                let missing = names.iter().zip(&found).filter(|(_, partitions)| partitions.is_none());
+                let missing: Vec<&str> = missing.map(|(name, _)| *name).collect();
+                if let Some(unseen) = self.create(&missing)?.first()
+                    && waited > 0
+                {
+                    what = format!(
+                        "Kafka brokers {} to show topic {unseen}, which they say exists (may the login Describe it?)",
+                        config.brokers
+                    );
+                }
+            }
+            self.patience.waiting(begun, &what)?;
             pause(Duration::from_millis(50 * waited.min(10)));
             waited += 1;
         }
     }
 
-    fn create(&mut self, topics: &[&str]) -> Result<(), KafkaSinkError> {
+    /// Creates topics; returns those that exist already.
+    fn create(&mut self, topics: &[&str]) -> Result<Vec<String>, KafkaSinkError> {
         let config = self.config.clone();
         let replicas = match config.replication {
             Some(replicas) => replicas as usize,
@@ -131,56 +159,160 @@ impl Cluster {
             .iter()
             .map(|&name| new_topic(&config, name, TopicReplication::Fixed(replicas as i32)))
             .collect();
-        let admin: AdminClient<Watch> = config
-            .client(&[])
-            .create_with_context(Watch(self.health.clone()))
-            .map_err(|error: KafkaError| KafkaSinkError::Property(error.to_string()))?;
-        let options = AdminOptions::new().operation_timeout(Some(CALL)).request_timeout(Some(CALL * 5));
-        let created = tokio::runtime::Handle::current().block_on(admin.create_topics(&new, &options));
-        let results = match created {
+        let begun = Instant::now();
+        let options = self.admin_options();
+        // The answer comes only while the client is there.
+        let admin = self.admin()?;
+        let created = admin.create_topics(&new, &options);
+        let right = |topics: &[&str]| {
+            Right::on_topics("Create", topics.iter().map(|&topic| topic.to_owned()).collect())
+        };
+        let results = match tokio::runtime::Handle::current().block_on(created) {
             Ok(results) => results,
             // The topics are asked for again, and created again if they are still missing.
             Err(error) if remedy(failure(&error)) == Remedy::Retry => {
-                return self.patience.failure(&error.to_string());
+                self.patience.failure(begun, &error.to_string())?;
+                return Ok(Vec::new());
             }
-            Err(error) => return Err(self.refused("to create topics", &error)),
+            Err(error) => return Err(self.refused("to create topics", right(topics), &error)),
         };
+        let mut existing = Vec::new();
         for result in results {
             match result {
                 Ok(name) => info!("Created topic {name} (replication {replicas})"),
                 // Another shard of the run may have been faster.
-                Err((_, Code::TopicAlreadyExists)) => {}
+                Err((name, Code::TopicAlreadyExists)) => existing.push(name),
                 Err((_, code)) if remedy(Failure::plain(code)) == Remedy::Retry => {
-                    self.patience.failure(&code.to_string())?;
+                    self.patience.failure(begun, &code.to_string())?;
                 }
                 Err((name, code)) => {
-                    let error = KafkaError::AdminOp(code);
-                    return Err(self.refused(&format!("to create topic {name}"), &error));
+                    let (action, right) = (format!("to create topic {name}"), right(&[&name]));
+                    return Err(self.refused_as(&action, right, code, code.to_string()));
                 }
             }
         }
-        Ok(())
+        Ok(existing)
+    }
+
+    /// Warns if the brokers delete old records of the progress topic, which somebody else has made.
+    fn check_policy(&self) {
+        let topic = &self.config.topic_progress;
+        match self.cleanup_policy() {
+            Ok(policy) if !policy.split(',').any(|part| part.trim() == "delete") => {}
+            Ok(policy) => warn!(
+                "Topic {topic} has cleanup.policy={policy}: the brokers delete its records after the retention time, \
+                 and a run whose progress is gone begins anew. Keep them, with: rpk topic alter-config {topic} --set \
+                 cleanup.policy=compact"
+            ),
+            // Looking takes a right that delivering does not.
+            Err(why) => debug!("the cleanup policy of topic {topic} is not known: {why}"),
+        }
+    }
+
+    fn cleanup_policy(&self) -> Result<String, String> {
+        let resource = ResourceSpecifier::Topic(&self.config.topic_progress);
+        let admin = self.admin().map_err(|error| error.to_string())?;
+        let asked = admin.describe_configs([&resource], &self.admin_options());
+        let asked = tokio::runtime::Handle::current().block_on(asked);
+        let described = asked.map_err(|error| error.to_string())?.into_iter().next();
+        let described = described.ok_or("no answer")?.map_err(|code| code.to_string())?;
+        let policy = described.get("cleanup.policy").and_then(|entry| entry.value.clone());
+        policy.ok_or_else(|| "the answer does not tell".to_owned())
+    }
+
+    fn admin(&self) -> Result<AdminClient<Watch>, KafkaSinkError> {
+        let created = self.config.client(&[]).create_with_context(Watch(self.health.clone()));
+        created.map_err(|error: KafkaError| KafkaSinkError::Property(error.to_string()))
+    }
+
+    fn admin_options(&self) -> AdminOptions {
+        let longest = Some(self.patience.longest(CALL * 5));
+        AdminOptions::new().operation_timeout(Some(CALL)).request_timeout(longest)
+    }
+
+    /// What is known of a run and shard: its last committed progress record, and where the record
+    /// topics end.
+    pub fn destination(
+        &mut self,
+        id: &RunId,
+        undecided: Undecided,
+    ) -> Result<Destination, KafkaSinkError> {
+        let Recorded { progress, unreadable, other_split, settled } =
+            self.last_progress(id, undecided)?;
+        let config = self.config.clone();
+        let end = |stream| {
+            let topic = config.topic(stream).to_owned();
+            self.end_offsets(&topic).map(|ends| (topic, ends))
+        };
+        let end_offsets = Stream::ALL.into_iter().map(end).collect::<Result<_, _>>()?;
+        Ok(Destination { progress, unreadable, other_split, end_offsets, settled })
     }
 
     /// The last committed progress record of a run and shard.
-    pub fn last_progress(&mut self, id: &RunId) -> Result<Recorded, KafkaSinkError> {
+    pub fn last_progress(
+        &mut self,
+        id: &RunId,
+        undecided: Undecided,
+    ) -> Result<Recorded, KafkaSinkError> {
         let topic = self.config.topic_progress.clone();
-        if self.partitions(&[&topic])?[0].is_none() {
-            return Ok(Recorded::default());
+        if self.partitions(&topic)?.is_none() {
+            return Ok(Recorded { settled: true, ..Recorded::default() });
         }
-        let watermarks = |of: &BaseConsumer<Watch>| of.fetch_watermarks(&topic, 0, CALL);
-        let (low, end) = self.ask("for the progress", |cluster| watermarks(&cluster.everything))?;
-        // Records of ours may lie behind another shard's open transaction, where a reader of
-        // committed records cannot see them yet. Such a transaction ends within its timeout.
-        while self.ask("for the progress", |cluster| watermarks(&cluster.committed))?.1 < end {
-            self.patience.failure("another shard's transaction is open")?;
+        let (low, end, settled) = self.progress_range(&topic, undecided)?;
+        let found = self.last_records(&topic, low, end, id)?;
+        let own = found.own.map(|(offset, value)| parse(&topic, offset, &value));
+        let recorded = Recorded { settled, ..Recorded::default() };
+        Ok(match own {
+            None => Recorded { other_split: found.other_split, ..recorded },
+            Some(Ok(progress)) => Recorded { progress: Some(progress), ..recorded },
+            Some(Err(why)) => Recorded { unreadable: Some(why), ..recorded },
+        })
+    }
+
+    /// Where the progress topic begins and ends, and whether everything before that end is decided.
+    ///
+    /// Records of ours may lie behind another shard's open transaction, where a reader of committed
+    /// records cannot see them yet. Such a transaction ends within its timeout.
+    fn progress_range(
+        &mut self,
+        topic: &str,
+        undecided: Undecided,
+    ) -> Result<(i64, i64, bool), KafkaSinkError> {
+        let (action, right) =
+            (format!("to tell where topic {topic} ends"), || Right::on_topic("Describe", topic));
+        let (low, end) = self.ask(&action, right(), |cluster, longest| {
+            cluster.everything.fetch_watermarks(topic, 0, longest)
+        })?;
+        let begun = Instant::now();
+        loop {
+            let (_, stable) = self.ask(&action, right(), |cluster, longest| {
+                cluster.committed.fetch_watermarks(topic, 0, longest)
+            })?;
+            if stable >= end || undecided == Undecided::Leave {
+                return Ok((low, end, stable >= end));
+            }
+            let what = format!(
+                "another process's transaction in topic {topic} to end; if that process is gone, the brokers abort \
+                 the transaction when its timeout is over"
+            );
+            self.patience.waiting(begun, &what)?;
             pause(Duration::from_millis(50));
         }
+    }
+
+    /// The last records of a run, looked for from the end of the topic on.
+    fn last_records(
+        &mut self,
+        topic: &str,
+        low: i64,
+        end: i64,
+        id: &RunId,
+    ) -> Result<Found, KafkaSinkError> {
         let (key, mut tail) = (id.progress_key(), TAIL_RECORDS);
         loop {
             let begin = low.max(end - tail);
             let mut found = Found::default();
-            self.read_progress(&topic, begin, end, |found_key, offset, value| {
+            self.read_progress(topic, begin, end, |found_key, offset, value| {
                 if found_key == key.as_bytes() {
                     found.own = Some((offset, value.to_vec()));
                 } else if let Some(split) = id.other_split(found_key) {
@@ -188,13 +320,7 @@ impl Cluster {
                 }
             })?;
             if found.own.is_some() || begin <= low {
-                let own = found.own.map(|(offset, value)| parse(&topic, offset, &value));
-                let other_split = found.other_split;
-                return Ok(match own {
-                    None => Recorded { other_split, ..Recorded::default() },
-                    Some(Ok(progress)) => Recorded { progress: Some(progress), ..Recorded::default() },
-                    Some(Err(why)) => Recorded { unreadable: Some(why), ..Recorded::default() },
-                });
+                return Ok(found);
             }
             tail *= 8;
         }
@@ -203,11 +329,8 @@ impl Cluster {
     /// The last committed progress records of all shards of a run, of any split.
     pub fn progress_of_run(&mut self, run: &str) -> Result<Vec<Progress>, KafkaSinkError> {
         let topic = self.config.topic_progress.clone();
-        if self.partitions(&[&topic])?[0].is_none() {
-            return Ok(Vec::new());
-        }
-        let (low, end) =
-            self.ask("for the progress", |cluster| cluster.committed.fetch_watermarks(&topic, 0, CALL))?;
+        let Some(partitions) = self.committed_range(&topic)? else { return Ok(Vec::new()) };
+        let Some(&(low, end)) = partitions.first() else { return Ok(Vec::new()) };
         let mut found = BTreeMap::new();
         self.read_progress(&topic, low, end, |key, offset, value| {
             if RunId::run_of(key) == Some(run) {
@@ -230,23 +353,27 @@ impl Cluster {
         if begin >= end {
             return Ok(());
         }
+        let action = format!("to read topic {topic}");
+        let right = || Right::on_topic("Read", topic);
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, 0, Offset::Offset(begin))
             .and_then(|()| self.committed.assign(&list))
-            .map_err(|error| self.refused("to read the progress", &error))?;
+            .map_err(|error| self.refused(&action, right(), &error))?;
         loop {
-            match self.committed.poll(CALL) {
+            let asked = Instant::now();
+            match self.committed.poll(self.patience.longest(CALL)) {
                 Some(Ok(message)) => each(
                     message.key().unwrap_or_default(),
                     message.offset(),
                     message.payload().unwrap_or_default(),
                 ),
                 Some(Err(KafkaError::PartitionEOF(_))) => break,
+                Some(Err(error)) if is_of_the_group(&error) => debug!("{error}: no group is used"),
                 Some(Err(error)) if remedy(failure(&error)) != Remedy::Retry => {
-                    return Err(self.refused("to read the progress", &error));
+                    return Err(self.refused(&action, right(), &error));
                 }
-                Some(Err(error)) => self.patience.failure(&error.to_string())?,
-                None => self.patience.failure("the progress record is not delivered")?,
+                Some(Err(error)) => self.patience.failure(asked, &error.to_string())?,
+                None => self.patience.failure(asked, "the progress record is not delivered")?,
             }
         }
         self.patience.success();
@@ -256,24 +383,26 @@ impl Cluster {
         Ok(())
     }
 
-    /// Asks until there is an answer, as long as waiting makes sense.
+    /// Asks until there is an answer, as long as waiting makes sense; `right` is what the answer takes.
     fn ask<T>(
         &mut self,
         action: &str,
-        call: impl Fn(&Cluster) -> Result<T, KafkaError>,
+        right: Right,
+        call: impl Fn(&Cluster, Duration) -> Result<T, KafkaError>,
     ) -> Result<T, KafkaSinkError> {
         loop {
-            match call(self) {
+            let begun = Instant::now();
+            match call(self, self.patience.longest(CALL)) {
                 Ok(answer) => {
                     self.patience.success();
                     return Ok(answer);
                 }
                 Err(error) if remedy(failure(&error)) == Remedy::Retry => {
                     self.hear();
-                    self.patience.failure(&error.to_string())?;
+                    self.patience.failure(begun, &error.to_string())?;
                     pause(Duration::from_millis(100));
                 }
-                Err(error) => return Err(self.refused(action, &error)),
+                Err(error) => return Err(self.refused(action, right, &error)),
             }
         }
     }
@@ -287,14 +416,32 @@ impl Cluster {
         }
     }
 
-    fn refused(&self, action: &str, error: &KafkaError) -> KafkaSinkError {
+    fn refused(&self, action: &str, right: Right, error: &KafkaError) -> KafkaSinkError {
+        self.refused_as(action, right, failure(error).code, error.to_string())
+    }
+
+    fn refused_as(&self, action: &str, right: Right, code: Code, reason: String) -> KafkaSinkError {
         let (brokers, action) = (self.config.brokers.clone(), action.to_owned());
-        let reason = error.to_string();
-        match remedy(failure(error)) {
-            Remedy::Unauthorized => KafkaSinkError::Unauthorized { brokers, action, reason },
-            _ => KafkaSinkError::Rejected { brokers, action, reason },
+        match remedy(Failure::plain(code)) {
+            Remedy::Unauthorized => KafkaSinkError::Unauthorized { brokers, action, right, reason },
+            _ => KafkaSinkError::Rejected { brokers, action, code, reason },
         }
     }
+}
+
+/// Whether an error is about the consumer's group. It joins none; the client only wants a name for
+/// one, and asks who coordinates it.
+fn is_of_the_group(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(Code::GroupAuthorizationFailed)
+}
+
+/// What to do about transactions that are open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Undecided {
+    /// Wait for their ends, which may bring records of ours to light.
+    Wait,
+    /// Look past them.
+    Leave,
 }
 
 /// What a reading of the progress topic found.
@@ -313,6 +460,8 @@ pub(super) struct Recorded {
     pub unreadable: Option<String>,
     /// Without a record: another split under which the run has one.
     pub other_split: Option<String>,
+    /// Whether no open transaction could hide a later record.
+    pub settled: bool,
 }
 
 fn parse(topic: &str, offset: i64, value: &[u8]) -> Result<Progress, String> {

@@ -81,6 +81,8 @@ impl KafkaConfig {
     pub(super) fn consumer(&self, isolation: &str) -> ClientConfig {
         let mut config = self.client(&[]);
         config.set("group.id", "cdr-progress");
+        // Brokers may make a topic that somebody asks for by its name.
+        config.set("allow.auto.create.topics", "false");
         config.set("enable.auto.commit", "false");
         config.set("enable.partition.eof", "true");
         config.set("auto.offset.reset", "error");

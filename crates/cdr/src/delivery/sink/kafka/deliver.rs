@@ -67,7 +67,7 @@ impl Delivery {
             let moved = self.with_files(files) != self.progress.cursors;
             let over = !work && files_done && (self.board.is_stopping() || self.records_are_done());
             let finished = files_done && self.is_complete(&self.with_files(files));
-            let due = moved && committed_at.elapsed() >= FILES_EVERY;
+            let due = (moved || self.board.is_in_doubt()) && committed_at.elapsed() >= FILES_EVERY;
             if first || work || due || (over && (moved || finished != self.progress.finished)) {
                 self.transact(&mut blocks)?;
                 (first, committed_at) = (false, Instant::now());
@@ -123,9 +123,10 @@ impl Delivery {
     fn transact(&mut self, blocks: &mut Blocks) -> Result<(), KafkaSinkError> {
         let (begun, mut pause) = (Instant::now(), FIRST_PAUSE);
         loop {
-            let mut pending = self.pending();
+            let (mut pending, attempted) = (self.pending(), Instant::now());
             let trouble = match self.attempt(blocks, &mut pending) {
                 Ok(()) => {
+                    self.board.committed(attempted);
                     self.committed(pending);
                     return Ok(());
                 }
@@ -137,6 +138,10 @@ impl Delivery {
                     Err(Trouble::Abort(reason)) => Trouble::Reconnect(reason),
                     Err(other) => other,
                 },
+                Trouble::Final(error) => {
+                    self.connection.claim.session.abandon(&error);
+                    Trouble::Final(error)
+                }
                 other => other,
             };
             let patience = match self.board.is_stopping() {
@@ -150,7 +155,7 @@ impl Delivery {
                 self.committed(pending);
                 return Ok(());
             }
-            health::pause(pause);
+            health::pause(pause.min(patience.saturating_sub(begun.elapsed())));
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }

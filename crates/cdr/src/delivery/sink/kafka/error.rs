@@ -3,6 +3,8 @@
 use cdr_model::resume::Conflict;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
+use super::rights::Right;
+
 /// Why the Kafka sink cannot go on. Each message names the thing, the address and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum KafkaSinkError {
@@ -23,9 +25,11 @@ pub enum KafkaSinkError {
     )]
     Tls { brokers: String, reason: String },
     #[error(
-        "Kafka refused {action}: {reason}. Grant the user that right on brokers {brokers}, or use another topic"
+        "Kafka refused {action} on brokers {brokers}: {reason}. The login lacks the right {right}. Grant it with: {} \
+         (kafka-acls.sh --add takes the same options), or sign in as another user (sasl.username in \
+         [kafka.properties])", right.grant()
     )]
-    Unauthorized { brokers: String, action: String, reason: String },
+    Unauthorized { brokers: String, action: String, right: Right, reason: String },
     #[error(
         "another run holds the transactional id \"{id}\" and has taken over; this one stops, nothing is lost. \
          For a second run beside it use --run-name or --shard"
@@ -33,12 +37,52 @@ pub enum KafkaSinkError {
     Fenced { id: String },
     #[error("[kafka.properties]: {0}")]
     Property(String),
-    #[error("Kafka refused {action} on brokers {brokers}: {reason}")]
-    Rejected { brokers: String, action: String, reason: String },
+    #[error("Kafka refused {action} on brokers {brokers}: {reason}. {}", advice(*code))]
+    Rejected { brokers: String, action: String, code: Code, reason: String },
+    #[error(
+        "waited {seconds} s for {what}, and it did not come about. Kafka brokers {brokers} are there; start again \
+         later, or wait longer with KAFKA_GIVE_UP_SECONDS"
+    )]
+    Waited { brokers: String, seconds: u64, what: String },
     #[error("stopped while waiting for Kafka brokers {brokers}")]
     Stopped { brokers: String },
     #[error(transparent)]
     Conflict(#[from] Conflict),
+}
+
+/// What helps when brokers refuse something for what it is.
+fn advice(code: Code) -> &'static str {
+    match code {
+        Code::InvalidReplicationFactor => {
+            "Set KAFKA_REPLICATION to no more than there are brokers up; 0 chooses by itself"
+        }
+        Code::InvalidPartitions => "Set KAFKA_PARTITIONS to a number that the brokers allow",
+        Code::PolicyViolation | Code::InvalidConfig => {
+            "The cluster has a policy of its own: make the topic by hand as it is to be (rpk topic create), and \
+             start again"
+        }
+        Code::InvalidTopic => "Choose another name with TOPIC_DATA, TOPIC_VOICE or TOPIC_PROGRESS",
+        Code::MessageSizeTooLarge | Code::InvalidMessageSize => {
+            "Raise max.message.bytes of the topic or message.max.bytes of the brokers, or set a smaller batch.size \
+             in [kafka.properties]"
+        }
+        Code::InvalidTimestamp => {
+            "Raise message.timestamp.before.max.ms of the topic (older brokers: \
+             message.timestamp.difference.max.ms), or set KAFKA_TIMESTAMP=send"
+        }
+        Code::UnsupportedCompressionType => "Set KAFKA_COMPRESSION to one that the brokers know",
+        Code::InvalidTransactionTimeout => {
+            "Set KAFKA_TRANSACTION_TIMEOUT_MS to no more than transaction.max.timeout.ms of the brokers"
+        }
+        Code::UnsupportedVersion
+        | Code::UnsupportedFeature
+        | Code::UnsupportedForMessageFormat
+        | Code::NotImplemented => {
+            "The brokers are too old, or have transactions switched off: cdr needs Kafka 2.5 or later, or \
+             Redpanda with enable_transactions"
+        }
+        _ => "The brokers' logs say why; cdr run -v tells what was asked. Start again to continue",
+    }
 }
 
 /// What a failed call asks for.
@@ -177,6 +221,47 @@ mod tests {
     fn a_missing_right_stops_the_run_even_if_the_transaction_could_be_aborted() {
         check(Code::TopicAuthorizationFailed, false, false, true, Remedy::Unauthorized);
         check(Code::TransactionalIdAuthorizationFailed, true, false, false, Remedy::Unauthorized);
+    }
+
+    fn check_advice(code: Code, words: &str) {
+        let (brokers, action) = ("b:9092".to_owned(), "to create topic cdr_data".to_owned());
+        let reason = code.to_string();
+        let text = KafkaSinkError::Rejected { brokers, action, code, reason }.to_string();
+        assert!(
+            text.starts_with("Kafka refused to create topic cdr_data on brokers b:9092: "),
+            "{text}"
+        );
+        assert!(text.contains(words), "{text}");
+    }
+
+    #[test]
+    fn every_refusal_has_a_remedy() {
+        check_advice(Code::InvalidReplicationFactor, "KAFKA_REPLICATION");
+        check_advice(Code::InvalidPartitions, "KAFKA_PARTITIONS");
+        check_advice(Code::PolicyViolation, "make the topic by hand");
+        check_advice(Code::MessageSizeTooLarge, "max.message.bytes");
+        check_advice(Code::InvalidTimestamp, "KAFKA_TIMESTAMP=send");
+        check_advice(Code::InvalidTransactionTimeout, "KAFKA_TRANSACTION_TIMEOUT_MS");
+        check_advice(Code::UnsupportedFeature, "too old");
+        check_advice(Code::UnsupportedVersion, "too old");
+        check_advice(Code::Unknown, "The brokers' logs say why");
+    }
+
+    #[test]
+    fn a_missing_right_is_told_with_the_command_that_grants_it() {
+        let error = KafkaSinkError::Unauthorized {
+            brokers: "b:9092".to_owned(),
+            action: "to store records".to_owned(),
+            right: Right::on_topic("Write", "cdr_data"),
+            reason: "Topic authorization failed".to_owned(),
+        };
+        assert_eq!(
+            error.to_string(),
+            "Kafka refused to store records on brokers b:9092: Topic authorization failed. The login lacks the \
+             right Write on topic cdr_data. Grant it with: rpk acl create --allow-principal User:NAME --operation \
+             write --topic cdr_data (kafka-acls.sh --add takes the same options), or sign in as another user \
+             (sasl.username in [kafka.properties])"
+        );
     }
 
     #[test]

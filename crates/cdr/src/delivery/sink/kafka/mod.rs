@@ -10,6 +10,7 @@ mod native;
 mod placement;
 pub mod property;
 mod reader;
+mod rights;
 mod session;
 
 use std::sync::Arc;
@@ -25,8 +26,9 @@ pub use error::KafkaSinkError;
 pub use native::Batch;
 pub use placement::partition;
 pub use reader::{Reader, Seen, Span};
+pub use rights::Right;
 
-use self::cluster::{Cluster, Recorded};
+use self::cluster::{Cluster, Undecided};
 use self::session::{Session, Trouble};
 use super::super::board::Board;
 
@@ -65,6 +67,46 @@ impl RunId {
     }
 }
 
+/// A connection that has only looked.
+pub struct Lookout {
+    config: Arc<KafkaConfig>,
+    id: RunId,
+    board: Arc<Board>,
+    cluster: Cluster,
+}
+
+impl Lookout {
+    /// Connects, and reads what the run has committed, while another process of it may be at work.
+    ///
+    /// Blocks, and must be called on a blocking thread of a tokio runtime.
+    ///
+    /// # Errors
+    /// Brokers that are away for too long, or that refuse.
+    pub fn open(
+        config: KafkaConfig,
+        id: RunId,
+        board: Arc<Board>,
+    ) -> Result<(Lookout, Destination), KafkaSinkError> {
+        let config = Arc::new(config);
+        let mut cluster = Cluster::new(&config, &board)?;
+        let destination = cluster.destination(&id, Undecided::Leave)?;
+        Ok((Lookout { config, id, board, cluster }, destination))
+    }
+
+    /// Fences any older process of this run, and then reads what that had committed. Blocks, as
+    /// `open` does.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn claim(self) -> Result<(Claim, Destination), KafkaSinkError> {
+        let Lookout { config, id, board, cluster } = self;
+        let session = Session::open(&config, &id.transactional_id(), &board)?;
+        let mut claim = Claim { config, id, board, cluster, session };
+        let destination = claim.destination()?;
+        Ok((claim, destination))
+    }
+}
+
 /// A connection that holds the run's transactional id, and has changed nothing else yet.
 pub struct Claim {
     config: Arc<KafkaConfig>,
@@ -75,43 +117,14 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Connects, fences any older process of this run, and then reads what that had committed.
-    ///
-    /// Blocks, and must be called on a blocking thread of a tokio runtime.
-    ///
-    /// # Errors
-    /// Brokers that are away for too long, or that refuse.
-    pub fn make(
-        config: KafkaConfig,
-        id: RunId,
-        board: Arc<Board>,
-    ) -> Result<(Claim, Destination), KafkaSinkError> {
-        let config = Arc::new(config);
-        let mut cluster = Cluster::new(&config, &board)?;
-        // Says better than the producer could what keeps a client from the brokers.
-        cluster.reach()?;
-        let session = Session::open(&config, &id.transactional_id(), &board)?;
-        let mut claim = Claim { config, id, board, cluster, session };
-        let destination = claim.destination()?;
-        Ok((claim, destination))
-    }
-
     fn destination(&mut self) -> Result<Destination, KafkaSinkError> {
-        let Recorded { progress, unreadable, other_split } = self.cluster.last_progress(&self.id)?;
-        let end_offsets = Stream::ALL
-            .into_iter()
-            .map(|stream| {
-                let topic = self.config.topic(stream).to_owned();
-                Ok((topic.clone(), self.cluster.end_offsets(&topic)?))
-            })
-            .collect::<Result<_, KafkaSinkError>>()?;
-        Ok(Destination { progress, unreadable, other_split, end_offsets })
+        self.cluster.destination(&self.id, Undecided::Wait)
     }
 
-    /// Creates the topics that are missing, so that the run can go on. Blocks, as `make` does.
+    /// Creates the topics that are missing, so that the run can go on. Blocks, as all that connects.
     ///
     /// # Errors
-    /// As `make`.
+    /// As [`Lookout::open`].
     pub fn prepare(mut self) -> Result<Connection, KafkaSinkError> {
         let partitions = self.cluster.ensure_topics()?;
         Ok(Connection { claim: self, partitions })
@@ -163,7 +176,7 @@ impl Connection {
 
     /// The progress record as it stands in the topic.
     fn recorded(&mut self) -> Result<Option<Progress>, KafkaSinkError> {
-        Ok(self.claim.cluster.last_progress(&self.claim.id)?.progress)
+        Ok(self.claim.cluster.last_progress(&self.claim.id, Undecided::Wait)?.progress)
     }
 
     /// Makes a new producer after the old one broke, and tells what is committed then.

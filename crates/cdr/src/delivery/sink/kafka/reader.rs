@@ -13,6 +13,7 @@ use super::cluster::Cluster;
 use super::config::KafkaConfig;
 use super::error::{KafkaSinkError, Remedy, remedy};
 use super::health::{Health, Patience, Watch};
+use super::rights::Right;
 use super::session::failure;
 use crate::delivery::board::Board;
 
@@ -121,7 +122,7 @@ impl Reader {
                 heard = Instant::now();
                 patience.success();
             } else if heard.elapsed() >= SILENCE {
-                patience.failure("records are not delivered")?;
+                patience.failure(heard, "records are not delivered")?;
             }
         }
         Ok(true)
@@ -149,8 +150,17 @@ impl Reader {
             for ((partition, from), &to) in partitions(span).zip(&span.to) {
                 let queue = consumer.split_partition_queue(&span.topic, partition);
                 let queue = queue.ok_or_else(|| KafkaSinkError::Property(span.topic.clone()))?;
-                let brokers = self.config.brokers.clone();
-                lanes.push(Lane { span: number, partition, queue, from, next: from, to, brokers });
+                let (topic, brokers) = (span.topic.clone(), self.config.brokers.clone());
+                lanes.push(Lane {
+                    span: number,
+                    topic,
+                    partition,
+                    queue,
+                    from,
+                    next: from,
+                    to,
+                    brokers,
+                });
             }
         }
         Ok((consumer, lanes))
@@ -160,6 +170,7 @@ impl Reader {
 /// One partition that is being read.
 struct Lane {
     span: usize,
+    topic: String,
     partition: i32,
     queue: PartitionQueue<Watch>,
     from: i64,
@@ -205,8 +216,14 @@ impl Lane {
                 Some(Err(error)) if remedy(failure(&error)) == Remedy::Retry => {}
                 Some(Err(error)) => {
                     let (brokers, action) = (self.brokers.clone(), "to read records".to_owned());
-                    let reason = error.to_string();
-                    return Err(KafkaSinkError::Rejected { brokers, action, reason });
+                    let (failure, reason) = (failure(&error), error.to_string());
+                    return Err(match remedy(failure) {
+                        Remedy::Unauthorized => {
+                            let right = Right::on_topic("Read", &self.topic);
+                            KafkaSinkError::Unauthorized { brokers, action, right, reason }
+                        }
+                        _ => KafkaSinkError::Rejected { brokers, action, code: failure.code, reason },
+                    });
                 }
             }
             wait = Duration::ZERO;

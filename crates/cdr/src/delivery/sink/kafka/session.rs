@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use tracing::debug;
 
 use super::blocks::Block;
 use super::config::{KafkaConfig, Timestamps};
 use super::error::{Failure, KafkaSinkError, Remedy, remedy};
 use super::health::{Health, Patience, Watch, pause};
 use super::native::{self, Batch};
+use super::rights::Right;
 use crate::delivery::board::Board;
 
 /// How long one call may block before we look at the time and at the wish to stop.
@@ -21,6 +23,9 @@ const ROOM: Duration = Duration::from_millis(2);
 
 /// The client looks at the end of each slice whether all is sent.
 const SHORTEST_SLICE: Duration = Duration::from_millis(1);
+
+/// What brokers refuse when they refuse a record.
+const STORING: &str = "to store records";
 
 /// Why a transaction did not come to its end.
 #[derive(Debug)]
@@ -71,18 +76,20 @@ impl Session {
             patience,
             opened: Instant::now(),
         };
-        match session.persist("to begin transactions", |producer| producer.init_transactions(CALL)) {
+        let begun = session
+            .persist("to begin transactions", |producer, longest| producer.init_transactions(longest));
+        match begun {
             Ok(()) => Ok(session),
             Err(Trouble::Final(error)) => Err(error),
             Err(Trouble::Abort(reason) | Trouble::Reconnect(reason) | Trouble::Overdue(reason)) => {
-                Err(session.rejected("to begin transactions", reason))
+                Err(session.rejected("to begin transactions", Code::Fail, reason))
             }
         }
     }
 
     pub fn begin(&mut self) -> Result<(), Trouble> {
         self.opened = Instant::now();
-        self.persist("to begin a transaction", |producer| producer.begin_transaction())
+        self.persist("to begin a transaction", |producer, _| producer.begin_transaction())
     }
 
     /// Hands a block's records to the client, which sends them in its own threads.
@@ -117,8 +124,11 @@ impl Session {
     fn not_taken(&self, code: Code) -> Trouble {
         let error = KafkaError::MessageProduction(code);
         match code {
-            // The transaction has failed in the meantime; commit would say so, too.
-            Code::State => self.aborting("to store records", error.to_string()),
+            // The transaction has failed in the meantime.
+            Code::State => match self.look(STORING) {
+                Err(trouble) => trouble,
+                Ok(()) => self.aborting(error.to_string()),
+            },
             _ => self.trouble("to take a record", &error),
         }
     }
@@ -147,23 +157,30 @@ impl Session {
     pub fn commit(&mut self) -> Result<(), Trouble> {
         // The client's own wait for records in flight polls in slices of 100 ms, which every
         // commit would pay for; with nothing in flight it does not wait.
-        self.flush("to store records")?;
-        self.persist("to commit", |producer| producer.commit_transaction(CALL))
+        self.flush(STORING)?;
+        self.persist("to commit", |producer, longest| producer.commit_transaction(longest))
     }
 
     /// Drops everything sent since `begin`.
     pub fn abort(&mut self) -> Result<(), Trouble> {
-        self.persist("to abort", |producer| producer.abort_transaction(CALL))
+        self.persist("to abort", |producer, longest| producer.abort_transaction(longest))
+    }
+
+    /// Drops what the brokers will not take, if they let us: readers of committed records would wait
+    /// for the end of a transaction that is left open, and so would the start of another shard.
+    pub fn abandon(&self, error: &KafkaSinkError) {
+        if let KafkaSinkError::Rejected { .. } | KafkaSinkError::Unauthorized { .. } = error
+            && let Err(error) = self.producer.abort_transaction(CALL)
+        {
+            debug!("the transaction is left for the brokers to abort: {error}");
+        }
     }
 
     /// Waits until nothing is in flight.
     fn flush(&mut self, action: &str) -> Result<(), Trouble> {
-        let (mut left, mut begun) = (i32::MAX, Instant::now());
-        while !native::flush(&self.producer, (begun.elapsed() / 16).max(SHORTEST_SLICE)) {
-            if begun.elapsed() >= CALL {
-                left = self.still_waiting(action, left)?;
-                begun = Instant::now();
-            }
+        let mut wait = Wait::begin(self);
+        while !native::flush(&self.producer, (wait.begun.elapsed() / 16).max(SHORTEST_SLICE)) {
+            self.still_waiting(action, &mut wait)?;
         }
         Ok(())
     }
@@ -171,48 +188,62 @@ impl Session {
     /// Waits until the client can take a good many records again, while it goes on sending: were it
     /// to run empty, the brokers would wait for us.
     fn await_room(&mut self, action: &str) -> Result<(), Trouble> {
-        let full = self.producer.in_flight_count();
-        let (mut left, mut looked) = (i32::MAX, Instant::now());
+        let mut wait = Wait::begin(self);
+        let full = wait.left;
         while self.producer.in_flight_count() > full - full / 8 {
             pause(ROOM);
-            if looked.elapsed() >= CALL {
-                left = self.still_waiting(action, left)?;
-                looked = Instant::now();
-            }
+            self.still_waiting(action, &mut wait)?;
         }
         Ok(())
     }
 
-    /// Looks whether waiting makes sense: how many records are in flight now, of `was` before.
-    fn still_waiting(&mut self, action: &str, was: i32) -> Result<i32, Trouble> {
+    /// Looks from time to time whether waiting makes sense.
+    fn still_waiting(&mut self, action: &str, wait: &mut Wait) -> Result<(), Trouble> {
+        if wait.begun.elapsed() < wait.longest {
+            return Ok(());
+        }
+        self.look(action)?;
+        // Slow brokers are not absent ones.
+        if self.producer.in_flight_count() >= wait.left {
+            self.patience.failure(wait.begun, "records are not acknowledged")?;
+        }
+        *wait = Wait::begin(self);
+        Ok(())
+    }
+
+    /// Fails if the open transaction cannot come to its end any more: when it has failed, the client
+    /// keeps its records, and waiting for them would be in vain.
+    fn look(&self, action: &str) -> Result<(), Trouble> {
         if let Some((code, reason)) = self.producer.client().fatal_error() {
             let failure = Failure { code, fatal: true, retriable: false, abortable: false };
             return Err(self.by_remedy(action, failure, reason));
         }
-        let left = self.producer.in_flight_count();
-        // Slow brokers are not absent ones.
-        if left >= was {
-            self.patience.failure("records are not acknowledged")?;
+        // To begin another one is refused while one is open, and changes nothing; of one that has
+        // failed, the refusal says why.
+        match self.producer.begin_transaction() {
+            Err(error) if failure(&error).abortable || failure(&error).fatal => {
+                Err(self.trouble(action, &error))
+            }
+            _ => Ok(()),
         }
-        Ok(left)
     }
 
     /// Calls until success, as long as trying again makes sense.
     fn persist(
         &mut self,
         action: &str,
-        call: impl Fn(&ThreadedProducer<Watch>) -> Result<(), KafkaError>,
+        call: impl Fn(&ThreadedProducer<Watch>, Duration) -> Result<(), KafkaError>,
     ) -> Result<(), Trouble> {
         loop {
             let begun = Instant::now();
-            let Err(error) = call(&self.producer) else {
+            let Err(error) = call(&self.producer, self.patience.longest(CALL)) else {
                 self.patience.success();
                 return Ok(());
             };
             if remedy(failure(&error)) != Remedy::Retry {
                 return Err(self.trouble(action, &error));
             }
-            self.patience.failure(&error.to_string())?;
+            self.patience.failure(begun, &error.to_string())?;
             // Some errors come at once; a short pause keeps us from asking thousands of times.
             if begun.elapsed() < CALL / 10 {
                 pause(CALL / 10);
@@ -233,34 +264,65 @@ impl Session {
     }
 
     fn by_remedy(&self, action: &str, failure: Failure, reason: String) -> Trouble {
-        let brokers = self.config.brokers.clone();
         match remedy(failure) {
-            Remedy::Abort => self.aborting(action, reason),
+            Remedy::Abort => self.aborting(reason),
             Remedy::Reconnect | Remedy::Retry => Trouble::Reconnect(reason),
             // The brokers fence a producer, too, whose own transaction was open for too long.
             Remedy::Fenced if self.opened.elapsed() >= self.config.transaction_timeout => {
                 Trouble::Overdue(reason)
             }
             Remedy::Fenced => Trouble::Final(KafkaSinkError::Fenced { id: self.id.clone() }),
-            Remedy::Unauthorized => {
-                let action = action.to_owned();
-                Trouble::Final(KafkaSinkError::Unauthorized { brokers, action, reason })
-            }
-            Remedy::Reject => Trouble::Final(self.rejected(action, reason)),
+            Remedy::Unauthorized => Trouble::Final(self.unauthorized(action, failure.code, reason)),
+            Remedy::Reject => Trouble::Final(self.rejected(action, failure.code, reason)),
         }
     }
 
     /// A transaction that can be sent again, unless the brokers refused its records for good.
-    fn aborting(&self, action: &str, reason: String) -> Trouble {
+    fn aborting(&self, reason: String) -> Trouble {
         match self.patience.refusal() {
-            Some(refusal) => Trouble::Final(self.rejected(action, refusal)),
+            Some((code, reason)) if remedy(Failure::plain(code)) == Remedy::Unauthorized => {
+                Trouble::Final(self.unauthorized(STORING, code, reason))
+            }
+            Some((code, reason)) => Trouble::Final(self.rejected(STORING, code, reason)),
             None => Trouble::Abort(reason),
         }
     }
 
-    fn rejected(&self, action: &str, reason: String) -> KafkaSinkError {
+    fn unauthorized(&self, action: &str, code: Code, reason: String) -> KafkaSinkError {
+        let right = match code {
+            Code::TransactionalIdAuthorizationFailed => Right::on_transactional_id("Write", &self.id),
+            Code::ClusterAuthorizationFailed => Right::on_cluster("IdempotentWrite"),
+            _ => match self.patience.denied_topics() {
+                denied if denied.is_empty() => {
+                    let KafkaConfig { topic_data, topic_voice, topic_progress, .. } = &*self.config;
+                    let topics = [topic_data, topic_voice, topic_progress];
+                    Right::on_topics("Write", topics.map(String::clone).to_vec())
+                }
+                denied => Right::on_topics("Write", denied),
+            },
+        };
         let (brokers, action) = (self.config.brokers.clone(), action.to_owned());
-        KafkaSinkError::Rejected { brokers, action, reason }
+        KafkaSinkError::Unauthorized { brokers, action, right, reason }
+    }
+
+    fn rejected(&self, action: &str, code: Code, reason: String) -> KafkaSinkError {
+        let (brokers, action) = (self.config.brokers.clone(), action.to_owned());
+        KafkaSinkError::Rejected { brokers, action, code, reason }
+    }
+}
+
+/// Waiting for acknowledgements, up to the next look at it.
+struct Wait {
+    begun: Instant,
+    longest: Duration,
+    /// Records in flight when it began.
+    left: i32,
+}
+
+impl Wait {
+    fn begin(session: &Session) -> Wait {
+        let longest = session.patience.longest(CALL);
+        Wait { begun: Instant::now(), longest, left: session.producer.in_flight_count() }
     }
 }
 

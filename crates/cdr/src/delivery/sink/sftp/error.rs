@@ -48,7 +48,7 @@ pub enum SftpError {
 
     #[error(
         "SFTP server {address} did not answer within {seconds} s while {stage}: \
-         check the address, the network and the server's load, or allow more time"
+         check that it is an SSH server, the network and its load, or allow more time"
     )]
     Timeout { address: String, stage: &'static str, seconds: f64 },
 

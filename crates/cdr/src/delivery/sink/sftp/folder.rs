@@ -84,7 +84,7 @@ impl Place {
     /// Sees whether files can be written, by writing an empty one.
     pub(super) async fn probe(&self, session: &Session) -> Result<(), SftpError> {
         let path = self.path(PROBE);
-        let opened = session.request(&Request::Open { path: &path }).await?;
+        let opened = session.request(&Request::Open { path: &path, truncate: true }).await?;
         let handle = opened.handle().await;
         // What is not permitted for this file is not for any in the folder.
         let handle = handle.map_err(|failure| match failure {
@@ -104,6 +104,15 @@ impl Place {
             // this is a folder to put files into and nothing else.
             Ok(()) | Err(Failure::Status(_)) => Ok(()),
             Err(Failure::Session(error)) => Err(error),
+        }
+    }
+
+    /// Removes a file, if it is there.
+    pub(super) async fn remove(&self, session: &Session, name: &str) -> Result<(), SftpError> {
+        let path = self.path(name);
+        match session.request(&Request::Remove { path: &path }).await?.done().await {
+            Err(Failure::Status(answer)) if answer.code == status::NO_SUCH_FILE => Ok(()),
+            outcome => outcome.map_err(|failure| self.failed("remove", &path, failure)),
         }
     }
 

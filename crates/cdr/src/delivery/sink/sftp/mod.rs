@@ -33,7 +33,9 @@ use self::health::{Backoff, Health};
 use self::pool::Pool;
 pub use self::read::RemoteFile;
 use self::session::Session;
-use self::upload::upload;
+use self::upload::{Wanted, upload};
+use super::temporary::Temporary;
+use crate::delivery::board::Board;
 
 /// A folder on an SFTP server to put files into. Clones share the connections.
 #[derive(Clone)]
@@ -44,6 +46,7 @@ pub struct SftpStore {
 struct Shared {
     place: Place,
     mode: UploadMode,
+    temporary: Temporary,
     pool: Pool,
     health: Health,
     closed: CancellationToken,
@@ -72,16 +75,23 @@ impl Work for Probe {
     }
 }
 
-struct Upload<'a> {
-    name: &'a str,
-    content: &'a [u8],
-}
-
-impl Work for Upload<'_> {
+impl Work for Wanted<'_> {
     type Outcome = ();
 
     async fn attempt(&self, shared: &Shared, session: &Session) -> Result<(), SftpError> {
-        upload(session, &shared.place, shared.mode, self.name, self.content).await
+        upload(session, &shared.place, shared.mode, &shared.temporary, *self).await
+    }
+}
+
+struct Remove<'a> {
+    name: &'a str,
+}
+
+impl Work for Remove<'_> {
+    type Outcome = ();
+
+    async fn attempt(&self, shared: &Shared, session: &Session) -> Result<(), SftpError> {
+        shared.place.remove(session, self.name).await
     }
 }
 
@@ -139,6 +149,7 @@ impl SftpStore {
                 (false, place) => place.read_only(),
             },
             mode: config.upload_mode,
+            temporary: Temporary::new(),
             pool: Pool::new(connector, config.connections),
             closed: CancellationToken::new(),
         };
@@ -159,8 +170,9 @@ impl SftpStore {
 
     /// Uploads `content`, and returns when it stands under `name` with its full
     /// size. Tries again, from the file's start, until `give_up_after` has
-    /// passed without any success of this store; each failed attempt leaves at
-    /// most a `.NAME.part` behind, which the next one overwrites.
+    /// passed without any success of this store. Before the file gets its name,
+    /// `board` is asked whether this process may still give it. An attempt that
+    /// fails may leave a file with a [`Temporary`] name behind.
     ///
     /// The content is copied once, into the requests; the caller can reuse its
     /// buffer. Run several at once to use the connections' full speed: 8 for
@@ -172,11 +184,25 @@ impl SftpStore {
     ///
     /// A permanent one at once; [`SftpError::GaveUp`], with the last cause;
     /// [`SftpError::Closed`] after [`close`](Self::close).
-    pub async fn put(&self, name: &str, content: &[u8]) -> Result<(), SftpError> {
+    pub async fn put(&self, name: &str, content: &[u8], board: Option<&Board>) -> Result<(), SftpError> {
         if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
             return Err(SftpError::FileName { name: name.to_owned() });
         }
-        self.shared.run(Upload { name, content }).await
+        self.shared.run(Wanted { name, content, board }).await
+    }
+
+    /// Removes a file, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put).
+    pub async fn remove(&self, name: &str) -> Result<(), SftpError> {
+        self.shared.run(Remove { name }).await
+    }
+
+    /// Whether a temporary name is one of this store's.
+    pub fn made(&self, name: &str) -> bool {
+        self.shared.temporary.made(name)
     }
 
     /// All files in the folder, in no order; none where there is no such folder. Waits for a server

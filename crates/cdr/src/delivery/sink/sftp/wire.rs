@@ -22,6 +22,7 @@ const CLOSE: u8 = 4;
 const READ: u8 = 5;
 const WRITE: u8 = 6;
 const FSTAT: u8 = 8;
+const FSETSTAT: u8 = 10;
 const OPENDIR: u8 = 11;
 const READDIR: u8 = 12;
 const REMOVE: u8 = 13;
@@ -63,9 +64,10 @@ pub(super) mod status {
 /// One request. The paths are as the server understands them: absolute, or
 /// relative to the login folder.
 pub(super) enum Request<'a> {
-    /// Opens for writing; creates the file, or empties it.
+    /// Opens for writing; creates the file where there is none, and empties it if so wished.
     Open {
         path: &'a str,
+        truncate: bool,
     },
     OpenToRead {
         path: &'a str,
@@ -90,6 +92,11 @@ pub(super) enum Request<'a> {
     },
     Fstat {
         handle: &'a [u8],
+    },
+    /// Cuts an open file off, in bytes.
+    SetSize {
+        handle: &'a [u8],
+        size: u64,
     },
     Close {
         handle: &'a [u8],
@@ -184,9 +191,9 @@ pub(super) fn put_request(out: &mut Vec<u8>, id: u32, request: &Request<'_>) {
     put_message(out, kind(request), |out| {
         put_u32(out, id);
         match *request {
-            Request::Open { path } => {
+            Request::Open { path, truncate } => {
                 put_string(out, path.as_bytes());
-                put_u32(out, OPEN_WRITE | OPEN_CREATE | OPEN_TRUNCATE);
+                put_u32(out, OPEN_WRITE | OPEN_CREATE | if truncate { OPEN_TRUNCATE } else { 0 });
                 put_u32(out, 0);
             }
             Request::OpenToRead { path } => {
@@ -206,6 +213,11 @@ pub(super) fn put_request(out: &mut Vec<u8>, id: u32, request: &Request<'_>) {
             }
             Request::Fstat { handle } | Request::Close { handle } | Request::ReadFolder { handle } => {
                 put_string(out, handle);
+            }
+            Request::SetSize { handle, size } => {
+                put_string(out, handle);
+                put_u32(out, ATTR_SIZE);
+                out.extend_from_slice(&size.to_be_bytes());
             }
             Request::Stat { path } | Request::Remove { path } | Request::OpenFolder { path } => {
                 put_string(out, path.as_bytes());
@@ -236,6 +248,7 @@ fn kind(request: &Request<'_>) -> u8 {
         Request::ReadFolder { .. } => READDIR,
         Request::Write { .. } => WRITE,
         Request::Fstat { .. } => FSTAT,
+        Request::SetSize { .. } => FSETSTAT,
         Request::Close { .. } => CLOSE,
         Request::Stat { .. } => STAT,
         Request::Mkdir { .. } => MKDIR,

@@ -15,7 +15,7 @@ async fn a_connection_cut_in_mid_file_is_made_anew_and_the_file_sent_again() {
     let store = SftpStore::new(config).unwrap();
     in_time(store.connect()).await.unwrap();
     proxy.cut_after(700_000);
-    in_time(store.put("0.csv", &content(0, 2_000_000))).await.unwrap();
+    in_time(store.put("0.csv", &content(0, 2_000_000), None)).await.unwrap();
     assert!(proxy.has_cut());
     check_files(&server, 0..1, 2_000_000);
     assert_eq!(log.lines_with("is away (connection lost").len(), 1);
@@ -111,7 +111,7 @@ async fn a_server_that_falls_silent_is_left() {
     let store = SftpStore::new(config).unwrap();
     in_time(store.connect()).await.unwrap();
     proxy.silence();
-    in_time(store.put("0.csv", &content(0, 1000))).await.unwrap();
+    in_time(store.put("0.csv", &content(0, 1000), None)).await.unwrap();
     check_files(&server, 0..1, 1000);
     assert!(server.switches.connections.load(SeqCst) >= 2);
 }
@@ -127,7 +127,7 @@ async fn keepalives_find_a_dead_connection_before_a_request_does() {
     let store = SftpStore::new(config).unwrap();
     in_time(store.connect()).await.unwrap();
     proxy.silence();
-    in_time(store.put("0.csv", &content(0, 1000))).await.unwrap();
+    in_time(store.put("0.csv", &content(0, 1000), None)).await.unwrap();
     check_files(&server, 0..1, 1000);
 }
 
@@ -138,10 +138,10 @@ async fn an_idle_connection_is_kept() {
     config.keepalive = Duration::ZERO;
     config.request_timeout = Duration::from_secs(1);
     let store = SftpStore::new(config).unwrap();
-    in_time(store.put("0.csv", &content(0, 1000))).await.unwrap();
-    // Silence is in order as long as nothing is waited for.
+    in_time(store.put("0.csv", &content(0, 1000), None)).await.unwrap();
+    // Silence is in order as long as nothing is waited for; that it lasts is what this is about.
     tokio::time::sleep(Duration::from_millis(2500)).await;
-    in_time(store.put("1.csv", &content(1, 1000))).await.unwrap();
+    in_time(store.put("1.csv", &content(1, 1000), None)).await.unwrap();
     assert_eq!(server.switches.connections.load(SeqCst), 1);
 }
 
@@ -170,13 +170,20 @@ async fn something_else_on_the_port_is_told() {
             let (mut stream, _) = listener.accept().await.unwrap();
             let page = b"HTTP/1.1 400 Bad Request\r\n\r\n";
             let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, page).await;
+            // It goes on reading until the client has gone.
+            let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut Vec::new()).await;
         }
     });
     let mut config = config(port, &home);
+    config.connect_timeout = Duration::from_secs(2);
     config.give_up_after = Duration::from_millis(200);
     let error = in_time(SftpStore::new(config).unwrap().connect()).await.unwrap_err();
     let text = error.to_string();
-    assert!(text.contains(&format!("127.0.0.1:{port}")), "{text}");
+    let expected = format!(
+        "SFTP server 127.0.0.1:{port} did not answer within 2 s while exchanging keys: \
+         check that it is an SSH server"
+    );
+    assert!(text.contains(&expected), "{text}");
 }
 
 #[tokio::test]

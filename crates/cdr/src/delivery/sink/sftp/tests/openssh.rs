@@ -97,14 +97,6 @@ impl Sshd {
         config.remote_path = self.path("up").display().to_string();
         config
     }
-
-    fn check(&self, numbers: std::ops::Range<usize>, length: usize) {
-        for number in numbers.clone() {
-            let found = fs::read(self.path(&format!("up/{number}.csv"))).unwrap();
-            assert!(found == content(number, length), "content of {number}.csv");
-        }
-        assert_eq!(fs::read_dir(self.path("up")).unwrap().count(), numbers.len());
-    }
 }
 
 async fn put_and_check(server: &Sshd, config: SftpConfig, files: usize, length: usize) {
@@ -113,7 +105,7 @@ async fn put_and_check(server: &Sshd, config: SftpConfig, files: usize, length: 
     for outcome in in_time(put_all(&store, 0..files, length)).await {
         outcome.unwrap();
     }
-    server.check(0..files, length);
+    check_folder(&server.path("up"), 0..files, length);
     store.close().await;
 }
 

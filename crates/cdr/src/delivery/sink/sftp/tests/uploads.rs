@@ -24,7 +24,7 @@ async fn sizes_from_nothing_to_several_pieces_arrive() {
     let (server, home) = (Server::start().await, home());
     let store = SftpStore::new(config(server.port, &home)).unwrap();
     for length in [0, 1, 32_768, 261_120, 261_121, 3_000_000] {
-        in_time(store.put("file.csv", &content(1, length))).await.unwrap();
+        in_time(store.put("file.csv", &content(1, length), None)).await.unwrap();
         let found = std::fs::read(server.file("file.csv")).unwrap();
         assert!(found == content(1, length), "{length} bytes");
     }
@@ -42,7 +42,7 @@ async fn writes_keep_to_what_the_server_takes() {
         let (server, home) = (Server::start().await, home());
         *server.switches.limits.lock().unwrap() = limits;
         let store = SftpStore::new(config(server.port, &home)).unwrap();
-        in_time(store.put("0.csv", &content(0, 100_000))).await.unwrap();
+        in_time(store.put("0.csv", &content(0, 100_000), None)).await.unwrap();
         check_files(&server, 0..1, 100_000);
         let found = server.switches.largest_write.load(SeqCst);
         assert_eq!(found, largest, "{limits:?}");
@@ -66,19 +66,31 @@ async fn a_file_with_the_name_is_replaced_with_and_without_posix_rename() {
         let (server, home) = (Server::start().await, home());
         server.switches.posix_rename.store(posix_rename, SeqCst);
         let store = SftpStore::new(config(server.port, &home)).unwrap();
-        in_time(store.put("0.csv", b"an older file")).await.unwrap();
-        in_time(store.put("0.csv", &content(0, 1000))).await.unwrap();
+        in_time(store.put("0.csv", b"an older file", None)).await.unwrap();
+        in_time(store.put("0.csv", &content(0, 1000), None)).await.unwrap();
         check_files(&server, 0..1, 1000);
     }
 }
 
 #[tokio::test]
-async fn a_part_left_behind_is_overwritten() {
+async fn an_attempt_that_fails_leaves_nothing_behind() {
     let (server, home) = (Server::start().await, home());
-    std::fs::write(server.file(".0.csv.part"), [b'x'; 5000]).unwrap();
+    server.switches.failing_writes.store(3, SeqCst);
     let store = SftpStore::new(config(server.port, &home)).unwrap();
-    in_time(store.put("0.csv", &content(0, 1000))).await.unwrap();
+    in_time(store.put("0.csv", &content(0, 1000), None)).await.unwrap();
     check_files(&server, 0..1, 1000);
+    assert_eq!(std::fs::read_dir(server.root.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_file_that_others_write_is_not_touched() {
+    let (server, home) = (Server::start().await, home());
+    let others = server.file(".0.csv.0123456789abcdef-0.part");
+    std::fs::write(&others, [b'x'; 5000]).unwrap();
+    let store = SftpStore::new(config(server.port, &home)).unwrap();
+    in_time(store.put("0.csv", &content(0, 1000), None)).await.unwrap();
+    assert_eq!(std::fs::read(server.file("0.csv")).unwrap(), content(0, 1000));
+    assert_eq!(std::fs::read(others).unwrap(), [b'x'; 5000]);
 }
 
 #[tokio::test]
@@ -88,7 +100,7 @@ async fn direct_mode_writes_under_the_name() {
     let mut config = config(server.port, &home);
     config.upload_mode = UploadMode::Direct;
     let store = SftpStore::new(config).unwrap();
-    in_time(store.put("0.csv", &content(0, 1000))).await.unwrap();
+    in_time(store.put("0.csv", &content(0, 1000), None)).await.unwrap();
     check_files(&server, 0..1, 1000);
 }
 
@@ -99,9 +111,9 @@ async fn a_missing_folder_is_made_and_made_again() {
     config.remote_path = "incoming/cdr/".to_owned();
     let store = SftpStore::new(config).unwrap();
     in_time(store.connect()).await.unwrap();
-    in_time(store.put("a.csv", b"text")).await.unwrap();
+    in_time(store.put("a.csv", b"text", None)).await.unwrap();
     std::fs::remove_dir_all(server.file("incoming")).unwrap();
-    in_time(store.put("b.csv", b"text")).await.unwrap();
+    in_time(store.put("b.csv", b"text", None)).await.unwrap();
     assert!(server.file("incoming/cdr/b.csv").exists());
 }
 
@@ -139,7 +151,7 @@ async fn a_failed_write_is_done_again() {
     let (server, home) = (Server::start().await, home());
     server.switches.failing_writes.store(2, SeqCst);
     let store = SftpStore::new(config(server.port, &home)).unwrap();
-    in_time(store.put("0.csv", &content(0, 2_000_000))).await.unwrap();
+    in_time(store.put("0.csv", &content(0, 2_000_000), None)).await.unwrap();
     check_files(&server, 0..1, 2_000_000);
 }
 
@@ -150,12 +162,12 @@ async fn a_full_disk_is_named_when_it_stays_full() {
     let mut config = config(server.port, &home);
     config.give_up_after = Duration::from_millis(300);
     let store = SftpStore::new(config).unwrap();
-    let error = in_time(store.put("0.csv", &content(0, 1000))).await;
+    let error = in_time(store.put("0.csv", &content(0, 1000), None)).await;
     let Err(SftpError::GaveUp { cause, .. }) = &error else {
         panic!("{error:?}");
     };
     let expected = format!(
-        "SFTP server 127.0.0.1:{} failed to write .0.csv.part (Failure): \
+        "SFTP server 127.0.0.1:{} failed to write 0.csv (Failure): \
          probably its disk or the user's quota is full; free some space there",
         server.port
     );
@@ -170,13 +182,13 @@ async fn a_file_of_wrong_size_does_not_get_its_name() {
     let mut config = config(server.port, &home);
     config.give_up_after = Duration::from_secs(2);
     let store = SftpStore::new(config).unwrap();
-    let error = in_time(store.put("0.csv", &content(0, 1000))).await.unwrap_err();
+    let error = in_time(store.put("0.csv", &content(0, 1000), None)).await.unwrap_err();
     assert!(error.to_string().contains("has 1001 bytes instead of 1000"), "{error}");
     assert!(!server.file("0.csv").exists());
     // Two wrong answers fail an attempt: that on the open file, and that on the
     // closed one. The next attempt succeeds.
     server.switches.wrong_sizes.store(2, SeqCst);
-    in_time(store.put("0.csv", &content(0, 1000))).await.unwrap();
+    in_time(store.put("0.csv", &content(0, 1000), None)).await.unwrap();
     check_files(&server, 0..1, 1000);
 }
 
@@ -185,7 +197,7 @@ async fn one_wrong_word_on_the_size_is_checked_on_the_closed_file() {
     let (server, home) = (Server::start().await, home());
     server.switches.wrong_sizes.store(1, SeqCst);
     let store = SftpStore::new(config(server.port, &home)).unwrap();
-    in_time(store.put("0.csv", &content(0, 1000))).await.unwrap();
+    in_time(store.put("0.csv", &content(0, 1000), None)).await.unwrap();
     assert_eq!(server.switches.opened.load(SeqCst), 1);
 }
 
@@ -194,7 +206,7 @@ async fn names_with_a_folder_are_refused() {
     let (server, home) = (Server::start().await, home());
     let store = SftpStore::new(config(server.port, &home)).unwrap();
     for name in ["", ".", "..", "a/b", "/a", "a\0"] {
-        let outcome = store.put(name, b"").await;
+        let outcome = store.put(name, b"", None).await;
         assert!(matches!(outcome, Err(SftpError::FileName { .. })), "{name:?}");
     }
     assert_eq!(server.switches.connections.load(SeqCst), 0);
@@ -215,9 +227,9 @@ async fn new_keys_are_exchanged_under_load() {
 async fn after_closing_nothing_is_uploaded() {
     let (server, home) = (Server::start().await, home());
     let store = SftpStore::new(config(server.port, &home)).unwrap();
-    in_time(store.put("0.csv", &content(0, 1000))).await.unwrap();
+    in_time(store.put("0.csv", &content(0, 1000), None)).await.unwrap();
     store.close().await;
-    let outcome = in_time(store.put("1.csv", &content(1, 1000))).await;
+    let outcome = in_time(store.put("1.csv", &content(1, 1000), None)).await;
     assert!(matches!(outcome, Err(SftpError::Closed { .. })), "{outcome:?}");
     check_files(&server, 0..1, 1000);
 }

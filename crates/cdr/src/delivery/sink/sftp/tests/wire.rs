@@ -12,7 +12,7 @@ fn message(body: &[u8]) -> Vec<u8> {
 #[test]
 fn an_open_request_is_as_in_the_draft() {
     let mut bytes = Vec::new();
-    put_request(&mut bytes, 7, &Request::Open { path: "a.csv" });
+    put_request(&mut bytes, 7, &Request::Open { path: "a.csv", truncate: true });
     let expected =
         [&[0, 0, 0, 22, 3, 0, 0, 0, 7, 0, 0, 0, 5][..], b"a.csv", &[0, 0, 0, 0x1a, 0, 0, 0, 0]];
     assert_eq!(bytes, expected.concat());

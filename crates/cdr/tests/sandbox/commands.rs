@@ -1,0 +1,118 @@
+//! `cdr demo` and `cdr sandbox`, as a newcomer meets them.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use crate::support::{cdr, out};
+
+const DEMO: &str = "demo --sftp-port 0 --kafka-port 0";
+
+#[test]
+fn a_demo_delivers_shows_and_verifies() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = out(&cdr(folder.path(), DEMO).output().unwrap());
+    for line in [
+        "172 files on the SFTP server, among them\n  cdr_data_20240101_001645.csv  109.97 kB\n",
+        "\n  msisdn,tower_id,up_bytes,down_bytes,data_type,ip_address,website_url,event_datetime\n  27711903591,",
+        "In the topic cdr_voice, by partition and offset, among others\n  0/0 {\"msisdn\":",
+        "  topic cdr_data: 86,000 of 86,000 records\n",
+        ": 172 of 172 right\n",
+        "All is right: nothing is missing, nothing is doubled",
+        "cdr verify --env dev\n",
+    ] {
+        assert!(text.contains(line), "no {line:?} in:\n{text}");
+    }
+}
+
+#[test]
+fn a_second_demo_finds_what_the_first_delivered_and_can_begin_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    out(&cdr(folder.path(), DEMO).output().unwrap());
+    let again = cdr(folder.path(), DEMO).output().unwrap();
+    assert!(out(&again).contains("All is right"));
+    let log = String::from_utf8_lossy(&again.stderr);
+    // The SFTP server has another port, so it counts as another place, and gets its files anew.
+    assert!(log.contains("Continuing run cdr: records of 86, files of 0 of 86 parts"), "{log}");
+    let anew = cdr(folder.path(), &format!("{DEMO} --restart --lines-per-second 2")).output().unwrap();
+    assert!(out(&anew).contains("topic cdr_data: 173,000 of 173,000 records"), "{}", out(&anew));
+}
+
+#[test]
+fn a_demo_on_a_port_that_is_taken_says_so() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let folder = tempfile::tempdir().unwrap();
+    let output =
+        cdr(folder.path(), &format!("demo --sftp-port {port} --kafka-port 0")).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let log = String::from_utf8_lossy(&output.stderr);
+    let expected = format!(
+        "cannot listen on 127.0.0.1:{port}; if something else serves there, stop it, or choose another port with --sftp-port"
+    );
+    assert!(log.contains(&expected), "{log}");
+}
+
+/// `cdr sandbox` at work; it does not outlive the test.
+struct Serving {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    sftp_port: String,
+    brokers: String,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn serve(folder: &std::path::Path) -> Serving {
+    let mut command = cdr(folder, "sandbox --sftp-port 0 --kafka-port 0");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut seen = String::new();
+    while !seen.contains("Serving until Ctrl-C") {
+        assert!(out.read_line(&mut seen).unwrap() > 0, "it has ended: {seen}");
+    }
+    let word = |line: &str, number: usize| {
+        let line = seen.lines().find(|text| text.trim_start().starts_with(line)).expect("its line");
+        line.split_whitespace().nth(number).expect("a word").trim_end_matches(',').to_owned()
+    };
+    let sftp_port = word("SFTP", 1).rsplit_once(':').unwrap().1.to_owned();
+    let brokers = word("Kafka", 1);
+    Serving { child, out, sftp_port, brokers }
+}
+
+impl Serving {
+    fn job(&self, folder: &std::path::Path, arguments: &str) -> Command {
+        let mut command = cdr(folder, arguments);
+        command.env("CDR_ENV", "dev").env("KAFKA_BROKERS", &self.brokers);
+        command.env("SFTP_PORT", &self.sftp_port).env("SFTP_KNOWN_HOSTS", folder.join("known_hosts"));
+        command
+    }
+}
+
+#[test]
+fn a_sandbox_keeps_what_was_delivered_over_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = serve(folder.path());
+    out(&first.job(folder.path(), "run").output().unwrap());
+    drop(first);
+    let second = serve(folder.path());
+    let text = out(&second.job(folder.path(), "verify").output().unwrap());
+    assert!(text.contains("All is right"), "{text}");
+    assert!(text.contains("topic cdr_voice: 86,000 of 86,000 records"), "{text}");
+}
+
+#[test]
+fn a_sandbox_ends_well_when_it_is_asked_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut serving = serve(folder.path());
+    let killed = Command::new("kill").args(["-TERM", &serving.child.id().to_string()]).status();
+    assert!(killed.unwrap().success());
+    assert!(serving.child.wait().unwrap().success());
+    let mut rest = String::new();
+    serving.out.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "");
+}
