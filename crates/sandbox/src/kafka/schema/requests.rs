@@ -429,9 +429,21 @@ const DELETE_GROUPS_REQUEST: &[Field] = &[
     field(0, 2, Array(&Text)), // groups_names
 ];
 
+const INCREMENTALLY_ALTERABLE_CONFIG: &[Field] = &[
+    field(0, 1, Text),     // name
+    field(0, 1, Fixed(1)), // config_operation
+    field(0, 1, Text),     // value
+];
+
+const INCREMENTAL_ALTER_CONFIGS_RESOURCE: &[Field] = &[
+    field(0, 1, Fixed(1)),                                        // resource_type
+    field(0, 1, Text),                                            // resource_name
+    field(0, 1, Array(&Structs(INCREMENTALLY_ALTERABLE_CONFIG))), // configs
+];
+
 const INCREMENTAL_ALTER_CONFIGS_REQUEST: &[Field] = &[
-    field(0, 1, Array(&Structs(ALTER_CONFIGS_RESOURCE))), // resources
-    field(0, 1, Fixed(1)),                                // validate_only
+    field(0, 1, Array(&Structs(INCREMENTAL_ALTER_CONFIGS_RESOURCE))), // resources
+    field(0, 1, Fixed(1)),                                            // validate_only
 ];
 
 const OFFSET_DELETE_REQUEST_PARTITION: &[Field] = &[

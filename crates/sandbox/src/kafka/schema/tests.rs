@@ -189,7 +189,15 @@ fn filled(version: i16) -> Vec<(ApiKey, Vec<u8>)> {
         .with_name(name())
         .with_partitions(vec![OffsetCommitRequestPartition::default(); 2]);
     let protocol = JoinGroupRequestProtocol::default().with_name(text("range"));
+    use incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+    let altered = AlterableConfig::default().with_name(text("retention.ms")).with_config_operation(1);
+    let altered = AlterConfigsResource::default()
+        .with_resource_type(2)
+        .with_resource_name(text("a-topic"))
+        .with_configs(vec![altered; 2]);
+    let altered = IncrementalAlterConfigsRequest::default().with_resources(vec![altered; 2]);
     let all = [
+        (ApiKey::IncrementalAlterConfigs, encoded(&altered, version)),
         (
             ApiKey::Produce,
             encoded(&ProduceRequest::default().with_topic_data(vec![produced; 2]), version),
