@@ -6,14 +6,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use kafka_protocol::messages::ApiKey;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, info, warn};
 
+use super::api;
 use super::config::Config;
-use super::connection;
+use super::connection::{self, Closed};
 use super::core::Core;
 use super::error::Error;
 use crate::fault::Faults;
@@ -48,6 +50,16 @@ impl Broker {
     /// [`Fail`](crate::fault::Fault::Fail) is one of Kafka's.
     pub fn faults(&self) -> Faults<ApiKey> {
         self.faults.clone()
+    }
+
+    /// Answers one request, as it stands behind its length on the wire; `None` if it wants no answer.
+    /// This is what a connection does, for those who test it without one.
+    ///
+    /// # Errors
+    /// Why a connection would be closed.
+    pub async fn answer(&self, request: Bytes) -> Result<Option<Bytes>, Closed> {
+        let call = connection::parse(request)?;
+        Ok(api::answer(&self.core, call).await?.map(|answer| answer.bytes))
     }
 
     /// Serves clients until `shutdown` is over; then answers what it has begun, and brings all to

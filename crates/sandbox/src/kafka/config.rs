@@ -29,7 +29,8 @@ pub struct Config {
     /// The longest request that is read; at least `max_message_bytes` and room for its envelope. A
     /// longer one closes the connection.
     pub max_request_bytes: usize,
-    /// Requests, and as much again of answers with records, that are in memory at a time.
+    /// Requests of more than 256 KB, and as much again of answers with records, that are in memory at
+    /// a time.
     pub in_flight_bytes: usize,
     /// How long the first member of a consumer group waits for others.
     pub rebalance_delay: Duration,

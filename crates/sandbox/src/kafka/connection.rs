@@ -25,6 +25,9 @@ const TRANSFER_TIME: Duration = Duration::from_secs(60);
 /// Memory is taken for so much of a request before any of it is there.
 const READ_BYTES: usize = 256 << 10;
 
+/// Only records need long requests. Of others, each element can be answered with many more bytes.
+const OTHER_BYTES_MAX: usize = 1 << 20;
+
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
 pub enum Closed {
@@ -102,24 +105,36 @@ async fn read_frame(stream: &mut TcpStream, core: &Core) -> Result<Frame, Closed
         Ok(fitting) if fitting <= limit => fitting,
         _ => return Err(Closed::TooLong(size, limit)),
     };
-    let share = core.requests.take(size).await;
-    let bytes =
-        timeout(TRANSFER_TIME, read_bytes(stream, size)).await.map_err(|_| Closed::TooSlow)??;
-    Ok(Frame { bytes, _share: share })
+    tokio::select! {
+        () = core.stop.cancelled() => Err(Closed::Stopped),
+        frame = read_body(stream, size, core) => frame,
+    }
 }
 
-async fn read_bytes(stream: &mut TcpStream, size: usize) -> io::Result<Bytes> {
+/// The memory for a long request is taken when its beginning is there: who only announces one takes
+/// none from others.
+async fn read_body(stream: &mut TcpStream, size: usize, core: &Core) -> Result<Frame, Closed> {
     let mut bytes = BytesMut::with_capacity(size.min(READ_BYTES));
-    let mut rest = stream.take(size as u64);
-    while bytes.len() < size {
-        // Memory grows with what is there, not with what was announced.
-        let room = bytes.len().max(READ_BYTES).min(size - bytes.len());
-        bytes.reserve(room);
-        if rest.read_buf(&mut bytes).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+    read_until(stream, &mut bytes, size.min(READ_BYTES)).await?;
+    let share = if size > READ_BYTES { core.requests.take(size).await } else { None };
+    read_until(stream, &mut bytes, size).await?;
+    Ok(Frame { bytes: bytes.freeze(), _share: share })
+}
+
+async fn read_until(stream: &mut TcpStream, bytes: &mut BytesMut, size: usize) -> Result<(), Closed> {
+    let read = async {
+        let mut rest = stream.take((size - bytes.len()) as u64);
+        while bytes.len() < size {
+            // Memory grows with what is there, not with what was announced.
+            let room = bytes.len().max(READ_BYTES).min(size - bytes.len());
+            bytes.reserve(room);
+            if rest.read_buf(bytes).await? == 0 {
+                return Err(Closed::Io(io::ErrorKind::UnexpectedEof.into()));
+            }
         }
-    }
-    Ok(bytes.freeze())
+        Ok::<(), Closed>(())
+    };
+    timeout(TRANSFER_TIME, read).await.map_err(|_| Closed::TooSlow)?
 }
 
 /// Reads what all requests begin with, and checks that the rest is what it has to be.
@@ -136,6 +151,9 @@ pub fn parse(mut bytes: Bytes) -> Result<Call, Closed> {
     let (code, version) = (i16::from_be_bytes([k0, k1]), i16::from_be_bytes([v0, v1]));
     let key = ApiKey::try_from(code).map_err(|()| Closed::Unknown(code))?;
     let served = api::served(key).ok_or(Closed::Unknown(code))?;
+    if bytes.len() > OTHER_BYTES_MAX && key != ApiKey::Produce {
+        return Err(Closed::TooLong(bytes.len() as i64, OTHER_BYTES_MAX));
+    }
     let fits = served.accepts(version);
     if !fits && key != ApiKey::ApiVersions {
         return Err(Closed::Version(key, version));
@@ -143,6 +161,7 @@ pub fn parse(mut bytes: Bytes) -> Result<Call, Closed> {
     // To a question for versions in a version that is not known, the answer is one in version 0;
     // only the first fields of its header are looked at.
     let header_version = if fits { key.request_header_version(version) } else { 1 };
+    schema::check_header(&bytes, header_version).map_err(malformed)?;
     let header = RequestHeader::decode(&mut bytes, header_version)
         .map_err(|error| Closed::Malformed(error.to_string()))?;
     if fits {

@@ -71,6 +71,13 @@ impl Budget {
         let units = u32::try_from(bytes.div_ceil(BUDGET_UNIT_BYTES)).unwrap_or(u32::MAX);
         self.0.clone().acquire_many_owned(units).await.ok()
     }
+
+    /// Gives back all of a share but so many bytes.
+    pub fn reduce(mut share: Share, bytes: usize) -> Share {
+        let surplus = share.num_permits().saturating_sub(bytes.div_ceil(BUDGET_UNIT_BYTES));
+        drop(share.split(surplus));
+        share
+    }
 }
 
 /// What all connections share.
@@ -243,3 +250,6 @@ fn cluster_id(dir: &Path) -> Result<String, Error> {
         Err(error) => Err(Error::io("read", &path, error)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,4 +27,8 @@ pub use kafka_protocol::messages::ApiKey;
 
 pub use self::broker::Broker;
 pub use self::config::{Config, DEFAULT_PORT, Limits};
+pub use self::connection::Closed;
 pub use self::error::Error;
+
+#[cfg(test)]
+mod tests;

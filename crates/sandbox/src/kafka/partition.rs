@@ -311,6 +311,9 @@ fn within(batches: &[u8], mut aborted: Vec<Aborted>) -> Vec<Aborted> {
 }
 
 #[cfg(test)]
+pub mod model_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::kafka::log::testing::{NewBatch, batch};

@@ -54,6 +54,8 @@ struct Producer {
     epoch: i16,
     /// The newest batches of this epoch, oldest first.
     seen: VecDeque<Seen>,
+    /// Only markers of it are left in the log; it may go on with any sequence number.
+    only_markers: bool,
     /// Where the open transaction begins.
     open_from: Option<i64>,
     /// In milliseconds since 1970.
@@ -106,6 +108,9 @@ impl Producers {
         if let Some(seen) = known.seen.iter().find(|seen| (seen.first, seen.last) == (first, last)) {
             return Ok(Verdict::Duplicate(seen.offset));
         }
+        if known.seen.is_empty() && known.only_markers {
+            return Ok(Verdict::Append);
+        }
         let next = known.seen.back().map_or(0, |seen| seen.last.checked_add(1).unwrap_or(0));
         if first == next { Ok(Verdict::Append) } else { Err(Refused::OutOfOrder) }
     }
@@ -130,7 +135,9 @@ impl Producers {
     /// Notes a marker that now is in the log.
     pub fn ended(&mut self, header: &BatchHeader, outcome: Outcome, now_ms: i64) {
         let producer_id = header.producer_id;
+        let unknown = !self.by_id.contains_key(&producer_id);
         let producer = self.producer(producer_id, header.producer_epoch, now_ms);
+        producer.only_markers |= unknown;
         let Some(first_offset) = producer.open_from.take() else { return };
         self.open.remove(&(first_offset, producer_id));
         if outcome == Outcome::Abort {
@@ -143,11 +150,18 @@ impl Producers {
         if self.by_id.len() >= PRODUCERS_MAX && !self.by_id.contains_key(&id) {
             self.forget_one();
         }
-        let fresh = || Producer { epoch, seen: VecDeque::new(), open_from: None, active_ms: now_ms };
+        let fresh = || Producer {
+            epoch,
+            seen: VecDeque::new(),
+            only_markers: false,
+            open_from: None,
+            active_ms: now_ms,
+        };
         let producer = self.by_id.entry(id).or_insert_with(fresh);
         if epoch > producer.epoch {
             producer.epoch = epoch;
             producer.seen.clear();
+            producer.only_markers = false;
         }
         producer.active_ms = now_ms;
         producer
@@ -224,7 +238,7 @@ mod tests {
 
     impl World {
         fn header(&self, id: i64, epoch: i16, sequence: i32, transactional: bool) -> BatchHeader {
-            let mut new = batch(&[("a", None), ("b", None)]).of_producer(id, epoch, sequence);
+            let mut new = batch(&[("a", None), ("b", None)]).by_producer(id, epoch, sequence);
             new.transactional = transactional;
             BatchHeader { base_offset: self.end, ..BatchHeader::parse(&new.bytes()).unwrap() }
         }
@@ -352,6 +366,18 @@ mod tests {
         assert!(of(8, 11).is_empty());
         assert!(world.producers.is_aborted(1, 5) && world.producers.is_aborted(2, 3));
         assert!(!world.producers.is_aborted(1, 8));
+    }
+
+    /// Its batches were deleted, and the broker was started anew.
+    #[test]
+    fn a_producer_of_which_only_a_marker_is_left_goes_on_anywhere() {
+        let mut world = World::default();
+        world.end(1, 0, Outcome::Commit);
+        assert_eq!(world.send(1, 0, 700), Ok(Verdict::Append));
+        assert_eq!(world.send(1, 0, 706), Err(Refused::OutOfOrder));
+        world.end(2, 3, Outcome::Abort);
+        assert_eq!(world.send(2, 2, 0), Err(Refused::Fenced));
+        assert_eq!(world.send(2, 4, 5), Err(Refused::OutOfOrder), "a new epoch begins at 0");
     }
 
     #[test]

@@ -77,6 +77,11 @@ impl Topic {
         self.state().config.clone()
     }
 
+    /// Whether it was not deleted meanwhile; then its folder must not come back, and may be another's.
+    fn is_among(&self, by_name: &BTreeMap<String, Arc<Topic>>) -> bool {
+        by_name.get(&self.name).is_some_and(|known| known.id == self.id)
+    }
+
     fn describe(&self, partitions: i32, config: Overrides) -> io::Result<()> {
         write_description(&self.dir, &Description { id: self.id, partitions, config })
     }
@@ -236,8 +241,9 @@ impl Topics {
             return Err(ResponseError::KafkaStorageError);
         }
         by_name.remove(name);
-        drop(by_name);
+        // Before another topic may have the folder: who still holds a partition begins no file in it.
         topic.partitions().iter().for_each(|partition| partition.delete());
+        drop(by_name);
         if let Err(error) = fs::remove_dir_all(&going) {
             // It is no topic any more, and the next start tries again.
             error!("cannot remove {}: {error}", going.display());
@@ -251,6 +257,10 @@ impl Topics {
     /// # Errors
     /// When they cannot be written.
     pub fn configure(&self, topic: &Topic, config: Overrides) -> Result<(), ResponseError> {
+        let by_name = self.by_name();
+        if !topic.is_among(&by_name) {
+            return Err(ResponseError::UnknownTopicOrPartition);
+        }
         let mut state = topic.state_mut();
         if let Err(error) = topic.describe(state.partitions.len() as i32, config.clone()) {
             error!("cannot change the settings of topic {}: {error}", topic.name);
@@ -273,6 +283,10 @@ impl Topics {
         now_ms: i64,
     ) -> Result<(), (ResponseError, String)> {
         let by_name = self.by_name_mut();
+        if !topic.is_among(&by_name) {
+            let why = "the topic was deleted".to_owned();
+            return Err((ResponseError::UnknownTopicOrPartition, why));
+        }
         let there = topic.state().partitions.len() as i32;
         if total <= there {
             let why = format!("the topic has {there} partitions already");
@@ -375,6 +389,23 @@ mod tests {
         assert_eq!(topics.delete("a"), Err(ResponseError::UnknownTopicOrPartition));
         assert_ne!(topics.create(new("a", 1), 0).unwrap().id, first);
         assert_eq!(names(&open(dir.path())), ["a"]);
+    }
+
+    #[test]
+    fn who_holds_a_deleted_topic_does_not_bring_its_folder_back_nor_change_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let topics = open(dir.path());
+        let gone = topics.create(new("a", 1), 0).unwrap();
+        topics.delete("a").unwrap();
+        let extended = topics.extend(&gone, 3, false, 0).unwrap_err().0;
+        assert_eq!(extended, ResponseError::UnknownTopicOrPartition);
+        assert!(!dir.path().join("a").exists());
+        let next = topics.create(new("a", 1), 0).unwrap();
+        let config = Overrides::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
+        let configured = topics.configure(&gone, config);
+        assert_eq!(configured, Err(ResponseError::UnknownTopicOrPartition));
+        assert_eq!(open(dir.path()).get("a").unwrap().id, next.id);
+        assert!(open(dir.path()).get("a").unwrap().config().is_empty());
     }
 
     #[test]

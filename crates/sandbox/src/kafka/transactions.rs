@@ -217,7 +217,8 @@ impl Transactions {
             let from = expected.map(|(_, epoch)| epoch);
             return self.decide(id, Outcome::Abort, Some(from), now_ms).map(Init::AbortFirst);
         }
-        if !comes_again {
+        // An epoch behind the last one is only there for the marker that fences.
+        if !comes_again || known.epoch > EPOCH_MAX {
             known.bumped_from = expected.map(|(_, epoch)| epoch);
             if known.epoch >= EPOCH_MAX {
                 self.by_producer.remove(&known.producer_id);

@@ -1,5 +1,6 @@
 //! Who and what is there.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
@@ -42,7 +43,9 @@ pub fn metadata(context: &Context, request: MetadataRequest) -> MetadataResponse
         Some(wanted) => {
             // Before version 4 nobody could ask for topics not to be made.
             let create = context.version < 4 || request.allow_auto_topic_creation;
-            wanted.into_iter().map(|wanted| one_topic(context, wanted, create)).collect()
+            let by_key = wanted.into_iter().map(|one| ((one.name.clone(), one.topic_id), one));
+            let wanted: BTreeMap<_, _> = by_key.collect();
+            wanted.into_values().map(|wanted| one_topic(context, wanted, create)).collect()
         }
         None => core.topics.all().iter().map(|topic| describe(topic)).collect(),
     };
@@ -165,7 +168,7 @@ pub fn describe_cluster(context: &Context, request: DescribeClusterRequest) -> D
 pub fn describe_log_dirs(context: &Context, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse {
     let wanted = request.topics.map(|topics| {
         let names = topics.into_iter().map(|topic| (topic.topic.to_string(), topic.partitions));
-        names.collect::<std::collections::BTreeMap<_, _>>()
+        names.collect::<BTreeMap<_, _>>()
     });
     let is_wanted = |topic: &str, index: i32| match &wanted {
         Some(wanted) => wanted.get(topic).is_some_and(|indices| indices.contains(&index)),

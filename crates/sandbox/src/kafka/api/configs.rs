@@ -1,5 +1,6 @@
 //! Settings of topics, which can be changed, and of the broker, which can be read.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
@@ -93,7 +94,10 @@ fn broker_entries(config: &Config) -> impl Iterator<Item = Entry> {
 }
 
 pub fn describe(context: &Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
-    let results = request.resources.into_iter().map(|resource| {
+    let by_key =
+        request.resources.into_iter().map(|one| ((one.resource_type, one.resource_name.clone()), one));
+    let resources: BTreeMap<_, _> = by_key.collect();
+    let results = resources.into_values().map(|resource| {
         let found = describe_one(context, &resource);
         let result = DescribeConfigsResult::default()
             .with_resource_type(resource.resource_type)
@@ -158,10 +162,10 @@ pub fn alter(context: &Context, request: AlterConfigsRequest) -> AlterConfigsRes
                 Ok(set.collect())
             },
         );
-        let (error, why) = changed.err().map_or((0, None), |(error, why)| (error.code(), why));
+        let (error, why) = in_answer(changed);
         Altered::default()
             .with_error_code(error)
-            .with_error_message(why.map(text))
+            .with_error_message(why)
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name)
     });
@@ -191,14 +195,19 @@ pub fn alter_incrementally(
                 Ok(set)
             },
         );
-        let (error, why) = changed.err().map_or((0, None), |(error, why)| (error.code(), why));
+        let (error, why) = in_answer(changed);
         AlterConfigsResourceResponse::default()
             .with_error_code(error)
-            .with_error_message(why.map(text))
+            .with_error_message(why)
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name)
     });
     IncrementalAlterConfigsResponse::default().with_responses(responses.collect())
+}
+
+/// The code and the text by which an answer tells how a change went.
+fn in_answer(changed: Result<(), Refusal>) -> (i16, Option<StrBytes>) {
+    changed.err().map_or((0, None), |(error, why)| (error.code(), why.map(text)))
 }
 
 fn change(

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Answer, Call, Context, encode, on_thread, open};
 use crate::kafka::connection::Closed;
-use crate::kafka::core::Core;
+use crate::kafka::core::{Budget, Core};
 use crate::kafka::partition::{Portion, Read};
 use crate::kafka::topics::Topic;
 
@@ -38,7 +38,7 @@ pub async fn answer(core: &Arc<Core>, call: Call) -> Result<Option<Answer>, Clos
     let enough = usize::try_from(request.min_bytes).unwrap_or(0).min(ANSWER_BYTES_MAX / 2);
     let request = Arc::new(request);
     loop {
-        let share = core.answers.take(answer_bytes(core, &request)).await;
+        let mut share = core.answers.take(answer_bytes(&context, &request)).await;
         let notify = Arc::new(Notify::new());
         let (of_task, request_of_task, notify_of_task) =
             (context.clone(), request.clone(), notify.clone());
@@ -48,6 +48,8 @@ pub async fn answer(core: &Arc<Core>, call: Call) -> Result<Option<Answer>, Clos
             fetch(&of_task, &request_of_task)
         });
         let look = look.await?;
+        // Twice: as read from the files, and as sent.
+        share = share.map(|share| Budget::reduce(share, 2 * look.bytes));
         if look.failed || look.bytes >= enough || Instant::now() >= deadline {
             return encode(&call, &look.response, share).map(Some);
         }
@@ -62,10 +64,11 @@ pub async fn answer(core: &Arc<Core>, call: Call) -> Result<Option<Answer>, Clos
 }
 
 /// Memory that an answer may take: one batch can be larger than what is wanted.
-fn answer_bytes(core: &Core, request: &FetchRequest) -> usize {
+fn answer_bytes(context: &Context, request: &FetchRequest) -> usize {
     let wanted = usize::try_from(request.max_bytes).unwrap_or(0).min(ANSWER_BYTES_MAX);
-    // Twice: as read from the files, and as sent.
-    (2 * wanted.max(core.config.max_message_bytes)).min(core.config.in_flight_bytes)
+    let topics = request.topics.iter().filter_map(|wanted| topic_of(context, wanted).ok());
+    let largest = topics.map(|topic| topic.effective().max_message_bytes).max().unwrap_or(0);
+    (2 * wanted.max(largest)).min(context.core.config.in_flight_bytes)
 }
 
 fn topic_of(context: &Context, wanted: &FetchTopic) -> Result<Arc<Topic>, ResponseError> {

@@ -30,7 +30,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use super::{Context, code, text};
+use super::{Context, code, once, text};
 use crate::kafka::groups::group::{Caller, Group, Join, JoinRefused, Joined};
 use crate::kafka::groups::{Committed, Place, is_short_enough};
 
@@ -121,7 +121,10 @@ pub async fn sync(context: Context, request: SyncGroupRequest) -> SyncGroupRespo
         let assignments = request.assignments.iter();
         let assignments = assignments.map(|one| (one.member_id.to_string(), own(&one.assignment)));
         let now_ms = context.core.now_ms();
-        context.core.groups().sync(&request.group_id, caller, assignments, now_ms)
+        let (kind, name) = (request.protocol_type.as_deref(), request.protocol_name.as_deref());
+        let mut groups = context.core.groups();
+        groups.agree(&request.group_id, caller, kind, name)?;
+        groups.sync(&request.group_id, caller, assignments, now_ms)
     });
     let synced = match answer {
         Ok(answer) => answer.await.unwrap_or(Err(SUPERSEDED)),
@@ -198,7 +201,9 @@ pub fn offset_commit(context: &Context, request: OffsetCommitRequest) -> OffsetC
         instance_id: request.group_instance_id.as_deref(),
         generation: request.generation_id_or_member_epoch,
     };
-    let committed = core.groups().commit(&request.group_id, caller, offsets, core.now_ms());
+    let committed = context
+        .pass()
+        .and_then(|()| core.groups().commit(&request.group_id, caller, offsets, core.now_ms()));
     let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|partition| {
             let result = acceptable(&topic.name, partition).and(committed);
@@ -298,7 +303,7 @@ fn tell(
         }
     };
     let topics = wanted.into_iter().map(|(topic, indices)| {
-        let told = indices.into_iter().map(|index| one(&topic, index)).collect();
+        let told = once(indices).map(|index| one(&topic, index)).collect();
         (TopicName(text(topic)), told)
     });
     topics.collect()
@@ -306,7 +311,7 @@ fn tell(
 
 pub fn describe(context: &Context, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
     let groups = context.core.groups();
-    let described = request.groups.into_iter().map(|id| {
+    let described = once(request.groups).map(|id| {
         let response = DescribedGroup::default()
             .with_error_code(code(&context.pass()))
             .with_authorized_operations(i32::MIN);

@@ -11,6 +11,7 @@ use kafka_protocol::messages::describe_producers_response::{
 };
 use kafka_protocol::messages::describe_transactions_response::{TopicData, TransactionState};
 use kafka_protocol::messages::list_transactions_response::TransactionState as ListedTransaction;
+use kafka_protocol::messages::txn_offset_commit_request::TxnOffsetCommitRequestPartition;
 use kafka_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
@@ -22,7 +23,7 @@ use kafka_protocol::messages::{
     TransactionalId, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
 
-use super::{Context, code, text};
+use super::{Context, code, once, text};
 use crate::kafka::groups::group::Caller;
 use crate::kafka::groups::{Committed, Place, is_short_enough};
 use crate::kafka::log::batch::Outcome;
@@ -146,43 +147,58 @@ pub fn end(context: &Context, request: EndTxnRequest) -> EndTxnResponse {
 pub fn offset_commit(context: &Context, request: TxnOffsetCommitRequest) -> TxnOffsetCommitResponse {
     let core = &context.core;
     let producer = (request.producer_id.0, request.producer_epoch);
-    let (mut offsets, mut too_long): (Vec<(Place, Committed)>, bool) = (Vec::new(), false);
+    let acceptable = |topic: &str, partition: &TxnOffsetCommitRequestPartition| {
+        context.pass()?;
+        if core.topics.partition(topic, partition.partition_index).is_none() {
+            return Err(ResponseError::UnknownTopicOrPartition);
+        }
+        match is_short_enough(partition.committed_metadata.as_deref()) {
+            true => Ok(()),
+            false => Err(ResponseError::OffsetMetadataTooLarge),
+        }
+    };
+    let mut offsets: Vec<(Place, Committed)> = Vec::new();
     for topic in &request.topics {
-        for partition in &topic.partitions {
-            let metadata = partition.committed_metadata.as_ref().map(|metadata| metadata.to_string());
-            too_long |= !is_short_enough(metadata.as_deref());
+        let good = topic.partitions.iter().filter(|one| acceptable(&topic.name, one).is_ok());
+        offsets.extend(good.map(|partition| {
             let committed = Committed {
                 offset: partition.committed_offset,
                 leader_epoch: partition.committed_leader_epoch,
-                metadata,
+                metadata: partition.committed_metadata.as_ref().map(|metadata| metadata.to_string()),
             };
-            offsets.push(((topic.name.to_string(), partition.partition_index), committed));
-        }
+            ((topic.name.to_string(), partition.partition_index), committed)
+        }));
     }
-    let caller = Caller {
-        member_id: &request.member_id,
-        instance_id: request.group_instance_id.as_deref(),
-        generation: request.generation_id,
-    };
-    let committed = context.pass().and_then(|()| {
-        if too_long {
-            return Err(ResponseError::OffsetMetadataTooLarge);
-        }
-        // Under the groups' lock: an end that is decided after this finds the offsets.
-        let verify = || core.transactions().verify_group(producer, &request.group_id);
-        core.groups().commit_in_transaction(&request.group_id, caller, producer.0, offsets, verify)
-    });
+    let committed = context.pass().and_then(|()| commit(context, &request, producer, offsets));
     let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|partition| {
+            let result = acceptable(&topic.name, partition).and(committed);
             TxnOffsetCommitResponsePartition::default()
                 .with_partition_index(partition.partition_index)
-                .with_error_code(code(&committed))
+                .with_error_code(code(&result))
         });
         TxnOffsetCommitResponseTopic::default()
             .with_name(topic.name.clone())
             .with_partitions(partitions.collect())
     });
     TxnOffsetCommitResponse::default().with_topics(topics.collect())
+}
+
+fn commit(
+    context: &Context,
+    request: &TxnOffsetCommitRequest,
+    producer: (i64, i16),
+    offsets: Vec<(Place, Committed)>,
+) -> Result<(), ResponseError> {
+    let core = &context.core;
+    let caller = Caller {
+        member_id: &request.member_id,
+        instance_id: request.group_instance_id.as_deref(),
+        generation: request.generation_id,
+    };
+    // Under the groups' lock: an end that is decided after this finds the offsets.
+    let verify = || core.transactions().verify_group(producer, &request.group_id);
+    core.groups().commit_in_transaction(&request.group_id, caller, producer.0, offsets, verify)
 }
 
 pub fn describe_producers(
@@ -199,7 +215,7 @@ pub fn describe_producers(
             .with_current_txn_start_offset(info.open_from)
     };
     let topics = request.topics.into_iter().map(|topic| {
-        let partitions = topic.partition_indexes.iter().map(|&index| {
+        let partitions = once(topic.partition_indexes).map(|index| {
             let found = context.pass().and_then(|()| {
                 let found = context.core.topics.partition(&topic.name, index);
                 found.ok_or(ResponseError::UnknownTopicOrPartition)
@@ -221,7 +237,7 @@ pub fn describe(
     request: DescribeTransactionsRequest,
 ) -> DescribeTransactionsResponse {
     let transactions = context.core.transactions();
-    let states = request.transactional_ids.into_iter().map(|id| {
+    let states = once(request.transactional_ids).map(|id| {
         let found = context
             .pass()
             .and_then(|()| transactions.get(&id).ok_or(ResponseError::TransactionalIdNotFound));

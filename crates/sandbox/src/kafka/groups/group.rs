@@ -12,6 +12,8 @@ use kafka_protocol::ResponseError;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+pub use super::member::{Caller, Join, JoinAnswer, JoinRefused, Joined, Member, SyncAnswer};
+
 /// Members may be silent for at most this long, in milliseconds.
 const SESSION_MS: std::ops::RangeInclusive<i32> = 100..=1_800_000;
 
@@ -41,89 +43,6 @@ impl Phase {
             Phase::Completing => "CompletingRebalance",
             Phase::Stable => "Stable",
         }
-    }
-}
-
-/// A member's wish to join.
-#[derive(Clone, Debug)]
-pub struct Join {
-    /// Empty for a new member.
-    pub member_id: String,
-    pub instance_id: Option<String>,
-    pub client_id: String,
-    pub client_host: String,
-    pub session_ms: i32,
-    /// How long a rebalance waits for the member.
-    pub rebalance_ms: i32,
-    pub protocol_type: String,
-    /// Names of ways to assign, best first, and what each needs to know of the member.
-    pub protocols: Vec<(String, Bytes)>,
-    /// Whether a new member is first told its id, and joins with it then.
-    pub id_required: bool,
-}
-
-/// What a member learns when all have joined.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Joined {
-    pub member_id: String,
-    pub generation: i32,
-    pub protocol_type: String,
-    pub protocol: String,
-    pub leader: String,
-    /// Only for the leader: id, instance and protocol data of all.
-    pub members: Vec<(String, Option<String>, Bytes)>,
-    /// It leads, but the assignment stands: it is a static member that has come back (KIP-814).
-    pub skips_assignment: bool,
-}
-
-/// A member is told to come again with this id, or is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum JoinRefused {
-    IdRequired(String),
-    Refused(ResponseError),
-}
-
-pub type JoinAnswer = oneshot::Receiver<Result<Joined, ResponseError>>;
-
-/// Name of the protocol, and the member's assignment.
-pub type SyncAnswer = oneshot::Receiver<Result<(String, Bytes), ResponseError>>;
-
-/// A member that names itself in a request.
-#[derive(Clone, Copy, Debug)]
-pub struct Caller<'a> {
-    pub member_id: &'a str,
-    pub instance_id: Option<&'a str>,
-    pub generation: i32,
-}
-
-/// A member, as tools see it.
-#[derive(Debug)]
-pub struct Member {
-    pub instance_id: Option<String>,
-    pub client_id: String,
-    pub client_host: String,
-    session_ms: i32,
-    rebalance_ms: i32,
-    protocols: Vec<(String, Bytes)>,
-    pub assignment: Bytes,
-    expires_ms: i64,
-    joining: Option<oneshot::Sender<Result<Joined, ResponseError>>>,
-    syncing: Option<oneshot::Sender<Result<(String, Bytes), ResponseError>>>,
-}
-
-impl Member {
-    /// What the member says of itself for a protocol.
-    pub fn metadata(&self, protocol: &str) -> Bytes {
-        let found = self.protocols.iter().find(|(name, _)| name == protocol);
-        found.map(|(_, metadata)| metadata.clone()).unwrap_or_default()
-    }
-
-    fn waits(&self) -> bool {
-        self.joining.is_some() || self.syncing.is_some()
-    }
-
-    fn stay(&mut self, now_ms: i64) {
-        self.expires_ms = now_ms + i64::from(self.session_ms);
     }
 }
 
@@ -253,11 +172,19 @@ impl Group {
         {
             return Err(ResponseError::InconsistentGroupProtocol);
         }
-        let known = self.members.contains_key(&join.member_id);
-        if !known && self.members.len() + self.promised.len() > self.rules.members_max {
+        if self.is_new(join) && self.members.len() + self.promised.len() >= self.rules.members_max {
             return Err(ResponseError::GroupMaxSizeReached);
         }
         Ok(())
+    }
+
+    /// Whether a member takes a place that it did not have.
+    fn is_new(&self, join: &Join) -> bool {
+        let returns =
+            join.instance_id.as_deref().is_some_and(|instance| self.holder(instance).is_some());
+        !returns
+            && !self.members.contains_key(&join.member_id)
+            && !self.promised.contains_key(&join.member_id)
     }
 
     fn member_id_for(&mut self, join: &Join, now_ms: i64) -> Result<String, JoinRefused> {
@@ -294,7 +221,7 @@ impl Group {
 
     fn replace(&mut self, old: &str, new: &str) {
         let Some(mut member) = self.members.remove(old) else { return };
-        refuse(&mut member, ResponseError::FencedInstanceId);
+        member.refuse(ResponseError::FencedInstanceId);
         if self.leader == old {
             self.leader = new.to_owned();
         }
@@ -329,10 +256,15 @@ impl Group {
         }
     }
 
-    /// All have joined who are going to.
+    /// All have joined who are going to. A static member may be away for as long as its session lasts.
     fn complete_join(&mut self, now_ms: i64) {
         self.beginning = false;
-        self.members.retain(|_, member| member.joining.is_some());
+        self.members.retain(|_, member| member.joining.is_some() || member.instance_id.is_some());
+        let joined = |member: &Member| member.joining.is_some();
+        if !self.members.is_empty() && !self.members.values().any(joined) {
+            self.deadline_ms = now_ms + self.longest_rebalance();
+            return;
+        }
         self.generation = self.generation.checked_add(1).unwrap_or(1);
         if self.members.is_empty() {
             self.phase = Phase::Empty;
@@ -340,8 +272,9 @@ impl Group {
             self.protocol.clear();
             return;
         }
-        if !self.members.contains_key(&self.leader) {
-            self.leader = self.members.keys().next().cloned().unwrap_or_default();
+        if !self.members.get(&self.leader).is_some_and(joined) {
+            let leader = self.members.iter().find(|(_, member)| joined(member));
+            self.leader = leader.map(|(id, _)| id.clone()).unwrap_or_default();
         }
         self.protocol = self.choose_protocol();
         self.phase = Phase::Completing;
@@ -391,6 +324,22 @@ impl Group {
             members: if leads { self.members.iter().map(entry).collect() } else { Vec::new() },
             skips_assignment: false,
         }
+    }
+
+    /// Whether a member means the protocol that the group has chosen, as far as it names one.
+    ///
+    /// # Errors
+    /// When it does not, or is not a member of this generation.
+    pub fn agree(
+        &mut self,
+        caller: Caller<'_>,
+        protocol_type: Option<&str>,
+        protocol: Option<&str>,
+    ) -> Result<(), ResponseError> {
+        self.member(caller)?;
+        let same = protocol_type.is_none_or(|named| named == self.protocol_type)
+            && protocol.is_none_or(|named| named == self.protocol);
+        if same { Ok(()) } else { Err(ResponseError::InconsistentGroupProtocol) }
     }
 
     /// A member fetches its assignment; the leader brings those of all.
@@ -519,7 +468,7 @@ impl Group {
 
     fn remove(&mut self, id: &str, why: ResponseError) -> bool {
         let Some(mut member) = self.members.remove(id) else { return false };
-        refuse(&mut member, why);
+        member.refuse(why);
         true
     }
 
@@ -559,12 +508,5 @@ impl Group {
     }
 }
 
-/// Answers what a member waits for.
-fn refuse(member: &mut Member, why: ResponseError) {
-    if let Some(joining) = member.joining.take() {
-        drop(joining.send(Err(why)));
-    }
-    if let Some(syncing) = member.syncing.take() {
-        drop(syncing.send(Err(why)));
-    }
-}
+#[cfg(test)]
+mod tests;

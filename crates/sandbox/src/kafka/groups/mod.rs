@@ -4,6 +4,7 @@
 //! out with their next request that nobody knows them, and join again.
 
 pub mod group;
+mod member;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -143,6 +144,20 @@ impl Groups {
         self.group(group).map_err(JoinRefused::Refused)?.join(join, now_ms)
     }
 
+    /// See [`Group::agree`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn agree(
+        &mut self,
+        group: &str,
+        caller: Caller<'_>,
+        protocol_type: Option<&str>,
+        protocol: Option<&str>,
+    ) -> Result<(), ResponseError> {
+        self.known(group)?.agree(caller, protocol_type, protocol)
+    }
+
     /// See [`Group::sync`].
     ///
     /// # Errors
@@ -201,7 +216,8 @@ impl Groups {
             None if caller.generation < 0 => {}
             None => return Err(ResponseError::UnknownMemberId),
         }
-        self.room_for(group, offsets.len())?;
+        let known = self.offsets.get(group).map(|known| &known.committed);
+        self.room_for(group, new_places(&offsets, known))?;
         self.write(Change::Committed { group: group.to_owned(), offsets })
     }
 
@@ -224,7 +240,8 @@ impl Groups {
             None => return Err(ResponseError::UnknownMemberId),
         }
         verify()?;
-        self.room_for(group, offsets.len())?;
+        let known = self.offsets.get(group).and_then(|known| known.pending.get(&producer_id));
+        self.room_for(group, new_places(&offsets, known))?;
         self.write(Change::Pending { group: group.to_owned(), producer_id, offsets })
     }
 
@@ -355,6 +372,12 @@ impl Groups {
     }
 }
 
+/// How many of these offsets do not replace one that is known.
+fn new_places(offsets: &[(Place, Committed)], known: Option<&BTreeMap<Place, Committed>>) -> usize {
+    let is_new = |place: &&Place| known.is_none_or(|known| !known.contains_key(*place));
+    offsets.iter().map(|(place, _)| place).filter(is_new).collect::<BTreeSet<_>>().len()
+}
+
 /// Whether a note is short enough to be kept with an offset.
 pub fn is_short_enough(metadata: Option<&str>) -> bool {
     metadata.is_none_or(|metadata| metadata.len() <= METADATA_BYTES_MAX)
@@ -389,3 +412,6 @@ fn apply(offsets: &mut BTreeMap<String, Offsets>, change: Change) {
         offsets.remove(&group);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -121,6 +121,11 @@ impl BatchHeader {
         last as i32
     }
 
+    /// Whether this broker has stored it.
+    pub fn is_ours(&self) -> bool {
+        self.leader_epoch == LEADER_EPOCH
+    }
+
     pub fn is_idempotent(&self) -> bool {
         self.producer_id >= 0
     }
@@ -245,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_batch_of_the_message_library_is_read_as_it_was_written() {
-        let bytes = batch(&[("a", Some("1")), ("b", None)]).of_producer(7, 3, 40).bytes();
+        let bytes = batch(&[("a", Some("1")), ("b", None)]).by_producer(7, 3, 40).bytes();
         let header = BatchHeader::check(&bytes).unwrap();
         assert_eq!((header.size, header.records), (bytes.len(), 2));
         assert_eq!((header.producer_id, header.producer_epoch, header.base_sequence), (7, 3, 40));
@@ -274,7 +279,7 @@ mod tests {
 
     #[test]
     fn sequences_begin_again_behind_the_largest() {
-        let bytes = batch(&[("a", None), ("b", None)]).of_producer(7, 3, i32::MAX).bytes();
+        let bytes = batch(&[("a", None), ("b", None)]).by_producer(7, 3, i32::MAX).bytes();
         assert_eq!(BatchHeader::parse(&bytes).unwrap().last_sequence(), 0);
     }
 

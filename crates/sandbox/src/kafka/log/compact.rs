@@ -15,9 +15,9 @@ use super::compression::records_of;
 use super::records::Records;
 use super::scan::{Found, Look, Scanner, Step};
 use super::segment::Segment;
-use super::{Log, START_FILE};
+use super::{GAPS_FILE, Log, START_FILE};
 use crate::kafka::error::Error;
-use crate::kafka::files::sync_dir;
+use crate::kafka::files::{replace_file, sync_dir};
 use crate::kafka::partition::replay;
 use crate::kafka::producers::Producers;
 use crate::kafka::topic_config::Effective;
@@ -172,6 +172,7 @@ impl Survey {
         if dir.join(START_FILE).exists() {
             fs::copy(dir.join(START_FILE), coming.join(START_FILE))?;
         }
+        replace_file(&coming.join(GAPS_FILE), log.end().to_string().as_bytes())?;
         // The beginning and the end of the log stay where they are, even if the batches there go.
         for base in log.segments.iter().map(|segment| segment.base).take(1).chain([log.end()]) {
             File::create(Segment::new(&coming, base, 0).path)?.sync_data()?;

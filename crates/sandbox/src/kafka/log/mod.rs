@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use self::batch::{BatchHeader, unchanged};
+use self::batch::{BatchError, BatchHeader, unchanged};
 use self::compression::records_of;
 use self::records::Records;
 use self::scan::{Found, Look, Scanner, Step};
@@ -29,6 +29,10 @@ use crate::kafka::files::{replace_file, sync_dir};
 
 /// Where a log begins, if records were deleted that its files still hold.
 const START_FILE: &str = "log-start";
+
+/// Up to where compaction may have left gaps. Behind it each batch follows the one before: the offset
+/// is not covered by a batch's checksum.
+const GAPS_FILE: &str = "gaps-before";
 
 /// How a log is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +54,7 @@ pub struct Log {
     segments: Vec<Segment>,
     start: i64,
     end: i64,
+    gaps_before: i64,
     /// Files with bytes that may not have reached the disk.
     unsynced: Vec<Arc<File>>,
     /// A write failed and could not be taken back; nothing more is appended.
@@ -71,12 +76,14 @@ impl Log {
         fs::create_dir_all(dir).map_err(|error| Error::io("create", dir, error))?;
         let mut bases = bases(dir)?;
         bases.sort_unstable();
-        let start = read_start(dir)?.max(bases.first().copied().unwrap_or(0));
+        let gaps_before = read_offset(dir, GAPS_FILE)?;
+        let start = read_offset(dir, START_FILE)?.max(bases.first().copied().unwrap_or(0));
         let mut log = Log {
             dir: dir.to_owned(),
             segments: Vec::new(),
             start,
             end: bases.first().copied().unwrap_or(0),
+            gaps_before,
             unsynced: Vec::new(),
             failed: false,
         };
@@ -99,16 +106,21 @@ impl Log {
         let failed = |error| Error::io("read", &path, error);
         let file = OpenOptions::new().read(true).append(true).open(&path).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
-        self.end = self.end.max(segment.base);
+        if !self.is_next(segment.base) {
+            return Err(Error::Damaged { path, position: 0, reason: BatchError::Inconsistent });
+        }
+        self.end = segment.base;
         let mut scanner = Scanner::new(&file, 0, size);
         let damage = loop {
             match scanner.step(look).map_err(failed)? {
-                Step::Batch(batch) if batch.header.base_offset >= self.end => {
+                Step::Batch(batch)
+                    if self.is_next(batch.header.base_offset) && batch.header.is_ours() =>
+                {
                     found(&batch);
                     segment.extend(&batch.header);
                     self.end = batch.header.next_offset();
                 }
-                Step::Batch(_) => break Some(batch::BatchError::Inconsistent),
+                Step::Batch(_) => break Some(BatchError::Inconsistent),
                 Step::Damage(error) => break Some(error),
                 Step::End => break None,
             }
@@ -129,6 +141,11 @@ impl Log {
         }
         self.segments.push(segment);
         Ok(())
+    }
+
+    /// Whether a batch of this offset can come next.
+    fn is_next(&self, offset: i64) -> bool {
+        offset == self.end || (self.end..=self.gaps_before).contains(&offset)
     }
 
     /// The first offset that can be read.
@@ -225,8 +242,11 @@ impl Log {
             let mut scanner = Scanner::new(&file, segment.position_of_time(timestamp), segment.size);
             while let Step::Batch(found) = scanner.step(Look::Headers)? {
                 let header = found.header;
-                if header.max_timestamp >= timestamp && header.last_offset() >= self.start {
-                    return Ok(Some(first_at(&header, scanner.batch(&found)?, timestamp, self.start)));
+                if header.max_timestamp >= timestamp
+                    && header.last_offset() >= self.start
+                    && let Some(first) = first_at(&header, scanner.batch(&found)?, timestamp, self.start)
+                {
+                    return Ok(Some(first));
                 }
             }
         }
@@ -291,17 +311,22 @@ impl Log {
 }
 
 /// Within a batch, the first record at or after a time; the batch itself if it cannot be looked into.
-fn first_at(header: &BatchHeader, batch: &[u8], timestamp: i64, start: i64) -> (i64, i64) {
-    let whole = (header.max_timestamp, header.base_offset.max(start));
+/// `None` if all such records were deleted.
+fn first_at(header: &BatchHeader, batch: &[u8], timestamp: i64, start: i64) -> Option<(i64, i64)> {
+    let whole = Some((header.max_timestamp, header.base_offset.max(start)));
     if header.is_log_append_time() {
         return whole;
     }
     let Ok(records) = records_of(header, batch) else { return whole };
-    let times = Records::new(&records).flatten().map(|record| {
+    for record in Records::new(&records) {
+        let Ok(record) = record else { return whole };
         let time = header.base_timestamp.saturating_add(record.timestamp_delta);
-        (time, header.base_offset + i64::from(record.offset_delta))
-    });
-    times.into_iter().find(|&(time, offset)| time >= timestamp && offset >= start).unwrap_or(whole)
+        let offset = header.base_offset.saturating_add(i64::from(record.offset_delta));
+        if time >= timestamp && offset >= start {
+            return Some((time, offset));
+        }
+    }
+    None
 }
 
 /// The first offsets of the files in a folder, from their names.
@@ -319,8 +344,9 @@ fn bases(dir: &Path) -> Result<Vec<i64>, Error> {
     Ok(bases)
 }
 
-fn read_start(dir: &Path) -> Result<i64, Error> {
-    let path = dir.join(START_FILE);
+/// An offset in a file of its own; 0 if it is not there.
+fn read_offset(dir: &Path, name: &str) -> Result<i64, Error> {
+    let path = dir.join(name);
     match fs::read_to_string(&path) {
         Ok(text) => text.trim().parse().map_err(|_| Error::Foreign { path }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),

@@ -118,7 +118,9 @@ impl Place {
             },
         };
         let left = usize::try_from(self.size.saturating_sub(self.position)).unwrap_or(usize::MAX);
-        let mut buffer = vec![0; left.min(want.bytes_max.saturating_add(INDEX_EVERY_BYTES as usize))];
+        // The batch that is looked for begins at most so far behind, and its header has to be there.
+        let behind = INDEX_EVERY_BYTES as usize + HEADER_BYTES;
+        let mut buffer = vec![0; left.min(want.bytes_max.saturating_add(behind))];
         file.read_exact_at(&mut buffer, self.position)?;
         let mut at = 0;
         while let Ok(header) = BatchHeader::parse(buffer.get(at..).unwrap_or_default())

@@ -1,10 +1,14 @@
 //! Batches for tests, made by the message library.
 
+use std::io::Write;
+
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::records::{
     Compression, NO_PARTITION_LEADER_EPOCH, Record, RecordBatchEncoder, RecordEncodeOptions,
     TimestampType,
 };
+
+use super::batch::{HEADER_BYTES, PREFIX_BYTES};
 
 /// A batch in the making.
 #[derive(Clone, Debug)]
@@ -27,12 +31,17 @@ pub fn batch(records: &[(&str, Option<&str>)]) -> NewBatch {
 }
 
 impl NewBatch {
-    pub fn of_producer(self, id: i64, epoch: i16, sequence: i32) -> Self {
+    pub fn by_producer(self, id: i64, epoch: i16, sequence: i32) -> Self {
         NewBatch { producer: (id, epoch, sequence), ..self }
     }
 
     pub fn in_transaction(self, id: i64, epoch: i16, sequence: i32) -> Self {
-        NewBatch { transactional: true, ..self.of_producer(id, epoch, sequence) }
+        NewBatch { transactional: true, ..self.by_producer(id, epoch, sequence) }
+    }
+
+    /// The first record's time; each further one is a millisecond later.
+    pub fn at(self, timestamp: i64) -> Self {
+        NewBatch { timestamp, ..self }
     }
 
     pub fn bytes(&self) -> Vec<u8> {
@@ -57,5 +66,43 @@ impl NewBatch {
         let mut buffer = BytesMut::new();
         RecordBatchEncoder::encode(&mut buffer, &records, &options).unwrap();
         buffer.to_vec()
+    }
+}
+
+/// The same batch with its records compressed: 1 gzip, 2 Snappy, 3 LZ4, 4 Zstandard.
+pub fn compressed(batch: &[u8], compression: i16) -> Vec<u8> {
+    let (header, records) = batch.split_at(HEADER_BYTES);
+    let mut bytes = [header, &compress(records, compression)].concat();
+    let length = (bytes.len() - PREFIX_BYTES) as i32;
+    bytes[8..12].copy_from_slice(&length.to_be_bytes());
+    bytes[22] |= compression as u8;
+    sealed(bytes)
+}
+
+/// A batch whose checksum is right, whatever was changed behind it.
+pub fn sealed(mut batch: Vec<u8>) -> Vec<u8> {
+    let checksum = crc32c::crc32c(&batch[21..]);
+    batch[17..21].copy_from_slice(&checksum.to_be_bytes());
+    batch
+}
+
+pub fn compress(records: &[u8], compression: i16) -> Vec<u8> {
+    match compression {
+        1 => {
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            gzip.write_all(records).unwrap();
+            gzip.finish().unwrap()
+        }
+        2 => snap::raw::Encoder::new().compress_vec(records).unwrap(),
+        3 => {
+            let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
+            lz4.write_all(records).unwrap();
+            lz4.finish().unwrap()
+        }
+        4 => {
+            let fastest = ruzstd::encoding::CompressionLevel::Fastest;
+            ruzstd::encoding::compress_to_vec(records, fastest)
+        }
+        other => panic!("there is no compression {other}"),
     }
 }

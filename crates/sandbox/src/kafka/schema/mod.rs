@@ -8,6 +8,10 @@ mod requests;
 
 use kafka_protocol::messages::ApiKey;
 
+/// Elements of all arrays, and tagged fields, of one request: each takes a few hundred bytes when it is
+/// decoded.
+const ELEMENTS_MAX: usize = 50_000;
+
 /// What a field is on the wire, as far as its length goes.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
@@ -36,8 +40,23 @@ pub struct Field {
 /// What it announces is not there.
 pub fn check(key: ApiKey, version: i16, body: &[u8]) -> Result<(), &'static str> {
     let (flexible_since, fields) = requests::of(key).ok_or("its fields are not known")?;
-    let mut walk = Walk { rest: body, version, flexible: version >= flexible_since };
+    let mut walk = Walk { rest: body, version, flexible: version >= flexible_since, elements: 0 };
     walk.fields(fields)
+}
+
+/// Looks over what comes before the body: the request's key, version and number, the client's name, and
+/// tagged fields in version 2.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_header(request: &[u8], header_version: i16) -> Result<(), &'static str> {
+    // The name's length has two bytes in all versions.
+    let mut walk = Walk { rest: request, version: header_version, flexible: false, elements: 0 };
+    walk.skip(8)?;
+    if header_version >= 1 {
+        walk.value(&Kind::Text)?;
+    }
+    if header_version >= 2 { walk.tags() } else { Ok(()) }
 }
 
 struct Walk<'a> {
@@ -45,6 +64,8 @@ struct Walk<'a> {
     version: i16,
     /// Whether lengths are compact, and tagged fields follow each structure (KIP-482).
     flexible: bool,
+    /// Elements so far, of all arrays together, and tagged fields.
+    elements: usize,
 }
 
 impl Walk<'_> {
@@ -77,6 +98,7 @@ impl Walk<'_> {
                 if count > self.rest.len() / self.least(element).max(1) {
                     return Err("an array announces more elements than there are bytes for");
                 }
+                self.count(count)?;
                 (0..count).try_for_each(|_| self.value(element))
             }
             Kind::Structs(fields) => self.fields(fields),
@@ -114,12 +136,19 @@ impl Walk<'_> {
     /// versions that are served stand at the end of a request, so that nothing follows in which it
     /// could lose its way.
     fn tags(&mut self) -> Result<(), &'static str> {
-        for _ in 0..self.varint()? {
+        let tags = self.varint()? as usize;
+        self.count(tags)?;
+        for _ in 0..tags {
             self.varint()?;
             let size = self.varint()? as usize;
             self.skip(size)?;
         }
         Ok(())
+    }
+
+    fn count(&mut self, elements: usize) -> Result<(), &'static str> {
+        self.elements = self.elements.saturating_add(elements);
+        if self.elements > ELEMENTS_MAX { Err("it has too many elements") } else { Ok(()) }
     }
 
     fn varint(&mut self) -> Result<u32, &'static str> {

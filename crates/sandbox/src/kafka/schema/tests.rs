@@ -275,6 +275,30 @@ fn an_array_that_cannot_be_there_is_refused() {
     assert_eq!(endless, Err("a compact length goes on for more than five bytes"));
 }
 
+#[test]
+fn elements_of_all_arrays_are_counted_together() {
+    let body = |topics: usize, partitions: usize| {
+        let topic = [&[0, 0][..], &(partitions as i32).to_be_bytes(), &vec![0; 4 * partitions]].concat();
+        [&(topics as i32).to_be_bytes()[..], &topic.repeat(topics)].concat()
+    };
+    assert_eq!(check(ApiKey::DescribeLogDirs, 1, &body(3, ELEMENTS_MAX / 4)), Ok(()));
+    let many = check(ApiKey::DescribeLogDirs, 1, &body(4, ELEMENTS_MAX / 4));
+    assert_eq!(many, Err("it has too many elements"));
+}
+
+#[test]
+fn a_header_is_looked_over_to_its_last_tag() {
+    let header = |name: &[u8], tags: &[u8]| [&[0; 8][..], name, tags].concat();
+    let named = header(&[0, 1, b'x'], &[]);
+    assert_eq!(check_header(&named, 1), Ok(()));
+    assert_eq!(check_header(&header(&[0xff, 0xff], &[1, 7, 2, 0, 0]), 2), Ok(()));
+    for end in 0..named.len() {
+        assert_eq!(check_header(&named[..end], 1), Err(ENDS));
+    }
+    let endless = header(&[0, 0], &[0xff, 0xff, 0xff, 0xff, 0x0f]);
+    assert_eq!(check_header(&endless, 2), Err("it has too many elements"));
+}
+
 proptest! {
     /// Whatever a frame holds: it is refused, or decoded or refused by the library, without a panic and
     /// without more memory than a frame of this size can ask for.

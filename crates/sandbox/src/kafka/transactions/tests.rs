@@ -1,132 +1,234 @@
-use std::path::Path;
-
 use super::*;
 use crate::kafka::config::Config;
 
-const TIMEOUT_MS: i32 = 1_000;
+const MINUTE: i32 = 60_000;
 
-fn open(folder: &Path) -> Transactions {
-    let limits = Config::new(folder).limits;
-    Transactions::open(&folder.join("transactions.journal"), limits).unwrap()
+struct World {
+    transactions: Transactions,
+    dir: tempfile::TempDir,
 }
 
-/// A producer that has announced itself.
-fn ready(transactions: &mut Transactions, id: &str) -> (i64, i16) {
-    match transactions.init(id, TIMEOUT_MS, None, 0).unwrap() {
-        Init::Ready { producer_id, epoch } => (producer_id, epoch),
-        Init::AbortFirst(ending) => panic!("{ending:?}"),
+fn world() -> World {
+    let dir = tempfile::tempdir().unwrap();
+    World { transactions: open(dir.path()), dir }
+}
+
+fn open(dir: &Path) -> Transactions {
+    Transactions::open(&dir.join("journal"), Config::new("").limits).unwrap()
+}
+
+impl World {
+    /// A crash, and a start.
+    fn restart(&mut self) {
+        self.transactions = open(self.dir.path());
+    }
+
+    fn ready(&mut self, id: &str) -> (i64, i16) {
+        self.ready_as(id, None).unwrap()
+    }
+
+    /// Announces a producer; what it has to wait for is carried out.
+    fn ready_as(&mut self, id: &str, expected: Option<(i64, i16)>) -> Result<(i64, i16), ResponseError> {
+        loop {
+            match self.transactions.init(id, MINUTE, expected, 0)? {
+                Init::Ready { producer_id, epoch } => return Ok((producer_id, epoch)),
+                Init::AbortFirst(ending) => self.transactions.ended(&ending, true).unwrap(),
+            }
+        }
+    }
+
+    fn add(&mut self, id: &str, producer: (i64, i16), topic: &str) -> Result<(), ResponseError> {
+        self.transactions.add(id, producer, [(topic.to_owned(), 0)], [], 0)
+    }
+
+    fn end(
+        &mut self,
+        id: &str,
+        producer: (i64, i16),
+        outcome: Outcome,
+    ) -> Result<Option<Ending>, ResponseError> {
+        self.transactions.end(id, producer, outcome, 0)
+    }
+
+    fn phase(&self, id: &str) -> Phase {
+        self.transactions.get(id).unwrap().phase
     }
 }
 
-fn begun(transactions: &mut Transactions, producer: (i64, i16)) {
-    transactions.add("id", producer, [("topic".to_owned(), 2)], [], 0).unwrap();
+#[test]
+fn a_transaction_ends_in_three_steps() {
+    let mut world = world();
+    let producer = world.ready("a");
+    world.add("a", producer, "t").unwrap();
+    assert_eq!(world.transactions.verify(producer, "t", 0), Ok(()));
+    assert_eq!(world.transactions.verify(producer, "t", 1), Err(ResponseError::InvalidTxnState));
+    let ending = world.end("a", producer, Outcome::Commit).unwrap().unwrap();
+    assert_eq!((ending.producer, ending.partitions.len()), (producer, 1));
+    assert_eq!(world.phase("a"), Phase::PrepareCommit);
+    assert_eq!(world.transactions.verify(producer, "t", 0), Err(ResponseError::InvalidTxnState));
+    assert_eq!(world.add("a", producer, "t"), Err(ResponseError::ConcurrentTransactions));
+    assert_eq!(world.end("a", producer, Outcome::Commit), Err(ResponseError::ConcurrentTransactions));
+    world.transactions.ended(&ending, true).unwrap();
+    assert_eq!(world.phase("a"), Phase::CompleteCommit);
+    // The answer was lost, and the request comes again.
+    assert_eq!(world.end("a", producer, Outcome::Commit), Ok(None));
+    assert_eq!(world.end("a", producer, Outcome::Abort), Err(ResponseError::InvalidTxnState));
 }
 
 #[test]
-fn a_transaction_is_decided_and_then_complete() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut transactions = open(folder.path());
-    let producer = ready(&mut transactions, "id");
-    assert_eq!(transactions.verify(producer, "topic", 2), Err(ResponseError::InvalidTxnState));
-    begun(&mut transactions, producer);
-    assert_eq!(transactions.verify(producer, "topic", 2), Ok(()));
-    assert_eq!(transactions.verify(producer, "topic", 1), Err(ResponseError::InvalidTxnState));
-    let ending = transactions.end("id", producer, Outcome::Commit, 1).unwrap().unwrap();
-    assert_eq!(ending.partitions, BTreeSet::from([("topic".to_owned(), 2)]));
-    // Until the markers are written, neither more records nor another end.
-    let again = transactions.add("id", producer, [("topic".to_owned(), 0)], [], 1);
-    assert_eq!(again, Err(ResponseError::ConcurrentTransactions));
-    let again = transactions.end("id", producer, Outcome::Commit, 1);
-    assert_eq!(again, Err(ResponseError::ConcurrentTransactions));
-    transactions.ended(&ending, true).unwrap();
-    assert_eq!(transactions.end("id", producer, Outcome::Commit, 2), Ok(None), "a lost answer");
-    let other = transactions.end("id", producer, Outcome::Abort, 2);
-    assert_eq!(other, Err(ResponseError::InvalidTxnState));
+fn a_decision_survives_a_crash_and_is_carried_out() {
+    let mut world = world();
+    let producer = world.ready("a");
+    world.add("a", producer, "t").unwrap();
+    world.transactions.add("a", producer, [], ["g".to_owned()], 0).unwrap();
+    let decided = world.end("a", producer, Outcome::Commit).unwrap().unwrap();
+    assert!(world.transactions.due(0).is_empty(), "somebody is at it");
+    world.restart();
+    assert_eq!(world.transactions.due(0), std::slice::from_ref(&decided));
+    // It could not be carried out, and is due again.
+    world.transactions.ended(&decided, false).unwrap();
+    assert_eq!(world.transactions.due(0), std::slice::from_ref(&decided));
+    world.transactions.ended(&decided, true).unwrap();
+    assert!(world.transactions.due(0).is_empty());
+    world.restart();
+    assert_eq!(world.phase("a"), Phase::CompleteCommit);
+    assert_eq!(world.end("a", producer, Outcome::Commit), Ok(None));
 }
 
 #[test]
-fn a_later_producer_fences_the_earlier_one() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut transactions = open(folder.path());
-    let first = ready(&mut transactions, "id");
-    let second = ready(&mut transactions, "id");
-    assert_eq!((first.0, first.1 + 1), second);
-    let refused = transactions.add("id", first, [("topic".to_owned(), 0)], [], 0);
-    assert_eq!(refused, Err(ResponseError::ProducerFenced));
-    let refused = transactions.end("id", first, Outcome::Commit, 0);
-    assert_eq!(refused, Err(ResponseError::ProducerFenced));
+fn an_open_transaction_survives_a_crash() {
+    let mut world = world();
+    let producer = world.ready("a");
+    world.add("a", producer, "t").unwrap();
+    world.restart();
+    assert_eq!(world.transactions.verify(producer, "t", 0), Ok(()));
+    assert!(world.end("a", producer, Outcome::Commit).unwrap().is_some());
 }
 
 #[test]
-fn what_the_earlier_producer_left_open_is_aborted_first() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut transactions = open(folder.path());
-    let first = ready(&mut transactions, "id");
-    begun(&mut transactions, first);
-    let Init::AbortFirst(ending) = transactions.init("id", TIMEOUT_MS, None, 1).unwrap() else {
-        panic!("its transaction is open");
-    };
+fn a_second_producer_fences_the_first_and_aborts_what_it_left_open() {
+    let mut world = world();
+    let first = world.ready("a");
+    world.add("a", first, "t").unwrap();
+    let Ok(Init::AbortFirst(ending)) = world.transactions.init("a", MINUTE, None, 0) else { panic!() };
     assert_eq!(ending.outcome, Outcome::Abort);
-    assert!(ending.producer > first, "the markers fence it");
-    assert_eq!(transactions.verify(first, "topic", 2), Err(ResponseError::InvalidProducerEpoch));
-    let busy = transactions.init("id", TIMEOUT_MS, None, 1);
-    assert_eq!(busy, Err(ResponseError::ConcurrentTransactions));
-    transactions.ended(&ending, true).unwrap();
-    let second = ready(&mut transactions, "id");
-    begun(&mut transactions, second);
-    assert_eq!(transactions.verify(second, "topic", 2), Ok(()));
+    assert_eq!(ending.producer, (first.0, first.1 + 1), "the marker fences, too");
+    assert_eq!(
+        world.transactions.init("a", MINUTE, None, 0),
+        Err(ResponseError::ConcurrentTransactions)
+    );
+    world.transactions.ended(&ending, true).unwrap();
+    let second = world.ready("a");
+    assert!(second.0 == first.0 && second.1 > ending.producer.1);
+    assert_eq!(world.transactions.verify(first, "t", 0), Err(ResponseError::InvalidProducerEpoch));
+    assert_eq!(world.add("a", first, "t"), Err(ResponseError::ProducerFenced));
+    assert_eq!(world.end("a", first, Outcome::Commit), Err(ResponseError::ProducerFenced));
+    assert_eq!(world.ready_as("a", Some(first)), Err(ResponseError::ProducerFenced));
+    world.add("a", second, "t").unwrap();
+}
+
+#[test]
+fn a_producer_that_goes_on_after_an_error_gets_the_next_epoch_once() {
+    let mut world = world();
+    let first = world.ready("a");
+    let second = world.ready_as("a", Some(first)).unwrap();
+    assert_eq!(second, (first.0, first.1 + 1));
+    assert_eq!(world.ready_as("a", Some(first)), Ok(second), "the request comes again");
+    world.add("a", second, "t").unwrap();
+    // With an open transaction, that is aborted on the way.
+    let third = world.ready_as("a", Some(second)).unwrap();
+    assert_eq!(third, (second.0, second.1 + 1));
+    assert_eq!(world.ready_as("a", Some((first.0 + 1, 0))), Err(ResponseError::ProducerFenced));
 }
 
 #[test]
 fn a_transaction_that_is_open_too_long_is_aborted_and_its_producer_fenced() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut transactions = open(folder.path());
-    let producer = ready(&mut transactions, "id");
-    begun(&mut transactions, producer);
-    assert_eq!(transactions.due(i64::from(TIMEOUT_MS)), []);
-    let [ending] = &transactions.due(i64::from(TIMEOUT_MS) + 1)[..] else { panic!("it is late") };
-    assert_eq!((ending.outcome, ending.producer.1), (Outcome::Abort, producer.1 + 1));
-    assert_eq!(transactions.due(i64::from(TIMEOUT_MS) + 2), [], "somebody is carrying it out");
-    let late = transactions.end("id", producer, Outcome::Commit, 2_000);
-    assert_eq!(late, Err(ResponseError::ProducerFenced));
+    let mut world = world();
+    let producer = world.ready("a");
+    world.transactions.add("a", producer, [("t".to_owned(), 0)], [], 1_000).unwrap();
+    // Further partitions do not make it younger.
+    world.transactions.add("a", producer, [("t".to_owned(), 1)], [], 50_000).unwrap();
+    assert!(world.transactions.due(1_000 + i64::from(MINUTE)).is_empty());
+    let due = world.transactions.due(1_001 + i64::from(MINUTE));
+    assert_eq!(due.len(), 1);
+    assert_eq!((due[0].outcome, due[0].partitions.len()), (Outcome::Abort, 2));
+    assert_eq!(due[0].producer, (producer.0, producer.1 + 1));
+    assert!(world.transactions.due(i64::MAX / 2).is_empty(), "somebody is at it");
+    world.transactions.ended(&due[0], true).unwrap();
+    assert_eq!(world.end("a", producer, Outcome::Commit), Err(ResponseError::ProducerFenced));
 }
 
 #[test]
-fn an_end_that_was_decided_is_carried_out_after_a_crash() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut before = open(folder.path());
-    let producer = ready(&mut before, "id");
-    begun(&mut before, producer);
-    let decided = before.end("id", producer, Outcome::Commit, 1).unwrap().unwrap();
-    drop(before);
-    let mut after = open(folder.path());
-    assert_eq!(after.due(1), std::slice::from_ref(&decided), "and it is a commit, however late");
-    after.ended(&decided, true).unwrap();
-    drop(after);
-    assert_eq!(open(folder.path()).due(i64::MAX), []);
-}
-
-#[test]
-fn markers_that_could_not_be_written_are_tried_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut transactions = open(folder.path());
-    let producer = ready(&mut transactions, "id");
-    begun(&mut transactions, producer);
-    let ending = transactions.end("id", producer, Outcome::Abort, 1).unwrap().unwrap();
-    transactions.ended(&ending, false).unwrap();
-    assert_eq!(transactions.due(1), [ending]);
-}
-
-#[test]
-fn no_producer_id_is_given_out_twice_over_a_crash() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut seen = BTreeSet::new();
-    for round in 0..3 {
-        let mut transactions = open(folder.path());
-        for number in 0..5 {
-            let (id, _) = ready(&mut transactions, &format!("{round}-{number}"));
-            assert!(seen.insert(id), "{id} again");
-            assert!(seen.insert(transactions.new_producer_id().unwrap()));
-        }
+fn epochs_that_are_used_up_go_on_with_another_producer_id() {
+    let mut world = world();
+    let first = world.ready("a");
+    let mut last = first;
+    while last.0 == first.0 {
+        assert!(last.1 >= 0 && last.1 < i16::MAX - 1);
+        let next = world.ready("a");
+        assert!(next.0 != last.0 || next.1 == last.1 + 1);
+        last = next;
     }
+    assert_eq!(last.1, 0);
+    world.add("a", last, "t").unwrap();
+    assert_eq!(world.add("a", first, "t"), Err(ResponseError::InvalidProducerIdMapping));
+    assert_eq!(world.transactions.verify(first, "t", 0), Err(ResponseError::InvalidProducerIdMapping));
+}
+
+/// Each fencing takes an epoch, too, and a producer may go on from there.
+#[test]
+fn epochs_do_not_run_out_by_fencing() {
+    let mut world = world();
+    let first = world.ready("a");
+    let mut last = first;
+    while last.0 == first.0 {
+        assert!(last.1 < i16::MAX, "{last:?}");
+        world.add("a", last, "t").unwrap();
+        last = world.ready_as("a", Some(last)).unwrap();
+    }
+    assert_eq!(last.1, 0);
+    world.add("a", last, "t").unwrap();
+}
+
+#[test]
+fn producer_ids_are_never_given_twice() {
+    let mut world = world();
+    let mut given = BTreeSet::new();
+    for round in 0..5 {
+        for _ in 0..700 {
+            assert!(given.insert(world.transactions.new_producer_id().unwrap()), "round {round}");
+        }
+        world.restart();
+    }
+}
+
+#[test]
+fn an_unknown_id_and_a_senseless_timeout_are_refused() {
+    let mut world = world();
+    assert_eq!(world.add("a", (0, 0), "t"), Err(ResponseError::InvalidProducerIdMapping));
+    for timeout_ms in [-1, 0, TIMEOUT_MS_MAX + 1] {
+        let refused = world.transactions.init("a", timeout_ms, None, 0);
+        assert_eq!(refused, Err(ResponseError::InvalidTransactionTimeout));
+    }
+}
+
+#[test]
+fn ending_what_was_not_begun_is_refused() {
+    let mut world = world();
+    let producer = world.ready("a");
+    assert_eq!(world.end("a", producer, Outcome::Commit), Err(ResponseError::InvalidTxnState));
+}
+
+#[test]
+fn too_many_ids_push_out_the_one_that_was_idle_longest() {
+    let mut world = world();
+    world.transactions.limits.transactional_ids = 3;
+    for (at, id) in ["open", "old", "new"].into_iter().enumerate() {
+        drop(world.transactions.init(id, MINUTE, None, at as i64).unwrap());
+    }
+    let open = (world.transactions.get("open").unwrap().producer_id, 0);
+    world.add("open", open, "t").unwrap();
+    world.ready("further");
+    let known: Vec<&String> = world.transactions.all().map(|(id, _)| id).collect();
+    assert_eq!(known, ["further", "new", "open"]);
 }
