@@ -455,7 +455,7 @@ async fn upload(
         let permit = room.clone().acquire_owned().await?;
         let (store, content) = (store.clone(), content.clone());
         uploads.spawn(async move {
-            let result = store.put(&format!("file-{number:04}.csv"), &content, None).await;
+            let result = store.put(&format!("file-{number:04}.csv"), content.as_ref(), None).await;
             drop(permit);
             result
         });

@@ -250,17 +250,18 @@ fn start_time(
     if let StartTime::At(start) = config.data.start {
         return Ok(start);
     }
+    let noted = noted_start(found.and_then(|found| found.progress.as_ref()), local);
+    noted.filter(|_| wish != Wish::Restart).map_or_else(|| begin_now(config), Ok)
+}
+
+/// The base time that a run has noted when it began: in its progress, or else beside its index file.
+pub(super) fn noted_start(recorded: Option<&Progress>, local: &LocalIndex) -> Option<NaiveDateTime> {
     let local = match local {
         LocalIndex::Complete { owner, .. } => owner.as_ref().map(|owner| &owner.parameters),
         _ => None,
     };
-    let recorded = found.and_then(|found| found.progress.as_ref());
-    let known = recorded.map(|progress| &progress.parameters).or(local);
-    let known = known.filter(|_| wish != Wish::Restart).and_then(|known| known.get("START"));
-    if let Some(start) = known.and_then(|text| text.parse_start()) {
-        return Ok(start);
-    }
-    begin_now(config)
+    let known = recorded.map(|progress| &progress.parameters).or(local)?;
+    NaiveDateTime::parse_from_str(known.get("START")?, "%Y-%m-%d %H:%M:%S").ok()
 }
 
 /// The base time of a run that begins now: the first window begins one interval after it.
@@ -271,16 +272,6 @@ pub(super) fn begin_now(config: &Config) -> anyhow::Result<NaiveDateTime> {
     let now = Utc::now().naive_utc().trunc_subsecs(0);
     let interval_s = World::new(config, now)?.plan.interval_s();
     Ok(now - TimeDelta::seconds(i64::try_from(interval_s)?))
-}
-
-pub(super) trait ParseStart {
-    fn parse_start(&self) -> Option<NaiveDateTime>;
-}
-
-impl ParseStart for str {
-    fn parse_start(&self) -> Option<NaiveDateTime> {
-        NaiveDateTime::parse_from_str(self, "%Y-%m-%d %H:%M:%S").ok()
-    }
 }
 
 /// What is simulated, and how it is cut into parts.

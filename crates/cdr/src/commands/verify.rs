@@ -12,7 +12,7 @@ use chrono::NaiveDateTime;
 use tracing::info;
 
 use crate::cli::ReportFormat;
-use crate::commands::run::{ParseStart, World};
+use crate::commands::run::{World, noted_start};
 use crate::commands::signals::Signals;
 use crate::config::{Config, StartTime};
 use crate::delivery::board::Board;
@@ -266,11 +266,6 @@ fn start_time(
     if let StartTime::At(start) = config.data.start {
         return Ok(start);
     }
-    let local = match local {
-        LocalIndex::Complete { owner, .. } => owner.as_ref().map(|owner| &owner.parameters),
-        _ => None,
-    };
-    let recorded = progress.first().map(|progress| &progress.parameters).or(local);
-    let start = recorded.and_then(|known| known.get("START")).and_then(ParseStart::parse_start);
+    let start = noted_start(progress.first(), local);
     start.context("a run that began \"now\" has left no progress that says when; set START to its time")
 }

@@ -16,6 +16,10 @@ pub const BEAT: Duration = Duration::from_millis(50);
 /// have taken the run over.
 const HALT: Duration = Duration::from_millis(500);
 
+/// How old the last commit may be when a file gets its name: a process that cannot reach the brokers
+/// does not learn that another one has taken the run over.
+const LEASE: Duration = Duration::from_secs(30);
+
 /// A sink that takes files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileSink {
@@ -32,17 +36,35 @@ pub struct Board {
     lost: CancellationToken,
     hold: Mutex<Option<Hold>>,
     confirmed: Notify,
+    /// Whether a file has begun to wait for its name.
+    #[cfg(test)]
+    asked: Notify,
 }
 
 /// The hold on a run that another process can take over, by fencing this one.
 #[derive(Debug)]
 struct Hold {
     beat: Instant,
+    /// When it was known last.
+    known: Instant,
     /// Since when it is in doubt.
     doubt: Option<Instant>,
 }
 
 impl Hold {
+    fn new(now: Instant) -> Self {
+        Hold { beat: now, known: now, doubt: None }
+    }
+
+    /// Whether it is certain enough for a file to get its name.
+    fn is_certain(&mut self, now: Instant) -> bool {
+        self.beat(now);
+        if now.duration_since(self.known) >= LEASE {
+            self.doubt.get_or_insert(now);
+        }
+        self.doubt.is_none()
+    }
+
     fn beat(&mut self, now: Instant) {
         if now.duration_since(self.beat) >= HALT {
             self.doubt = Some(now);
@@ -122,7 +144,7 @@ impl Board {
 
     /// Says that commits tell from here on whether this process still holds the run.
     pub fn guard(&self) {
-        *self.hold() = Some(Hold { beat: Instant::now(), doubt: None });
+        *self.hold() = Some(Hold::new(Instant::now()));
     }
 
     /// Says that the process is not halted; to be called every [`BEAT`].
@@ -132,13 +154,14 @@ impl Board {
         }
     }
 
-    /// Says that a commit which began then has succeeded, so that nobody had taken the run over when
-    /// it did.
-    pub fn committed(&self, begun: Instant) {
-        if let Some(hold) = &mut *self.hold()
-            && hold.doubt.is_some_and(|since| begun >= since)
-        {
-            hold.doubt = None;
+    /// Says that a commit which was asked for then has succeeded, so that nobody had taken the run
+    /// over at that time.
+    pub fn committed(&self, asked: Instant) {
+        if let Some(hold) = &mut *self.hold() {
+            hold.known = asked;
+            if hold.doubt.is_some_and(|since| asked >= since) {
+                hold.doubt = None;
+            }
         }
         self.confirmed.notify_waiters();
     }
@@ -148,17 +171,24 @@ impl Board {
         self.hold().as_ref().is_some_and(|hold| hold.doubt.is_some())
     }
 
-    /// Resolves when a file may get its name: at once, unless this process was halted; then when it
-    /// is known that no other has taken the run over. SFTP itself can keep nobody from renaming.
+    /// Resolves when a file may get its name: at once, unless this process was halted or has not
+    /// committed for long; then when it is known that no other has taken the run over. SFTP itself
+    /// can keep nobody from renaming. Never resolves once the run is lost.
     pub async fn may_publish(&self) {
         loop {
             let mut confirmed = std::pin::pin!(self.confirmed.notified());
             confirmed.as_mut().enable();
-            self.beat();
-            if !self.is_in_doubt() {
+            if self.lost.is_cancelled() {
+                return std::future::pending().await;
+            }
+            if self.hold().as_mut().is_none_or(|hold| hold.is_certain(Instant::now())) {
                 return;
             }
+            // Whoever commits is asked to do so.
+            drop(self.lock());
             self.changed.notify_all();
+            #[cfg(test)]
+            self.asked.notify_one();
             confirmed.await;
         }
     }
@@ -172,6 +202,20 @@ impl Board {
     /// Resolves when another process has taken the run over.
     pub async fn lost(&self) {
         self.lost.cancelled().await;
+    }
+
+    /// A board of a run that another process may have taken over.
+    #[cfg(test)]
+    pub(crate) fn in_doubt() -> Board {
+        let (board, now) = (Board::default(), Instant::now());
+        *board.hold() = Some(Hold { doubt: Some(now), ..Hold::new(now) });
+        board
+    }
+
+    /// Resolves when a file waits for its name.
+    #[cfg(test)]
+    pub(crate) async fn asked(&self) {
+        self.asked.notified().await;
     }
 
     fn hold(&self) -> MutexGuard<'_, Option<Hold>> {
@@ -189,14 +233,17 @@ mod tests {
 
     use super::*;
 
-    /// A board whose process was halted for some time.
-    fn halted(pause: Duration) -> Board {
+    /// A board whose hold on the run is as after some time in which something went wrong.
+    fn board(wrong: impl FnOnce(&mut Hold)) -> Board {
         let board = Board::default();
         board.guard();
-        if let Some(hold) = &mut *board.hold() {
-            hold.beat -= pause;
-        }
+        wrong(board.hold().as_mut().unwrap());
         board
+    }
+
+    /// A board whose process was halted for some time.
+    fn halted(pause: Duration) -> Board {
+        board(|hold| hold.beat -= pause)
     }
 
     /// Whether a file may get its name without any more commit.
@@ -222,6 +269,25 @@ mod tests {
         assert!(!may_publish(&board), "that commit tells nothing of the time since");
         board.committed(Instant::now());
         assert!(may_publish(&board));
+    }
+
+    #[test]
+    fn a_process_that_has_not_committed_for_long_asks_before_it_publishes() {
+        let board = board(|hold| hold.known -= LEASE);
+        assert!(!board.is_in_doubt(), "no commit is wanted as long as nobody asks");
+        assert!(!may_publish(&board));
+        assert!(board.is_in_doubt());
+        board.committed(Instant::now());
+        assert!(may_publish(&board));
+    }
+
+    #[test]
+    fn a_process_that_has_lost_the_run_never_publishes() {
+        let board = halted(Duration::ZERO);
+        board.lose();
+        board.committed(Instant::now());
+        assert!(!may_publish(&board));
+        assert!(board.is_stopping());
     }
 
     #[test]

@@ -1,41 +1,41 @@
 use std::io::Write;
-use std::sync::Mutex;
 use std::sync::atomic::Ordering;
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::super::terminal::Output;
 use super::*;
 
+/// What was written; whoever waits for some of it is woken by each write.
 #[derive(Clone, Default)]
-struct Buffer(Arc<Mutex<Vec<u8>>>);
+struct Buffer(Arc<(Mutex<Vec<u8>>, Condvar)>);
 
 impl Buffer {
     fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        String::from_utf8(self.0.0.lock().unwrap().clone()).unwrap()
     }
 
     fn wait_for(&self, text: &str) {
-        let begun = Instant::now();
-        while !self.text().contains(text) {
-            assert!(begun.elapsed() < Duration::from_secs(20), "no {text:?} in {:?}", self.text());
-            pause();
-        }
+        let (written, changed) = &*self.0;
+        let is_missing = |written: &mut Vec<u8>| !String::from_utf8_lossy(written).contains(text);
+        let written = written.lock().unwrap();
+        let waited = changed.wait_timeout_while(written, Duration::from_secs(20), is_missing);
+        let (written, limit) = waited.unwrap_or_else(PoisonError::into_inner);
+        let found = String::from_utf8_lossy(&written).into_owned();
+        drop(written);
+        assert!(!limit.timed_out(), "no {text:?} in {found:?}");
     }
 }
 
 impl Write for Buffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        self.0.0.lock().unwrap().extend_from_slice(bytes);
+        self.0.1.notify_all();
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "no runtime here; it waits for another thread")]
-fn pause() {
-    thread::sleep(Duration::from_millis(5));
 }
 
 const BOTH: Sinks = Sinks { kafka: true, files: true };

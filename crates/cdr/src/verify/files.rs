@@ -13,7 +13,7 @@ use crate::delivery::board::Board;
 use crate::delivery::sink::sftp::SftpStore;
 use crate::delivery::sink::temporary::final_name;
 
-/// Bytes of all files that are compared at once, so that memory does not grow with `LINE_COUNT`.
+/// Bytes of all files that are compared at once. Each is held whole: a larger one is compared alone.
 const IN_FLIGHT_BYTES: u64 = 24 << 20;
 
 /// Upper estimate of a CSV line in bytes, once as expected and once as found.

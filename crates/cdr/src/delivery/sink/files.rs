@@ -9,6 +9,7 @@ use cdr_model::{Generator, LineEnd, Micros, Part, PartIndex, Plan, Stream};
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
+use super::content::{CsvFile, LINE_BYTES};
 use super::directory::{DirectoryError, DirectoryStore};
 use super::sftp::{SftpError, SftpStore};
 use super::temporary::final_name;
@@ -19,15 +20,12 @@ use crate::telemetry::Counters;
 /// How long a run that is to stop still waits for uploads in flight.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a look for files that were left behind may take.
-const SWEEP_PATIENCE: Duration = Duration::from_secs(60);
-
-/// Bytes of all files in flight together. A part's two files are held whole, so that with a large
-/// `LINE_COUNT` there is one part in flight, and memory for that.
+/// Bytes of all files in flight together that are held at once, so that memory does not grow with
+/// `LINE_COUNT`.
 const IN_FLIGHT_BYTES: u64 = 24 << 20;
 
-/// Upper estimate of a CSV line, in bytes.
-const LINE_BYTES: u64 = 128;
+/// Bytes that are held of one file, however large: a few pieces, as they are made and sent.
+const HELD_BYTES_MAX: u64 = 4 << 20;
 
 /// A destination for files.
 #[derive(Clone)]
@@ -63,13 +61,17 @@ impl Store {
         }
     }
 
-    async fn put(&self, name: &str, content: Vec<u8>, board: &Board) -> Result<(), FilesError> {
+    /// Returns the file's size, in bytes, when it stands under its name.
+    async fn put(&self, content: CsvFile, board: &Board) -> Result<u64, FilesError> {
+        let name = content.part.file_name(content.stream);
         match self {
-            Store::Sftp(store) => Ok(store.put(name, &content, Some(board)).await?),
+            Store::Sftp(store) => Ok(store.put(&name, &content, Some(board)).await?),
             Store::Directory(store) => {
+                let store = store.clone();
+                let written = tokio::task::spawn_blocking(move || store.write(&name, &content));
+                let written = written.await??;
                 board.may_publish().await;
-                let (store, name) = (store.clone(), name.to_owned());
-                Ok(tokio::task::spawn_blocking(move || store.put(&name, &content)).await??)
+                Ok(tokio::task::spawn_blocking(move || written.publish()).await??)
             }
         }
     }
@@ -77,7 +79,9 @@ impl Store {
     /// The names of all files that are there.
     async fn names(&self) -> Result<Vec<String>, FilesError> {
         match self {
-            Store::Sftp(store) => Ok(store.list().await?.into_iter().map(|file| file.name).collect()),
+            Store::Sftp(store) => {
+                Ok(store.try_list().await?.into_iter().map(|file| file.name).collect())
+            }
             Store::Directory(store) => {
                 let store = store.clone();
                 Ok(tokio::task::spawn_blocking(move || store.names()).await??)
@@ -112,6 +116,17 @@ enum Remains {
     /// Of this process, which has no upload in flight any more.
     Own,
     OfAll,
+}
+
+impl Remains {
+    /// How long a look for them may take. Who only stops must not be held up by it: the next start
+    /// looks, too.
+    fn patience(self) -> Duration {
+        match self {
+            Remains::OfOthers | Remains::OfAll => Duration::from_secs(60),
+            Remains::Own => Duration::from_secs(3),
+        }
+    }
 }
 
 /// Delivers the files of a plan to one store.
@@ -158,13 +173,14 @@ impl Files {
             () = self.board.lost() => Ok(false),
         };
         sweeping.abort();
-        if let Ok(true) = result {
-            self.sweep(Remains::OfAll).await;
-            return Ok(());
-        }
         uploads.iter().for_each(JoinHandle::abort);
-        if result.is_ok() {
-            self.sweep(Remains::Own).await;
+        // What is aborted may still be at work for a moment; behind this, nothing is.
+        for upload in uploads {
+            drop(upload.await);
+        }
+        drop(sweeping.await);
+        if let Ok(all_is_delivered) = result {
+            self.sweep(if all_is_delivered { Remains::OfAll } else { Remains::Own }).await;
         }
         result.map(drop)
     }
@@ -187,7 +203,7 @@ impl Files {
             }
             Ok::<(), FilesError>(())
         };
-        match tokio::time::timeout(SWEEP_PATIENCE, sweeping).await {
+        match tokio::time::timeout(remains.patience(), sweeping).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => warn!("Temporary files may be left behind: {error}"),
             Err(_) => warn!("Temporary files may be left behind: it takes long to look for them"),
@@ -229,8 +245,8 @@ impl Files {
             // Uploads may end in any order; the cursor passes them in theirs.
             tokio::select! {
                 result = first => {
-                    result??;
                     uploads.pop_front();
+                    result??;
                     done = self.plan.after(done);
                     self.board.advance(self.store.sink(), done);
                     self.counters.parts_files.store(self.plan.parts_before(done), Ordering::Relaxed);
@@ -247,9 +263,9 @@ impl Files {
 
     /// Each part is two files.
     fn parts_in_flight(&self) -> usize {
-        let part_bytes = 2 * LINE_BYTES * u64::from(self.plan.line_count());
-        let by_memory = (IN_FLIGHT_BYTES / part_bytes).max(1) as usize;
-        self.in_flight.div_ceil(2).min(by_memory)
+        let file_bytes = LINE_BYTES * u64::from(self.plan.line_count());
+        let by_memory = IN_FLIGHT_BYTES / (2 * file_bytes.min(HELD_BYTES_MAX));
+        self.in_flight.div_ceil(2).min(by_memory.max(1) as usize)
     }
 
     async fn deliver(&self, part: &Part) -> Result<(), FilesError> {
@@ -258,10 +274,9 @@ impl Files {
     }
 
     async fn put(&self, stream: Stream, part: &Part) -> Result<(), FilesError> {
-        let mut content = Vec::with_capacity((LINE_BYTES * u64::from(part.line_count)) as usize);
-        self.generator.csv_file(stream, part, self.line_end, &mut content);
-        let bytes = content.len() as u64;
-        self.store.put(&part.file_name(stream), content, &self.board).await?;
+        let (generator, line_end) = (self.generator.clone(), self.line_end);
+        let content = CsvFile { generator, stream, part: *part, line_end };
+        let bytes = self.store.put(content, &self.board).await?;
         self.counters.add_file(bytes);
         Ok(())
     }
@@ -271,3 +286,7 @@ impl Files {
 fn last_time(part: &Part) -> Micros {
     Micros(part.end().0 - 1)
 }
+
+#[cfg(test)]
+#[path = "files_tests.rs"]
+mod tests;

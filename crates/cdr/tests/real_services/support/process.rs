@@ -120,6 +120,15 @@ impl Process {
         assert!(kill.status().expect("bash runs").success(), "{} has ended already", self.name);
     }
 
+    /// Waits until it has stopped, as `STOP` makes it do.
+    pub fn wait_until_halted(&self) {
+        let status = format!("/proc/{}/status", self.child.id());
+        self.wait_until("it is halted", || {
+            let status = std::fs::read_to_string(&status).expect("it has not ended");
+            status.lines().any(|line| line.starts_with("State:\tT"))
+        });
+    }
+
     /// Ends it as the loss of the machine would.
     pub fn kill(mut self) -> Ended {
         self.child.kill().expect("the process is ours");

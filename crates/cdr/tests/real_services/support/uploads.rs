@@ -36,3 +36,10 @@ pub fn has_partial(folder: &Path) -> bool {
 pub fn is_partial(name: &str) -> bool {
     name.ends_with(".part")
 }
+
+/// The sizes of what is not complete, in bytes.
+pub fn partial_sizes(folder: &Path) -> Vec<u64> {
+    let names = identities(folder).into_keys().filter(|name| is_partial(name));
+    // A file that was renamed since is complete.
+    names.filter_map(|name| Some(fs::metadata(folder.join(name)).ok()?.len())).collect()
+}

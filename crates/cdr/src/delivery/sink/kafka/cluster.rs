@@ -27,6 +27,9 @@ const CALL: Duration = Duration::from_secs(2);
 /// Events of a client that are looked at after a failure; there are a few for each broker.
 const HEARD_AT_ONCE: usize = 32;
 
+/// Longer than a transaction of a run at work is open, and than its records take to become visible.
+const SETTLED_AFTER: Duration = Duration::from_secs(3);
+
 /// Progress records that are read first; more only if the run's own is not among them.
 const TAIL_RECORDS: i64 = 500;
 
@@ -88,8 +91,20 @@ impl Cluster {
 
     /// Where a reader of committed records finds the first and the last of each partition; `None` if
     /// the topic does not exist.
+    ///
+    /// A commit is answered a moment before its records are visible. So it waits until all are that
+    /// stand there now, but not for long: a transaction may be open whose producer is gone.
     pub fn committed_range(&mut self, topic: &str) -> Result<Option<Vec<(i64, i64)>>, KafkaSinkError> {
-        self.watermarks(topic, |cluster| &cluster.committed)
+        let (begun, ends) = (Instant::now(), self.end_offsets(topic)?);
+        loop {
+            let range = self.watermarks(topic, |cluster| &cluster.committed)?;
+            let visible = range.iter().flatten().map(|&(_, end)| end);
+            let all = ends.iter().flatten().zip(visible).all(|(&end, visible)| visible >= end);
+            if all || begun.elapsed() >= SETTLED_AFTER {
+                return Ok(range);
+            }
+            pause(Duration::from_millis(20));
+        }
     }
 
     fn watermarks(

@@ -47,6 +47,8 @@ struct Pending {
     progress: Progress,
     records: [u64; 2],
     bytes: usize,
+    /// When its commit was asked for.
+    asked: Instant,
 }
 
 impl Delivery {
@@ -123,10 +125,10 @@ impl Delivery {
     fn transact(&mut self, blocks: &mut Blocks) -> Result<(), KafkaSinkError> {
         let (begun, mut pause) = (Instant::now(), FIRST_PAUSE);
         loop {
-            let (mut pending, attempted) = (self.pending(), Instant::now());
+            let mut pending = self.pending();
             let trouble = match self.attempt(blocks, &mut pending) {
                 Ok(()) => {
-                    self.board.committed(attempted);
+                    self.board.committed(pending.asked);
                     self.committed(pending);
                     return Ok(());
                 }
@@ -195,7 +197,8 @@ impl Delivery {
     }
 
     fn pending(&self) -> Pending {
-        Pending { progress: self.progress.clone(), records: [0, 0], bytes: 0 }
+        let progress = self.progress.clone();
+        Pending { progress, records: [0, 0], bytes: 0, asked: Instant::now() }
     }
 
     fn attempt(&mut self, blocks: &mut Blocks, pending: &mut Pending) -> Result<(), Trouble> {
@@ -210,6 +213,7 @@ impl Delivery {
         let (topic, key) =
             (&self.connection.claim.config.topic_progress, self.connection.claim.id.progress_key());
         self.connection.claim.session.send_progress(topic, &key, &value)?;
+        pending.asked = Instant::now();
         self.connection.claim.session.commit()
     }
 
@@ -227,6 +231,7 @@ impl Delivery {
             && pending.bytes < config.transaction_bytes
             && opened.elapsed() < config.transaction_open
             && !self.board.is_stopping()
+            && !self.board.is_in_doubt()
         {
             let Some(next) = next_time(&self.generator, &self.plan, &at) else { break };
             let wait = self.clock.until(next);

@@ -128,6 +128,7 @@ impl Reader {
         Ok(true)
     }
 
+    /// Begins to fetch, into a queue for each partition.
     fn assign(
         &self,
         spans: &[Span],
@@ -136,18 +137,15 @@ impl Reader {
         let refused = |error: KafkaError| KafkaSinkError::Property(error.to_string());
         let consumer = self.config.bulk_consumer().create_with_context(Watch(health.clone()));
         let consumer: Arc<BaseConsumer<Watch>> = Arc::new(consumer.map_err(refused)?);
-        let mut list = TopicPartitionList::new();
-        let partitions = |span: &Span| (0..span.from.len() as i32).zip(span.from.clone());
-        for span in spans {
-            for (partition, from) in partitions(span) {
+        let (mut list, mut lanes) = (TopicPartitionList::new(), Vec::new());
+        for (number, span) in spans.iter().enumerate() {
+            for ((partition, &from), &to) in (0..).zip(&span.from).zip(&span.to) {
                 let added = list.add_partition_offset(&span.topic, partition, Offset::Offset(from));
                 added.map_err(refused)?;
-            }
-        }
-        consumer.assign(&list).map_err(refused)?;
-        let mut lanes = Vec::new();
-        for (number, span) in spans.iter().enumerate() {
-            for ((partition, from), &to) in partitions(span).zip(&span.to) {
+                // The queue comes first. Records that are fetched before their partition has one
+                // stand in the client's common queue, where nobody looks for them. (rust-rdkafka
+                // says that `assign` takes the queues away; librdkafka leaves alone those that an
+                // application has asked for, see `RD_KAFKA_Q_F_FWD_APP`.)
                 let queue = consumer.split_partition_queue(&span.topic, partition);
                 let queue = queue.ok_or_else(|| KafkaSinkError::Property(span.topic.clone()))?;
                 let (topic, brokers) = (span.topic.clone(), self.config.brokers.clone());
@@ -163,6 +161,7 @@ impl Reader {
                 });
             }
         }
+        consumer.assign(&list).map_err(refused)?;
         Ok((consumer, lanes))
     }
 }

@@ -56,7 +56,7 @@ pub enum HostKeyPolicy {
 /// How a file comes to stand under its name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UploadMode {
-    /// Written as `.NAME.part`, checked, then renamed: who sees `NAME` sees
+    /// Written under a temporary name, checked, then renamed: who sees `NAME` sees
     /// all of it.
     #[default]
     Rename,

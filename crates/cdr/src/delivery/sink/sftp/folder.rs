@@ -2,7 +2,7 @@
 
 use super::error::{SftpError, one_line};
 use super::session::{Failure, Session};
-use super::wire::{Request, Status, status};
+use super::wire::{Found, Request, Status, status};
 
 /// Written and removed to see whether the user may write. The name is such that
 /// whoever picks files up ignores it, as with uploads in progress.
@@ -84,7 +84,7 @@ impl Place {
     /// Sees whether files can be written, by writing an empty one.
     pub(super) async fn probe(&self, session: &Session) -> Result<(), SftpError> {
         let path = self.path(PROBE);
-        let opened = session.request(&Request::Open { path: &path, truncate: true }).await?;
+        let opened = session.request(&Request::Open { path: &path, found: Found::Emptied }).await?;
         let handle = opened.handle().await;
         // What is not permitted for this file is not for any in the folder.
         let handle = handle.map_err(|failure| match failure {

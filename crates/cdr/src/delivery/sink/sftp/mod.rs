@@ -34,6 +34,7 @@ use self::pool::Pool;
 pub use self::read::RemoteFile;
 use self::session::Session;
 use self::upload::{Wanted, upload};
+use super::content::Content;
 use super::temporary::Temporary;
 use crate::delivery::board::Board;
 
@@ -76,9 +77,9 @@ impl Work for Probe {
 }
 
 impl Work for Wanted<'_> {
-    type Outcome = ();
+    type Outcome = u64;
 
-    async fn attempt(&self, shared: &Shared, session: &Session) -> Result<(), SftpError> {
+    async fn attempt(&self, shared: &Shared, session: &Session) -> Result<u64, SftpError> {
         upload(session, &shared.place, shared.mode, &shared.temporary, *self).await
     }
 }
@@ -102,6 +103,21 @@ impl Work for List {
 
     async fn attempt(&self, shared: &Shared, session: &Session) -> Result<Vec<RemoteFile>, SftpError> {
         read::list(session, &shared.place).await
+    }
+}
+
+/// Work that is left when the server refuses it: it is done again only after a
+/// loss of the connection.
+struct UnlessRefused<W>(W);
+
+impl<W: Work + Sync> Work for UnlessRefused<W> {
+    type Outcome = Result<W::Outcome, SftpError>;
+
+    async fn attempt(&self, shared: &Shared, session: &Session) -> Result<Self::Outcome, SftpError> {
+        match self.0.attempt(shared, session).await {
+            Err(error @ SftpError::ConnectionLost { .. }) => Err(error),
+            outcome => Ok(outcome),
+        }
     }
 }
 
@@ -168,14 +184,13 @@ impl SftpStore {
         self.shared.run(Probe).await
     }
 
-    /// Uploads `content`, and returns when it stands under `name` with its full
-    /// size. Tries again, from the file's start, until `give_up_after` has
+    /// Uploads `content`, and returns its size in bytes when it stands under
+    /// `name` with that. Tries again, from the file's start, until `give_up_after` has
     /// passed without any success of this store. Before the file gets its name,
     /// `board` is asked whether this process may still give it. An attempt that
     /// fails may leave a file with a [`Temporary`] name behind.
     ///
-    /// The content is copied once, into the requests; the caller can reuse its
-    /// buffer. Run several at once to use the connections' full speed: 8 for
+    /// The content is asked for in pieces, of which a few are held at once. Run several at once to use the connections' full speed: 8 for
     /// each connection is enough. One that is dropped before its end may leave a
     /// part behind, too, and a file open on the server as long as the connection
     /// lasts.
@@ -184,20 +199,34 @@ impl SftpStore {
     ///
     /// A permanent one at once; [`SftpError::GaveUp`], with the last cause;
     /// [`SftpError::Closed`] after [`close`](Self::close).
-    pub async fn put(&self, name: &str, content: &[u8], board: Option<&Board>) -> Result<(), SftpError> {
+    pub async fn put(
+        &self,
+        name: &str,
+        content: &dyn Content,
+        board: Option<&Board>,
+    ) -> Result<u64, SftpError> {
         if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
             return Err(SftpError::FileName { name: name.to_owned() });
         }
         self.shared.run(Wanted { name, content, board }).await
     }
 
-    /// Removes a file, if it is there.
+    /// Removes a file, if it is there. A refusal is not tried again.
     ///
     /// # Errors
     ///
     /// As [`put`](Self::put).
     pub async fn remove(&self, name: &str) -> Result<(), SftpError> {
-        self.shared.run(Remove { name }).await
+        self.shared.run(UnlessRefused(Remove { name })).await?
+    }
+
+    /// As [`list`](Self::list), but a refusal is not tried again.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put).
+    pub async fn try_list(&self) -> Result<Vec<RemoteFile>, SftpError> {
+        self.shared.run(UnlessRefused(List)).await?
     }
 
     /// Whether a temporary name is one of this store's.
@@ -254,6 +283,9 @@ impl Shared {
                     self.health.succeeded();
                     return Ok(outcome);
                 }
+                // It says nothing of other work, such as whether files can be put
+                // where they may not be listed.
+                Err(error) if error.is_permanent() => return Err(error),
                 Err(error) => error,
             };
             if lease.connection.is_lost() && !self.pool.is_connected() {
@@ -262,9 +294,6 @@ impl Shared {
                 self.health.failed(begun, &error);
             }
             drop(lease);
-            if error.is_permanent() {
-                return Err(error);
-            }
             self.health.verdict(begun)?;
             backoff.failed();
             backoff.pause(self.health.patience_ends(begun)).await;

@@ -4,8 +4,9 @@ use super::config::UploadMode;
 use super::error::SftpError;
 use super::folder::Place;
 use super::session::{Answer, Batch, Failure, Session};
-use super::wire::{Request, WRITE_OVERHEAD_BYTES, status};
+use super::wire::{Found, Request, WRITE_OVERHEAD_BYTES, status};
 use crate::delivery::board::Board;
+use crate::delivery::sink::content::Content;
 use crate::delivery::sink::temporary::Temporary;
 
 /// Bytes of one file that go to the connection at once. Of a larger file, two
@@ -16,64 +17,33 @@ const PIECE_BYTES: usize = 1024 * 1024;
 #[derive(Clone, Copy)]
 pub(super) struct Wanted<'a> {
     pub(super) name: &'a str,
-    pub(super) content: &'a [u8],
-    /// Who must be asked before the file gets its name.
+    pub(super) content: &'a dyn Content,
+    /// Who must be asked before readers see anything of it.
     pub(super) board: Option<&'a Board>,
 }
 
-/// Uploads a file, and returns when it stands under its name with its full
-/// size. Three round trips: open; write, size and close; rename.
+/// Uploads a file, and returns its size in bytes when it stands under its name
+/// with that. Three round trips: open; write, size and close; rename.
 pub(super) async fn upload(
     session: &Session,
     place: &Place,
     mode: UploadMode,
     temporary: &Temporary,
     wanted: Wanted<'_>,
-) -> Result<(), SftpError> {
+) -> Result<u64, SftpError> {
     // Only a server that limits the open files makes this wait; the semaphore
     // is never closed.
     let _permit = session.open_files.acquire().await;
+    let shown = place.path(wanted.name);
     match mode {
-        UploadMode::Rename => renamed(session, place, temporary, wanted).await,
-        UploadMode::Direct => direct(session, place, wanted).await,
-    }
-}
-
-async fn renamed(
-    session: &Session,
-    place: &Place,
-    temporary: &Temporary,
-    wanted: Wanted<'_>,
-) -> Result<(), SftpError> {
-    let (path, shown) = (place.path(&temporary.name(wanted.name)), place.path(wanted.name));
-    let upload = Upload { session, place, path, shown };
-    let outcome = async {
-        upload.fill(wanted.content, true).await?;
-        if let Some(board) = wanted.board {
-            board.may_publish().await;
+        UploadMode::Rename => {
+            let path = place.path(&temporary.name(wanted.name));
+            Upload { session, place, path, shown, board: None }.renamed(wanted).await
         }
-        upload.publish(&upload.shown).await
-    };
-    let outcome = outcome.await;
-    if outcome.is_err() {
-        upload.forget().await;
-    }
-    outcome
-}
-
-/// The file keeps what it has, byte by byte, until it is overwritten: whoever
-/// delivers it again writes the same bytes, and so it is at no time less than it
-/// was.
-async fn direct(session: &Session, place: &Place, wanted: Wanted<'_>) -> Result<(), SftpError> {
-    if let Some(board) = wanted.board {
-        board.may_publish().await;
-    }
-    let path = place.path(wanted.name);
-    let upload = Upload { session, place, shown: path.clone(), path };
-    match upload.fill(wanted.content, false).await {
-        // A longer file stood there, and the server cannot cut an open one off.
-        Err(SftpError::SizeMismatch { .. }) => upload.fill(wanted.content, true).await,
-        outcome => outcome,
+        UploadMode::Direct => {
+            let path = shown.clone();
+            Upload { session, place, path, shown, board: wanted.board }.direct(wanted.content).await
+        }
     }
 }
 
@@ -85,14 +55,73 @@ struct Upload<'a> {
     path: String,
     /// The final name, by which people know it.
     shown: String,
+    /// Who must be asked before anything is written, where readers see that at
+    /// once.
+    board: Option<&'a Board>,
+}
+
+/// How large a file should be and is, in bytes; the latter where the server
+/// tells.
+#[derive(Clone, Copy)]
+struct Sizes {
+    written: u64,
+    found: Option<u64>,
 }
 
 impl Upload<'_> {
-    /// Writes the file, and returns when it has its full size.
-    async fn fill(&self, content: &[u8], truncate: bool) -> Result<(), SftpError> {
-        let handle = self.open(truncate).await?;
-        let size = self.write(&handle, content, !truncate).await?;
-        self.check_size(content.len() as u64, size).await
+    async fn renamed(&self, wanted: Wanted<'_>) -> Result<u64, SftpError> {
+        let outcome = async {
+            let sizes = self.fill(wanted.content, Found::Refused).await?;
+            let bytes = self.whole(sizes)?;
+            may_publish(wanted.board).await;
+            self.publish(&self.shown).await?;
+            Ok(bytes)
+        };
+        let outcome = outcome.await;
+        if outcome.is_err() {
+            self.forget().await;
+        }
+        outcome
+    }
+
+    /// The file keeps what it has, byte by byte, until it is overwritten: whoever
+    /// delivers it again writes the same bytes, and so it is at no time less than
+    /// it was.
+    async fn direct(&self, content: &dyn Content) -> Result<u64, SftpError> {
+        let mut sizes = self.fill(content, Found::Kept).await?;
+        if sizes.found > Some(sizes.written) {
+            // A longer file stood there, and the server cannot cut an open one off.
+            sizes = self.fill(content, Found::Emptied).await?;
+        }
+        self.whole(sizes)
+    }
+
+    /// Writes the file. Where the server did not tell the size of the open file,
+    /// or told another than expected, the closed file is what counts.
+    async fn fill(&self, content: &dyn Content, found: Found) -> Result<Sizes, SftpError> {
+        let handle = self.open(found).await?;
+        let sizes = self.write(&handle, content, found == Found::Kept).await?;
+        if sizes.found == Some(sizes.written) {
+            return Ok(sizes);
+        }
+        let asked = self.session.request(&Request::Stat { path: &self.path }).await?;
+        let attributes = asked.attributes().await;
+        let attributes =
+            attributes.map_err(|failure| self.place.failed("tell the size of", &self.shown, failure))?;
+        Ok(Sizes { found: attributes.size, ..sizes })
+    }
+
+    fn whole(&self, sizes: Sizes) -> Result<u64, SftpError> {
+        let Sizes { written, found } = sizes;
+        if found == Some(written) {
+            return Ok(written);
+        }
+        Err(SftpError::SizeMismatch {
+            address: self.place.address.clone(),
+            path: self.shown.clone(),
+            expected: written,
+            found: found.map_or_else(|| "an unknown number of".to_owned(), |size| size.to_string()),
+        })
     }
 
     /// Removes what a failed attempt wrote, where the server still answers: it
@@ -105,40 +134,52 @@ impl Upload<'_> {
     }
 
     /// Opens the file for writing; makes its folder anew if that has gone.
-    async fn open(&self, truncate: bool) -> Result<Vec<u8>, SftpError> {
-        let request = Request::Open { path: &self.path, truncate };
-        let mut opened = self.session.request(&request).await?.handle().await;
-        if let Err(Failure::Status(answer)) = &opened
-            && answer.code == status::NO_SUCH_FILE
-        {
+    async fn open(&self, found: Found) -> Result<Vec<u8>, SftpError> {
+        may_publish(self.board).await;
+        let open = async |found| {
+            let request = Request::Open { path: &self.path, found };
+            self.session.request(&request).await?.handle().await
+        };
+        let mut opened = open(found).await;
+        if refused_with(&opened, status::NO_SUCH_FILE) {
             self.place.ensure(self.session).await?;
-            opened = self.session.request(&request).await?.handle().await;
+            opened = open(found).await;
+        }
+        if found == Found::Refused && refused_with(&opened, status::UNSUPPORTED) {
+            // The name is unique all the same, being random.
+            opened = open(Found::Emptied).await;
         }
         opened.map_err(|failure| self.place.failed("create", &self.shown, failure))
     }
 
-    /// Writes all of `content`, and closes the file; gives the size the server
-    /// then reports, in bytes, if it does.
-    async fn write(&self, handle: &[u8], content: &[u8], cut: bool) -> Result<Option<u64>, SftpError> {
-        let piece_bytes = self.piece_bytes();
-        let (body, tail) = content.split_at(content.len().saturating_sub(1) / piece_bytes * piece_bytes);
-        let mut pending = Vec::new();
-        for (index, piece) in body.chunks(piece_bytes).enumerate() {
-            let mut batch = self.session.batch(self.batch_bytes(piece, handle));
-            let writes = self.add_writes(&mut batch, handle, index * piece_bytes, piece)?;
+    /// Writes all of `content`, cuts off what follows it if so wished, and closes
+    /// the file.
+    async fn write(&self, handle: &[u8], content: &dyn Content, cut: bool) -> Result<Sizes, SftpError> {
+        let mut pieces = content.pieces(self.piece_bytes());
+        let (mut offset, mut pending) = (0, Vec::new());
+        let mut next = pieces.next();
+        loop {
+            let piece = next.unwrap_or_default();
+            may_publish(self.board).await;
+            next = pieces.next();
+            if next.is_none() {
+                return self.finish(handle, offset, &piece, pending, cut).await;
+            }
+            let mut batch = self.session.batch(self.batch_bytes(&piece, handle));
+            let writes = self.add_writes(&mut batch, handle, offset, &piece)?;
             batch.send().await?;
+            offset += piece.len();
             let before = std::mem::replace(&mut pending, writes);
             if let Err(error) = self.all_done(before).await {
                 self.session.request(&Request::Close { handle }).await?;
                 return Err(error);
             }
         }
-        self.finish(handle, body.len(), tail, pending, cut).await
     }
 
-    /// Writes the last piece, cuts off what follows it if so wished, asks for the
-    /// size, and closes, without waiting in between: the protocol has a server process the requests on one file in
-    /// the order in which they come (section 4 of the draft).
+    /// Writes the last piece, cuts off, asks for the size, and closes, without
+    /// waiting in between: the protocol has a server process the requests on one
+    /// file in the order in which they come (section 4 of the draft).
     async fn finish(
         &self,
         handle: &[u8],
@@ -146,26 +187,28 @@ impl Upload<'_> {
         tail: &[u8],
         pending: Vec<Answer>,
         cut: bool,
-    ) -> Result<Option<u64>, SftpError> {
+    ) -> Result<Sizes, SftpError> {
+        let written = (offset + tail.len()) as u64;
         let mut batch = self.session.batch(self.batch_bytes(tail, handle));
         let writes = self.add_writes(&mut batch, handle, offset, tail)?;
-        let end = (offset + tail.len()) as u64;
-        let cut = cut.then(|| batch.add(&Request::SetSize { handle, size: end })).transpose()?;
+        let cut = cut.then(|| batch.add(&Request::SetSize { handle, size: written })).transpose()?;
         let size = batch.add(&Request::Fstat { handle })?;
         let close = batch.add(&Request::Close { handle })?;
         batch.send().await?;
         self.all_done(pending).await?;
         self.all_done(writes).await?;
+        // A server that cannot shows it by the size.
         if let Some(Err(Failure::Session(error))) = done(cut).await {
             return Err(error);
         }
         let size = size.attributes().await;
         self.all_done(vec![close]).await?;
-        match size {
-            Ok(attributes) => Ok(attributes.size),
-            Err(Failure::Status(_)) => Ok(None),
-            Err(Failure::Session(error)) => Err(error),
-        }
+        let found = match size {
+            Ok(attributes) => attributes.size,
+            Err(Failure::Status(_)) => None,
+            Err(Failure::Session(error)) => return Err(error),
+        };
+        Ok(Sizes { written, found })
     }
 
     /// Adds requests that write `piece` at `offset`, in bytes from the start.
@@ -204,28 +247,6 @@ impl Upload<'_> {
         Ok(())
     }
 
-    /// Compares sizes. Where the server did not tell the size of the open file,
-    /// or told another than expected, the closed file is what counts.
-    async fn check_size(&self, expected: u64, size: Option<u64>) -> Result<(), SftpError> {
-        if size == Some(expected) {
-            return Ok(());
-        }
-        let asked = self.session.request(&Request::Stat { path: &self.path }).await?;
-        let attributes = asked.attributes().await;
-        let size = attributes
-            .map_err(|failure| self.place.failed("tell the size of", &self.shown, failure))?
-            .size;
-        if size == Some(expected) {
-            return Ok(());
-        }
-        Err(SftpError::SizeMismatch {
-            address: self.place.address.clone(),
-            path: self.shown.clone(),
-            expected,
-            found: size.map_or_else(|| "an unknown number of".to_owned(), |size| size.to_string()),
-        })
-    }
-
     /// Gives the file its name, in place of a file that has it already.
     async fn publish(&self, to: &str) -> Result<(), SftpError> {
         let failed = |failure| self.place.failed("rename to", to, failure);
@@ -238,22 +259,26 @@ impl Upload<'_> {
             }
         }
         let request = Request::Rename { from, to };
-        match self.session.request(&request).await?.done().await {
-            // The plain rename refuses when the target exists, and has no code
-            // that says so.
-            Err(Failure::Status(answer)) if answer.code != status::PERMISSION_DENIED => {
-                // Nothing that stands there may go unless something takes its place.
-                self.stands().await.map_err(failed)?;
-                self.replace(to).await.map_err(failed)
-            }
-            outcome => outcome.map_err(failed),
+        let outcome = self.session.request(&request).await?.done().await;
+        // The plain rename refuses when the target exists, and version 3 of the
+        // protocol has no code that says so. Nothing that stands there may go
+        // unless there is something to take its place.
+        if let Err(Failure::Status(answer)) = &outcome
+            && matches!(answer.code, status::FAILURE | status::FILE_EXISTS)
+            && self.is_there(to).await?
+            && self.is_there(from).await?
+        {
+            return self.replace(to).await.map_err(failed);
         }
+        outcome.map_err(failed)
     }
 
-    /// Fails unless what was written is there.
-    async fn stands(&self) -> Result<(), Failure> {
-        let asked = self.session.request(&Request::Stat { path: &self.path }).await?;
-        asked.attributes().await.map(drop)
+    async fn is_there(&self, path: &str) -> Result<bool, SftpError> {
+        match self.session.request(&Request::Stat { path }).await?.attributes().await {
+            Ok(_) => Ok(true),
+            Err(Failure::Status(_)) => Ok(false),
+            Err(Failure::Session(error)) => Err(error),
+        }
     }
 
     /// Removes the file that has the name, and renames. For a moment nothing
@@ -273,6 +298,18 @@ impl Upload<'_> {
             _ => renamed,
         }
     }
+}
+
+/// Returns when this process may change what readers see; without a board to
+/// ask, at once.
+async fn may_publish(board: Option<&Board>) {
+    if let Some(board) = board {
+        board.may_publish().await;
+    }
+}
+
+fn refused_with<T>(outcome: &Result<T, Failure>, code: u32) -> bool {
+    matches!(outcome, Err(Failure::Status(answer)) if answer.code == code)
 }
 
 /// The outcome of a request that may not have been made.

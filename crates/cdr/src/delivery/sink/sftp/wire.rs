@@ -41,6 +41,7 @@ const OPEN_READ: u32 = 0x01;
 const OPEN_WRITE: u32 = 0x02;
 const OPEN_CREATE: u32 = 0x08;
 const OPEN_TRUNCATE: u32 = 0x10;
+const OPEN_EXCLUSIVE: u32 = 0x20;
 
 const ATTR_SIZE: u32 = 0x01;
 const ATTR_OWNERS: u32 = 0x02;
@@ -59,15 +60,38 @@ pub(super) mod status {
     pub(crate) const PERMISSION_DENIED: u32 = 3;
     pub(crate) const FAILURE: u32 = 4;
     pub(crate) const UNSUPPORTED: u32 = 8;
+    /// Of later versions of the protocol; some servers say it in version 3, too.
+    pub(crate) const FILE_EXISTS: u32 = 11;
+}
+
+/// What becomes of a file that is there when it is opened for writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// It is somebody else's, and the request fails.
+    Refused,
+    /// It loses what it holds.
+    Emptied,
+    /// It keeps what it holds, until that is overwritten.
+    Kept,
+}
+
+impl Found {
+    fn flags(self) -> u32 {
+        match self {
+            Found::Refused => OPEN_EXCLUSIVE,
+            Found::Emptied => OPEN_TRUNCATE,
+            Found::Kept => 0,
+        }
+    }
 }
 
 /// One request. The paths are as the server understands them: absolute, or
 /// relative to the login folder.
 pub(super) enum Request<'a> {
-    /// Opens for writing; creates the file where there is none, and empties it if so wished.
+    /// Opens for writing; creates the file where there is none.
     Open {
         path: &'a str,
-        truncate: bool,
+        found: Found,
     },
     OpenToRead {
         path: &'a str,
@@ -191,9 +215,9 @@ pub(super) fn put_request(out: &mut Vec<u8>, id: u32, request: &Request<'_>) {
     put_message(out, kind(request), |out| {
         put_u32(out, id);
         match *request {
-            Request::Open { path, truncate } => {
+            Request::Open { path, found } => {
                 put_string(out, path.as_bytes());
-                put_u32(out, OPEN_WRITE | OPEN_CREATE | if truncate { OPEN_TRUNCATE } else { 0 });
+                put_u32(out, OPEN_WRITE | OPEN_CREATE | found.flags());
                 put_u32(out, 0);
             }
             Request::OpenToRead { path } => {

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 
 use self::server::{PASSWORD, Server, USER};
 use super::{HostKeyPolicy, SftpConfig, SftpError, SftpStore, UploadMode};
+use crate::delivery::board::Board;
 use crate::delivery::sink::temporary::final_name;
 use crate::secret::Secret;
 
@@ -66,7 +67,7 @@ async fn put_all(
     store: &SftpStore,
     numbers: std::ops::Range<usize>,
     length: usize,
-) -> Vec<Result<(), SftpError>> {
+) -> Vec<Result<u64, SftpError>> {
     let mut uploads = JoinSet::new();
     for number in numbers {
         let store = store.clone();

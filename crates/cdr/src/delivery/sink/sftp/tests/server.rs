@@ -31,6 +31,12 @@ pub(super) struct Switches {
     pub(super) failing_writes: AtomicUsize,
     /// How many sizes to tell wrong.
     pub(super) wrong_sizes: AtomicUsize,
+    /// Whether a file can be opened with the wish that there be none.
+    pub(super) exclusive: AtomicBool,
+    /// Whether the size of an open file can be set.
+    pub(super) set_size: AtomicBool,
+    /// Whether files with temporary names vanish once they are closed.
+    pub(super) losing_parts: AtomicBool,
     /// Whether nothing may be created.
     pub(super) read_only: AtomicBool,
     /// The methods offered; logins by others are refused.
@@ -42,6 +48,10 @@ pub(super) struct Switches {
     pub(super) connections: AtomicUsize,
     pub(super) login_attempts: AtomicUsize,
     pub(super) opened: AtomicUsize,
+    /// How often a file was emptied when it was opened.
+    pub(super) emptied: AtomicUsize,
+    /// Opened with the wish that there be no such file.
+    pub(super) opened_as_new: AtomicUsize,
     pub(super) largest_write: AtomicUsize,
 }
 
@@ -52,6 +62,9 @@ impl Default for Switches {
             limits: Some([262_144, 261_120, 261_120, 100]).into(),
             failing_writes: 0.into(),
             wrong_sizes: 0.into(),
+            exclusive: true.into(),
+            set_size: true.into(),
+            losing_parts: false.into(),
             read_only: false.into(),
             methods: vec![MethodKind::Password, MethodKind::PublicKey].into(),
             two_factors: false.into(),
@@ -59,6 +72,8 @@ impl Default for Switches {
             connections: 0.into(),
             login_attempts: 0.into(),
             opened: 0.into(),
+            emptied: 0.into(),
+            opened_as_new: 0.into(),
             largest_write: 0.into(),
         }
     }
@@ -249,7 +264,7 @@ impl Handler for Client {
 struct Files {
     switches: Arc<Switches>,
     root: PathBuf,
-    open: HashMap<String, File>,
+    open: HashMap<String, (File, PathBuf)>,
 }
 
 fn ok(id: u32) -> Status {
@@ -319,10 +334,17 @@ impl russh_sftp::server::Handler for Files {
     ) -> Result<Handle, Self::Error> {
         self.may_create()?;
         let number = self.switches.opened.fetch_add(1, SeqCst);
-        let options = fs::OpenOptions::from(pflags);
-        let file = options.open(self.path(&filename)).map_err(code)?;
+        let emptied = pflags.contains(OpenFlags::TRUNCATE);
+        self.switches.emptied.fetch_add(emptied.into(), SeqCst);
+        let new = pflags.contains(OpenFlags::EXCLUDE);
+        self.switches.opened_as_new.fetch_add(new.into(), SeqCst);
+        if new && !self.switches.exclusive.load(SeqCst) {
+            return Err(StatusCode::OpUnsupported);
+        }
+        let (options, path) = (fs::OpenOptions::from(pflags), self.path(&filename));
+        let file = options.open(&path).map_err(code)?;
         let handle = number.to_string();
-        self.open.insert(handle.clone(), file);
+        self.open.insert(handle.clone(), (file, path));
         Ok(Handle { id, handle })
     }
 
@@ -337,15 +359,29 @@ impl russh_sftp::server::Handler for Files {
         if Switches::strikes(&self.switches.failing_writes) {
             return Err(StatusCode::Failure);
         }
-        let file = self.open.get(&handle).ok_or(StatusCode::Failure)?;
+        let (file, _) = self.open.get(&handle).ok_or(StatusCode::Failure)?;
         file.write_all_at(&data, offset).map_err(code)?;
         Ok(ok(id))
     }
 
     async fn fstat(&mut self, id: u32, handle: String) -> Result<Attrs, Self::Error> {
-        let file = self.open.get(&handle).ok_or(StatusCode::Failure)?;
+        let (file, _) = self.open.get(&handle).ok_or(StatusCode::Failure)?;
         let metadata = file.metadata().map_err(code)?;
         Ok(Attrs { id, attrs: self.attributes(&metadata) })
+    }
+
+    async fn fsetstat(
+        &mut self,
+        id: u32,
+        handle: String,
+        attrs: FileAttributes,
+    ) -> Result<Status, Self::Error> {
+        if !self.switches.set_size.load(SeqCst) {
+            return Err(StatusCode::OpUnsupported);
+        }
+        let (file, _) = self.open.get(&handle).ok_or(StatusCode::Failure)?;
+        file.set_len(attrs.size.ok_or(StatusCode::BadMessage)?).map_err(code)?;
+        Ok(ok(id))
     }
 
     async fn stat(&mut self, id: u32, path: String) -> Result<Attrs, Self::Error> {
@@ -354,7 +390,11 @@ impl russh_sftp::server::Handler for Files {
     }
 
     async fn close(&mut self, id: u32, handle: String) -> Result<Status, Self::Error> {
-        self.open.remove(&handle).ok_or(StatusCode::Failure)?;
+        let (_, path) = self.open.remove(&handle).ok_or(StatusCode::Failure)?;
+        let is_part = path.extension().is_some_and(|extension| extension == "part");
+        if is_part && self.switches.losing_parts.load(SeqCst) {
+            fs::remove_file(path).map_err(code)?;
+        }
         Ok(ok(id))
     }
 

@@ -94,14 +94,107 @@ async fn a_file_that_others_write_is_not_touched() {
 }
 
 #[tokio::test]
-async fn direct_mode_writes_under_the_name() {
+async fn a_file_stays_when_what_was_to_replace_it_has_gone() {
+    for posix_rename in [true, false] {
+        let (server, home) = (Server::start().await, home());
+        server.switches.posix_rename.store(posix_rename, SeqCst);
+        server.switches.losing_parts.store(true, SeqCst);
+        std::fs::write(server.file("0.csv"), "an older file").unwrap();
+        let mut config = config(server.port, &home);
+        config.give_up_after = Duration::from_millis(300);
+        let store = SftpStore::new(config).unwrap();
+        let error = in_time(store.put("0.csv", &content(0, 1000), None)).await.unwrap_err();
+        assert!(error.to_string().contains("failed to rename to 0.csv"), "{error}");
+        assert_eq!(std::fs::read(server.file("0.csv")).unwrap(), b"an older file");
+    }
+}
+
+#[tokio::test]
+async fn a_temporary_file_is_opened_as_one_that_is_not_there_yet() {
     let (server, home) = (Server::start().await, home());
-    std::fs::write(server.file("0.csv"), [b'x'; 5000]).unwrap();
-    let mut config = config(server.port, &home);
-    config.upload_mode = UploadMode::Direct;
-    let store = SftpStore::new(config).unwrap();
+    let store = SftpStore::new(config(server.port, &home)).unwrap();
+    server.switches.failing_writes.store(1, SeqCst);
+    in_time(store.put("0.csv", &content(0, 1000), None)).await.unwrap();
+    assert_eq!(server.switches.opened.load(SeqCst), 2);
+    assert_eq!(server.switches.opened_as_new.load(SeqCst), 2);
+    assert_eq!(server.switches.emptied.load(SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_open_what_must_be_new_gets_files_all_the_same() {
+    let (server, home) = (Server::start().await, home());
+    server.switches.exclusive.store(false, SeqCst);
+    let store = SftpStore::new(config(server.port, &home)).unwrap();
     in_time(store.put("0.csv", &content(0, 1000), None)).await.unwrap();
     check_files(&server, 0..1, 1000);
+}
+
+#[tokio::test]
+async fn a_look_into_the_folder_that_is_refused_is_not_tried_again() {
+    // This server lists no folders.
+    let (server, home) = (Server::start().await, home());
+    let store = SftpStore::new(config(server.port, &home)).unwrap();
+    let error = in_time(store.try_list()).await.unwrap_err();
+    assert!(matches!(error, SftpError::Rejected { .. }), "{error}");
+    in_time(store.put("0.csv", &content(0, 1000), None)).await.unwrap();
+    check_files(&server, 0..1, 1000);
+}
+
+#[tokio::test]
+async fn a_file_of_a_run_in_doubt_gets_its_name_only_once_the_run_is_known_to_be_held() {
+    let (server, home) = (Server::start().await, home());
+    let store = SftpStore::new(config(server.port, &home)).unwrap();
+    let board = Arc::new(Board::in_doubt());
+    let upload = tokio::spawn({
+        let (store, board) = (store.clone(), board.clone());
+        async move { store.put("0.csv", &content(0, 1000), Some(&board)).await }
+    });
+    in_time(board.asked()).await;
+    assert!(!server.file("0.csv").exists());
+    board.committed(std::time::Instant::now());
+    assert_eq!(in_time(upload).await.unwrap().unwrap(), 1000);
+    check_files(&server, 0..1, 1000);
+}
+
+/// A store that writes files under their final names.
+fn direct(server: &Server, home: &TempDir) -> SftpStore {
+    let mut config = config(server.port, home);
+    config.upload_mode = UploadMode::Direct;
+    config.give_up_after = Duration::from_millis(300);
+    SftpStore::new(config).unwrap()
+}
+
+#[tokio::test]
+async fn direct_mode_never_empties_a_file_whose_rest_it_can_cut_off() {
+    let (server, home) = (Server::start().await, home());
+    for length in [0, 10, 1000, 5000] {
+        std::fs::write(server.file("0.csv"), vec![b'x'; length]).unwrap();
+        in_time(direct(&server, &home).put("0.csv", &content(0, 1000), None)).await.unwrap();
+        check_files(&server, 0..1, 1000);
+    }
+    assert_eq!(server.switches.emptied.load(SeqCst), 0);
+}
+
+#[tokio::test]
+async fn direct_mode_empties_only_a_longer_file_where_the_rest_cannot_be_cut_off() {
+    let (server, home) = (Server::start().await, home());
+    server.switches.set_size.store(false, SeqCst);
+    for (length, emptied) in [(10, 0), (1000, 0), (5000, 1)] {
+        std::fs::write(server.file("0.csv"), vec![b'x'; length]).unwrap();
+        in_time(direct(&server, &home).put("0.csv", &content(0, 1000), None)).await.unwrap();
+        check_files(&server, 0..1, 1000);
+        assert_eq!(server.switches.emptied.load(SeqCst), emptied, "{length} bytes were there");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_whole_stays_so_when_direct_mode_is_cut_off() {
+    let (server, home) = (Server::start().await, home());
+    let store = direct(&server, &home);
+    in_time(store.put("0.csv", &content(0, 3_000_000), None)).await.unwrap();
+    server.switches.failing_writes.store(usize::MAX, SeqCst);
+    in_time(store.put("0.csv", &content(0, 3_000_000), None)).await.unwrap_err();
+    check_files(&server, 0..1, 3_000_000);
 }
 
 #[tokio::test]

@@ -11,10 +11,21 @@ fn message(body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn an_open_request_is_as_in_the_draft() {
+    for (found, flags) in [(Found::Emptied, 0x1a), (Found::Refused, 0x2a), (Found::Kept, 0x0a)] {
+        let mut bytes = Vec::new();
+        put_request(&mut bytes, 7, &Request::Open { path: "a.csv", found });
+        let expected =
+            [&[0, 0, 0, 22, 3, 0, 0, 0, 7, 0, 0, 0, 5][..], b"a.csv", &[0, 0, 0, flags, 0, 0, 0, 0]];
+        assert_eq!(bytes, expected.concat(), "{found:?}");
+    }
+}
+
+#[test]
+fn a_size_is_set_by_its_attribute_alone() {
     let mut bytes = Vec::new();
-    put_request(&mut bytes, 7, &Request::Open { path: "a.csv", truncate: true });
+    put_request(&mut bytes, 9, &Request::SetSize { handle: b"h", size: 0x0102 });
     let expected =
-        [&[0, 0, 0, 22, 3, 0, 0, 0, 7, 0, 0, 0, 5][..], b"a.csv", &[0, 0, 0, 0x1a, 0, 0, 0, 0]];
+        [&[0, 0, 0, 22, 10, 0, 0, 0, 9, 0, 0, 0, 1][..], b"h", &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 2]];
     assert_eq!(bytes, expected.concat());
 }
 
