@@ -18,6 +18,13 @@ kafka_version=$(sed -n 's:.*<kafka\.version>\(.*\)</kafka\.version>.*:\1:p' "$ka
 kafka_dir=$cache_dir/kafka-$kafka_version
 kafka_classpath="$kafka_dir/libs/*"
 
+# Other versions of its Java clients: the oldest and the newest that the embedded broker is tested with.
+kafka_clients_pom=$scripts_dir/kafka/clients/pom.xml
+kafka_clients_versions=(3.9.2 4.3.0)
+
+# A module of clients in Go, which the tests build.
+go_clients=$project_dir/crates/sandbox/tests/kafka_clients/go
+
 die() {
     printf '%s: %s\n' "$(basename "$0")" "$*" >&2
     exit 1
@@ -53,6 +60,15 @@ checksum() { # FILE
 
 require_kafka() {
     is_installed "$kafka_dir" "$kafka_pom" || die "Kafka $kafka_version is not installed in $kafka_dir; run scripts/install-test-services"
+}
+
+kafka_clients_dir() { # VERSION
+    echo "$cache_dir/kafka-clients-$1"
+}
+
+require_kafka_clients() { # VERSION
+    [[ " ${kafka_clients_versions[*]} " == *" $1 "* ]] || die "there are no clients of Kafka $1, only of ${kafka_clients_versions[*]}"
+    is_installed "$(kafka_clients_dir "$1")" "$kafka_clients_pom" || die "the clients of Kafka $1 are not installed in $(kafka_clients_dir "$1"); run scripts/install-test-services"
 }
 
 require_venv() {

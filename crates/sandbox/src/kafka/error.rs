@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::log::batch::BatchError;
 
-/// Why the broker cannot work.
+/// Why the broker cannot work. Each says its cause itself, and has no source that would say it again.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot {action} {path}: {source}", path = path.display())]
-    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot {action} {path}: {error}", path = path.display())]
+    Io { action: &'static str, path: PathBuf, error: io::Error },
 
     #[error("the folder {path} is in use by another broker; stop that, or name another folder", path = path.display())]
     InUse { path: PathBuf },
@@ -35,7 +35,21 @@ pub enum Error {
 }
 
 impl Error {
-    pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
-        Error::Io { action, path: path.to_owned(), source }
+    pub(super) fn io(action: &'static str, path: &Path, error: io::Error) -> Self {
+        Error::Io { action, path: path.to_owned(), error }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = Error::io("read", Path::new("log"), io::Error::other("the disk is gone"));
+        assert_eq!(error.to_string(), "cannot read log: the disk is gone");
+        assert!(error.source().is_none());
     }
 }

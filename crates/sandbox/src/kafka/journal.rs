@@ -101,19 +101,32 @@ impl<C: Serialize + DeserializeOwned> Journal<C> {
         self.size > self.base_size * 2 + GROWTH_BYTES
     }
 
-    /// Replaces the file by one with only these changes.
-    ///
-    /// # Errors
-    /// When it cannot be written; then the old one stays.
-    pub fn rewrite(&mut self, changes: impl Iterator<Item = C>) -> io::Result<()> {
+    /// Replaces the file by one with only these changes. If that cannot be written, as on a full disk, the
+    /// old one stays and does as well; another try is made when it has grown again.
+    pub fn rewrite(&mut self, changes: impl Iterator<Item = C>) {
+        let draft = self.path.with_extension("draft");
+        if let Err(error) = self.try_rewrite(&draft, changes) {
+            warn!("{} stays as long as it is: it cannot be written anew: {error}", self.path.display());
+            self.base_size = self.size;
+            // It takes room, and is of no use.
+            drop(fs::remove_file(&draft));
+        }
+    }
+
+    fn try_rewrite(&mut self, draft: &Path, changes: impl Iterator<Item = C>) -> io::Result<()> {
         let mut content = MAGIC.to_vec();
         for change in changes {
             content.extend(framed(&change)?);
         }
-        super::files::replace_file(&self.path, &content)?;
-        (self.file, self.size) = open_for_appending(&self.path, content.len() as u64)?;
-        (self.base_size, self.failed) = (self.size, false);
-        Ok(())
+        let mut file = OpenOptions::new().append(true).create(true).open(draft)?;
+        file.set_len(0)?;
+        file.write_all(&content)?;
+        file.sync_data()?;
+        fs::rename(draft, &self.path)?;
+        // The file is this one now, whatever else fails: what is appended to the old one is lost.
+        (self.file, self.size, self.failed) = (file, content.len() as u64, false);
+        self.base_size = self.size;
+        self.path.parent().map_or(Ok(()), sync_dir)
     }
 
     /// Makes what was appended survive the loss of power.
@@ -175,9 +188,36 @@ mod tests {
         journal.append(&"b".to_owned()).unwrap();
         let (mut journal, changes) = read(&path);
         assert_eq!(changes, ["a", "b"]);
-        journal.rewrite(["c".to_owned()].into_iter()).unwrap();
+        journal.rewrite(["c".to_owned()].into_iter());
         journal.append(&"d".to_owned()).unwrap();
         assert_eq!(read(&path).1, ["c", "d"]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_anew_is_appended_to_as_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let (mut journal, _) = read(&path);
+        journal.append(&"a".to_owned()).unwrap();
+        // Nothing can be written where a folder is.
+        fs::create_dir(dir.path().join("journal.draft")).unwrap();
+        journal.rewrite(std::iter::empty());
+        journal.append(&"b".to_owned()).unwrap();
+        assert!(!journal.has_grown());
+        assert_eq!(read(&path).1, ["a", "b"]);
+    }
+
+    #[test]
+    fn a_file_that_was_written_anew_is_the_one_that_is_appended_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let (mut journal, _) = read(&path);
+        // What a crash left.
+        fs::write(dir.path().join("journal.draft"), "something").unwrap();
+        journal.rewrite(["a".to_owned()].into_iter());
+        journal.append(&"b".to_owned()).unwrap();
+        assert_eq!(read(&path).1, ["a", "b"]);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -173,8 +173,12 @@ impl Topics {
         write_description(&coming, &description)
             .and_then(|()| fs::rename(&coming, &dir))
             .map_err(failed)?;
-        let topic = open_topic(&dir, &new.name, &self.config, Look::Headers, now_ms)
-            .map_err(|error| failed(io::Error::other(error.to_string())))?;
+        let opened = open_topic(&dir, &new.name, &self.config, Look::Headers, now_ms);
+        let topic = opened.map_err(|error| {
+            // As far as it came; otherwise its name could not be used, and the next start would have it.
+            drop(fs::rename(&dir, &coming).and_then(|()| fs::remove_dir_all(&coming)));
+            failed(io::Error::other(error.to_string()))
+        })?;
         info!("created topic {} with {} partitions", topic.name, description.partitions);
         let topic = Arc::new(topic);
         by_name.insert(topic.name.clone(), topic.clone());
@@ -414,6 +418,19 @@ mod tests {
         fs::create_dir_all(dir.path().join("~half/0")).unwrap();
         assert!(names(&open(dir.path())).is_empty());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_topic_that_cannot_be_opened_leaves_its_name_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let topics = open(dir.path());
+        // Where the folder of the first partition should be, none can be made.
+        fs::create_dir(dir.path().join("~a")).unwrap();
+        fs::write(dir.path().join("~a/0"), "").unwrap();
+        assert_eq!(topics.create(new("a", 2), 0).unwrap_err().0, ResponseError::KafkaStorageError);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        topics.create(new("a", 2), 0).unwrap();
+        assert_eq!(names(&open(dir.path())), ["a"]);
     }
 
     #[test]

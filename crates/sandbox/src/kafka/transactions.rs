@@ -146,13 +146,13 @@ impl Transactions {
         let next_producer_id = reserved;
         let mut transactions =
             Transactions { journal, by_id, by_producer, busy, next_producer_id, reserved, limits };
-        transactions.rewrite().map_err(|error| Error::io("rewrite", path, error))?;
+        transactions.rewrite();
         Ok(transactions)
     }
 
-    fn rewrite(&mut self) -> io::Result<()> {
+    fn rewrite(&mut self) {
         let set = self.by_id.iter().map(|(id, known)| Change::Set(id.clone(), Box::new(known.clone())));
-        self.journal.rewrite([Change::Reserved(self.reserved)].into_iter().chain(set))
+        self.journal.rewrite([Change::Reserved(self.reserved)].into_iter().chain(set));
     }
 
     fn write(&mut self, change: &Change) -> Result<(), ResponseError> {
@@ -165,7 +165,7 @@ impl Transactions {
         self.by_producer.insert(transaction.producer_id, id.to_owned());
         self.by_id.insert(id.to_owned(), transaction);
         if self.journal.has_grown() {
-            self.rewrite().map_err(|_| ResponseError::CoordinatorNotAvailable)?;
+            self.rewrite();
         }
         Ok(())
     }

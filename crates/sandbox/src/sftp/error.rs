@@ -3,17 +3,17 @@
 use std::io;
 use std::path::PathBuf;
 
-/// Why a server cannot be opened.
+/// Why a server cannot be opened. Each says its cause itself, and has no source that would say it again.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The folder for the files is not one, or cannot be made or opened.
-    #[error("the folder for SFTP, {folder}, cannot be used: {source}; name another, or make it writable",
+    #[error("the folder for SFTP, {folder}, cannot be used: {error}; name another, or make it writable",
         folder = .folder.display())]
-    Root { folder: PathBuf, source: io::Error },
+    Root { folder: PathBuf, error: io::Error },
     /// The server's key cannot be read or made.
-    #[error("the SFTP server's key file {file} cannot be {action}: {source}; \
+    #[error("the SFTP server's key file {file} cannot be {action}: {error}; \
         name another, or make it and its folder accessible", file = .file.display())]
-    HostKeyFile { file: PathBuf, action: &'static str, source: io::Error },
+    HostKeyFile { file: PathBuf, action: &'static str, error: io::Error },
     /// Others than the owner may read the server's key.
     #[error("the SFTP server's key file {file} is open to others (mode {mode:03o}); \
         if it is still a secret, run: chmod 600 {file}", file = .file.display())]

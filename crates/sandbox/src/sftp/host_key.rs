@@ -18,20 +18,20 @@ pub(super) fn load_or_make(file: &Path) -> Result<PrivateKey, Error> {
     match File::open(file) {
         Ok(opened) => read(file, opened),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            make(file).map_err(|source| failed(file, "made", source))?;
+            make(file).map_err(|error| failed(file, "made", error))?;
             // Another process may have been first.
-            read(file, File::open(file).map_err(|source| failed(file, "read", source))?)
+            read(file, File::open(file).map_err(|error| failed(file, "read", error))?)
         }
-        Err(source) => Err(failed(file, "read", source)),
+        Err(error) => Err(failed(file, "read", error)),
     }
 }
 
-fn failed(file: &Path, action: &'static str, source: io::Error) -> Error {
-    Error::HostKeyFile { file: file.to_owned(), action, source }
+fn failed(file: &Path, action: &'static str, error: io::Error) -> Error {
+    Error::HostKeyFile { file: file.to_owned(), action, error }
 }
 
 fn read(file: &Path, opened: File) -> Result<PrivateKey, Error> {
-    let metadata = opened.metadata().map_err(|source| failed(file, "read", source))?;
+    let metadata = opened.metadata().map_err(|error| failed(file, "read", error))?;
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(Error::HostKeyExposed { file: file.to_owned(), mode });
@@ -42,7 +42,7 @@ fn read(file: &Path, opened: File) -> Result<PrivateKey, Error> {
     match text_read {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::InvalidData => return Err(invalid(error.to_string())),
-        Err(source) => return Err(failed(file, "read", source)),
+        Err(error) => return Err(failed(file, "read", error)),
     }
     let key = PrivateKey::from_openssh(&text).map_err(|error| invalid(error.to_string()))?;
     if key.is_encrypted() {

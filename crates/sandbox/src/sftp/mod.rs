@@ -78,7 +78,7 @@ impl Server {
         let mut folders = std::fs::DirBuilder::new();
         let made = folders.recursive(true).mode(0o755).create(&config.root);
         let root = made.and_then(|()| Root::open(&config.root));
-        let root = root.map_err(|source| Error::Root { folder: config.root.clone(), source })?;
+        let root = root.map_err(|error| Error::Root { folder: config.root.clone(), error })?;
         let key = host_key::load_or_make(&config.host_key_file)?;
         let shared = Shared {
             root: Arc::new(root),

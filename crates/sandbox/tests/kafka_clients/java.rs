@@ -8,6 +8,9 @@ use crate::support::{Running, Telling, python, run};
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/kafka-tool");
 const TOOLS: &str = "org.apache.kafka.tools";
 
+/// Beside the version of the tools in general, the oldest and the newest one that is installed.
+const OTHER_CLIENTS: [&str; 2] = ["3.9.2", "4.3.0"];
+
 /// A tool with its arguments, separated by spaces.
 fn tool(broker: &Running, class: &str, arguments: &str) -> Command {
     let mut command = Command::new(SCRIPT);
@@ -105,29 +108,41 @@ async fn verifiable_producer_and_consumer() {
     assert_eq!(committed.1["offsets"][0]["offset"], RECORDS);
 }
 
-/// It reads in a group, writes, and commits what it has read with what it has written, while some of its
-/// transactions are aborted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn copies_exactly_once() {
-    const RECORDS: usize = 2_000;
     let broker = Running::start().await;
-    let lines: String = (0..RECORDS).map(|line| format!("{line}\n")).collect();
-    run(Command::new("kcat").args(["-b", &broker.address, "-P", "-t", "original"]), &lines).await;
-    // Others name the broker differently.
-    let mut copy = Command::new(SCRIPT);
-    copy.arg(format!("{TOOLS}.TransactionalMessageCopier")).args(["--broker-list", &broker.address]);
-    let arguments = "--input-topic original --input-partition 0 --output-topic copy --transaction-size 90 \
-                     --transactional-id copier --consumer-group copiers --enable-random-aborts --group-mode \
-                     --use-group-metadata --max-messages 2000";
-    run(copy.args(arguments.split_whitespace()), "").await;
-    let consume = "-C -t copy -o beginning -e -q -X isolation.level=read_committed";
-    let mut kcat = Command::new("kcat");
-    let copied = run(kcat.args(["-b", &broker.address]).args(consume.split(' ')), "").await;
-    assert!(copied == lines);
+    copy_lines(&broker, &[]).await;
     // Nobody is in the group any more, so it may be set back.
     let reset = "--reset-offsets --group copiers --topic original --to-earliest --execute";
     let reset = run_tool(&broker, "consumer.group.ConsumerGroupCommand", reset).await;
     assert_eq!(rows(&reset, &["copiers", "original", "0"]).len(), 1, "{reset}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn older_and_newer_clients_copy_exactly_once() {
+    for version in OTHER_CLIENTS {
+        let broker = Running::start().await;
+        copy_lines(&broker, &["--clients", version]).await;
+    }
+}
+
+/// The copier reads in a group, writes, and commits what it has read with what it has written, while some
+/// of its transactions are aborted.
+async fn copy_lines(broker: &Running, clients: &[&str]) {
+    const RECORDS: usize = 2_000;
+    let lines: String = (0..RECORDS).map(|line| format!("{line}\n")).collect();
+    run(Command::new("kcat").args(["-b", &broker.address, "-P", "-t", "original"]), &lines).await;
+    let mut copy = Command::new(SCRIPT);
+    copy.args(clients).arg(format!("{TOOLS}.TransactionalMessageCopier"));
+    // Others name the broker differently.
+    let arguments = "--input-topic original --input-partition 0 --output-topic copy --transaction-size 90 \
+                     --transactional-id copier --consumer-group copiers --enable-random-aborts --group-mode \
+                     --use-group-metadata --max-messages 2000 --broker-list";
+    run(copy.args(arguments.split_whitespace()).arg(&broker.address), "").await;
+    let consume = "-C -t copy -o beginning -e -q -X isolation.level=read_committed";
+    let mut kcat = Command::new("kcat");
+    let copied = run(kcat.args(["-b", &broker.address]).args(consume.split(' ')), "").await;
+    assert!(copied == lines);
 }
 
 /// While a transaction is open, and when its producer is gone without a word.

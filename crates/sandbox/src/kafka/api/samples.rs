@@ -85,10 +85,12 @@ pub fn sample(key: ApiKey, version: i16) -> Sample {
         Produce | Fetch | ListOffsets | Metadata | OffsetForLeaderEpoch | DeleteRecords => {
             records(key, version)
         }
-        OffsetCommit | OffsetFetch | FindCoordinator | JoinGroup | Heartbeat | LeaveGroup
-        | SyncGroup | DescribeGroups | ListGroups | DeleteGroups | OffsetDelete => groups(key, version),
+        FindCoordinator | JoinGroup | Heartbeat | LeaveGroup | SyncGroup | DescribeGroups
+        | ListGroups | DeleteGroups => groups(key, version),
+        OffsetCommit | OffsetFetch | OffsetDelete => committed_offsets(key, version),
         InitProducerId | AddPartitionsToTxn | AddOffsetsToTxn | EndTxn | TxnOffsetCommit
         | DescribeProducers | DescribeTransactions | ListTransactions => transactions(key, version),
+        DescribeConfigs | AlterConfigs | IncrementalAlterConfigs => settings(key, version),
         _ => admin(key, version),
     }
 }
@@ -137,28 +139,6 @@ fn records(key: ApiKey, version: i16) -> Sample {
 fn groups(key: ApiKey, version: i16) -> Sample {
     let group = GroupId(text("group"));
     match key {
-        OffsetCommit => {
-            let partition = OffsetCommitRequestPartition::default().with_committed_offset(5);
-            let wanted =
-                OffsetCommitRequestTopic::default().with_name(topic()).with_partitions(vec![partition]);
-            let request = OffsetCommitRequest::default().with_group_id(group);
-            of(version, request.with_generation_id_or_member_epoch(-1).with_topics(vec![wanted]))
-        }
-        OffsetFetch if version < 8 => {
-            let wanted =
-                OffsetFetchRequestTopic::default().with_name(topic()).with_partition_indexes(vec![0, 1]);
-            of(
-                version,
-                OffsetFetchRequest::default().with_group_id(group).with_topics(Some(vec![wanted])),
-            )
-        }
-        OffsetFetch => {
-            let wanted =
-                OffsetFetchRequestTopics::default().with_name(topic()).with_partition_indexes(vec![0]);
-            let of_group =
-                OffsetFetchRequestGroup::default().with_group_id(group).with_topics(Some(vec![wanted]));
-            of(version, OffsetFetchRequest::default().with_groups(vec![of_group]))
-        }
         FindCoordinator if version < 4 => {
             of(version, FindCoordinatorRequest::default().with_key(text("group")))
         }
@@ -190,7 +170,35 @@ fn groups(key: ApiKey, version: i16) -> Sample {
             let states = if version >= 4 { vec![text("Stable")] } else { Vec::new() };
             of(version, ListGroupsRequest::default().with_states_filter(states))
         }
-        DeleteGroups => of(version, DeleteGroupsRequest::default().with_groups_names(vec![group])),
+        _ => of(version, DeleteGroupsRequest::default().with_groups_names(vec![group])),
+    }
+}
+
+fn committed_offsets(key: ApiKey, version: i16) -> Sample {
+    let group = GroupId(text("group"));
+    match key {
+        OffsetCommit => {
+            let partition = OffsetCommitRequestPartition::default().with_committed_offset(5);
+            let wanted =
+                OffsetCommitRequestTopic::default().with_name(topic()).with_partitions(vec![partition]);
+            let request = OffsetCommitRequest::default().with_group_id(group);
+            of(version, request.with_generation_id_or_member_epoch(-1).with_topics(vec![wanted]))
+        }
+        OffsetFetch if version < 8 => {
+            let wanted =
+                OffsetFetchRequestTopic::default().with_name(topic()).with_partition_indexes(vec![0, 1]);
+            of(
+                version,
+                OffsetFetchRequest::default().with_group_id(group).with_topics(Some(vec![wanted])),
+            )
+        }
+        OffsetFetch => {
+            let wanted =
+                OffsetFetchRequestTopics::default().with_name(topic()).with_partition_indexes(vec![0]);
+            let of_group =
+                OffsetFetchRequestGroup::default().with_group_id(group).with_topics(Some(vec![wanted]));
+            of(version, OffsetFetchRequest::default().with_groups(vec![of_group]))
+        }
         _ => {
             let partition = OffsetDeleteRequestPartition::default();
             let wanted =
@@ -240,6 +248,36 @@ fn transactions(key: ApiKey, version: i16) -> Sample {
     }
 }
 
+fn settings(key: ApiKey, version: i16) -> Sample {
+    match key {
+        DescribeConfigs => {
+            let wanted =
+                DescribeConfigsResource::default().with_resource_type(2).with_resource_name(text(TOPIC));
+            let wanted = wanted.with_configuration_keys(Some(vec![text("cleanup.policy")]));
+            of(version, DescribeConfigsRequest::default().with_resources(vec![wanted]))
+        }
+        AlterConfigs => {
+            let config =
+                AlterableConfig::default().with_name(text("retention.ms")).with_value(Some(text("-1")));
+            let wanted =
+                AlterConfigsResource::default().with_resource_type(2).with_resource_name(text(TOPIC));
+            let wanted = wanted.with_configs(vec![config]);
+            of(version, AlterConfigsRequest::default().with_resources(vec![wanted]))
+        }
+        _ => {
+            let config = incremental::AlterableConfig::default()
+                .with_name(text("cleanup.policy"))
+                .with_config_operation(2)
+                .with_value(Some(text("compact")));
+            let wanted = incremental::AlterConfigsResource::default()
+                .with_resource_type(2)
+                .with_resource_name(text(TOPIC))
+                .with_configs(vec![config]);
+            of(version, IncrementalAlterConfigsRequest::default().with_resources(vec![wanted]))
+        }
+    }
+}
+
 fn admin(key: ApiKey, version: i16) -> Sample {
     match key {
         ApiVersions if version < 3 => of(version, ApiVersionsRequest::default()),
@@ -261,31 +299,6 @@ fn admin(key: ApiKey, version: i16) -> Sample {
         DeleteTopics => {
             let gone = DeleteTopicState::default().with_name(Some(TopicName(text("other"))));
             of(version, DeleteTopicsRequest::default().with_topics(vec![gone]))
-        }
-        DescribeConfigs => {
-            let wanted =
-                DescribeConfigsResource::default().with_resource_type(2).with_resource_name(text(TOPIC));
-            let wanted = wanted.with_configuration_keys(Some(vec![text("cleanup.policy")]));
-            of(version, DescribeConfigsRequest::default().with_resources(vec![wanted]))
-        }
-        AlterConfigs => {
-            let config =
-                AlterableConfig::default().with_name(text("retention.ms")).with_value(Some(text("-1")));
-            let wanted =
-                AlterConfigsResource::default().with_resource_type(2).with_resource_name(text(TOPIC));
-            let wanted = wanted.with_configs(vec![config]);
-            of(version, AlterConfigsRequest::default().with_resources(vec![wanted]))
-        }
-        IncrementalAlterConfigs => {
-            let config = incremental::AlterableConfig::default()
-                .with_name(text("cleanup.policy"))
-                .with_config_operation(2)
-                .with_value(Some(text("compact")));
-            let wanted = incremental::AlterConfigsResource::default()
-                .with_resource_type(2)
-                .with_resource_name(text(TOPIC))
-                .with_configs(vec![config]);
-            of(version, IncrementalAlterConfigsRequest::default().with_resources(vec![wanted]))
         }
         DescribeLogDirs => {
             let wanted = DescribableLogDirTopic::default().with_topic(topic()).with_partitions(vec![0]);

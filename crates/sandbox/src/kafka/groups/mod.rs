@@ -90,11 +90,11 @@ impl Groups {
         let journal = Journal::open(path, |change| apply(&mut offsets, change))?;
         let rules = Rules { delay_ms, members_max: limits.members_per_group };
         let mut groups = Groups { journal, members: BTreeMap::new(), offsets, rules, limits };
-        groups.rewrite().map_err(|error| Error::io("rewrite", path, error))?;
+        groups.rewrite();
         Ok(groups)
     }
 
-    fn rewrite(&mut self) -> io::Result<()> {
+    fn rewrite(&mut self) {
         let changes =
             self.offsets.iter().flat_map(|(group, offsets)| {
                 let owned = |offsets: &BTreeMap<Place, Committed>| {
@@ -107,14 +107,16 @@ impl Groups {
                 });
                 [committed].into_iter().chain(pending)
             });
-        self.journal.rewrite(changes)
+        self.journal.rewrite(changes);
     }
 
     fn write(&mut self, change: Change) -> Result<(), ResponseError> {
-        let failed = |_| ResponseError::CoordinatorNotAvailable;
-        self.journal.append(&change).map_err(failed)?;
+        self.journal.append(&change).map_err(|_| ResponseError::CoordinatorNotAvailable)?;
         apply(&mut self.offsets, change);
-        if self.journal.has_grown() { self.rewrite().map_err(failed) } else { Ok(()) }
+        if self.journal.has_grown() {
+            self.rewrite();
+        }
+        Ok(())
     }
 
     /// A group by its name, which comes into being with the first member.

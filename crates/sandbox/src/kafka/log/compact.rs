@@ -64,10 +64,11 @@ pub fn finish_swap(dir: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Rewrites a partition's log if enough of it is superseded.
+/// Rewrites a partition's log if enough of it is superseded. A log that cannot be rewritten, as on a full
+/// disk, stays as it is.
 ///
 /// # Errors
-/// When files cannot be read or written, or are damaged.
+/// When files cannot be read, or are damaged.
 pub fn compact(dir: &Path, effective: &Effective, look: Look, now_ms: i64) -> Result<(), Error> {
     if !dir.exists() {
         return Ok(());
@@ -90,7 +91,15 @@ pub fn compact(dir: &Path, effective: &Effective, look: Look, now_ms: i64) -> Re
         return Ok(());
     }
     let before = log.size();
-    let after = survey.rewrite(&log, dir, &producers).map_err(failed)?;
+    let after = match survey.rewrite(&log, dir, &producers) {
+        Ok(after) => after,
+        Err(error) => {
+            warn!("{} cannot be compacted, and stays as it is: {error}", dir.display());
+            // It takes room, and is of no use.
+            drop(fs::remove_dir_all(coming(dir)));
+            return Ok(());
+        }
+    };
     swap(dir).map_err(failed)?;
     info!("compacted {} from {before} to {after} bytes", dir.display());
     Ok(())

@@ -1,3 +1,4 @@
+use super::admission::PROTOCOL_BYTES_MAX;
 use super::*;
 
 const DELAY: Rules = Rules { delay_ms: 50, members_max: 3 };

@@ -161,6 +161,25 @@ fn a_log_with_little_to_gain_stays_as_it_is() {
 }
 
 #[test]
+fn a_log_that_cannot_be_rewritten_stays_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("0");
+    let partition = open(&dir);
+    for _ in 0..500 {
+        send(&partition, &batch(&[("a", Some("the same again and again"))]));
+    }
+    let before = committed(&partition);
+    drop(partition);
+    // Where the new log would be written, nothing can be.
+    fs::write(coming(&dir), "").unwrap();
+    compact_at(&dir, 0);
+    assert_eq!(committed(&open(&dir)), before);
+    fs::remove_file(coming(&dir)).unwrap();
+    compact_at(&dir, 0);
+    assert_eq!(committed(&open(&dir)).len(), 1);
+}
+
+#[test]
 fn a_swap_that_was_interrupted_is_finished_or_undone() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("0");
