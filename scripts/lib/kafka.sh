@@ -1,13 +1,18 @@
 # shellcheck shell=bash
 # The Kafka brokers in $dir: $dir/broker-N/ holds the settings, data, log and
 # pid file of broker N. Each is broker and controller in one process (KRaft), and
-# listens for clients three times: in the clear, with TLS and a login (SASL), and
-# with TLS where client and broker both have certificates, which are in $dir/tls.
+# listens for clients four times: in the clear, with TLS and a login (SASL), with
+# TLS where client and broker both have certificates, which are in $dir/tls, and in
+# the clear under a name in place of an address, which clients must know how to
+# resolve, and which leads to whatever a test puts in between.
 # shellcheck disable=SC2154 # The script that sources this sets dir.
 
 # Who may log in where a login is asked for.
 kafka_user=cdr
 kafka_password=kafka-password
+
+# Below the one domain that is for tests alone (RFC 6761).
+kafka_name=kafka.cdr.test
 
 broker_config() { # N
     echo "$dir/broker-$1/server.properties"
@@ -65,10 +70,10 @@ require_broker_state() { # N STATE...
     [[ " $* " == *" $state "* ]] || die "broker $n in $dir is $state; this works only when it is: $*"
 }
 
-# Ports of each broker: clients and brokers, controllers, login, certificates.
-ports_per_broker=4
+# Ports of each broker: clients and brokers, controllers, login, certificates, name.
+ports_per_broker=5
 
-# Broker N takes the Nth four of the ports.
+# Broker N takes the Nth five of the ports.
 write_broker_config() { # N COUNT PORT...
     local n=$1 count=$2 voters='' other
     local -a ports=("${@:3}") own
@@ -82,7 +87,8 @@ write_broker_config() { # N COUNT PORT...
 process.roles=broker,controller
 node.id=$n
 controller.quorum.voters=${voters#,}
-listeners=CLIENT://127.0.0.1:${own[0]},CONTROLLER://127.0.0.1:${own[1]},LOGIN://127.0.0.1:${own[2]},CERTIFICATE://127.0.0.1:${own[3]}
+listeners=CLIENT://127.0.0.1:${own[0]},CONTROLLER://127.0.0.1:${own[1]},LOGIN://127.0.0.1:${own[2]},CERTIFICATE://127.0.0.1:${own[3]},NAMED://127.0.0.1:${own[4]}
+advertised.listeners=CLIENT://127.0.0.1:${own[0]},LOGIN://127.0.0.1:${own[2]},CERTIFICATE://127.0.0.1:${own[3]},NAMED://$kafka_name:${own[4]}
 log.dirs=$dir/broker-$n/data
 END
         common_broker_config "$((count < 3 ? count : 3))" "$((count < 2 ? count : 2))"
@@ -91,7 +97,7 @@ END
 
 common_broker_config() { # REPLICAS REPLICAS_IN_SYNC_MIN
     cat <<END
-listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_SSL,CERTIFICATE:SSL
+listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_SSL,CERTIFICATE:SSL,NAMED:PLAINTEXT
 inter.broker.listener.name=CLIENT
 controller.listener.names=CONTROLLER
 

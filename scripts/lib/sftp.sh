@@ -155,6 +155,18 @@ kill_sshd() {
     rm -f "$dir/sftp/pid"
 }
 
+# Halts the server first, so that it makes no new process while those it has are
+# listed; lets it go on last.
+signal_sshd() { # STOP|CONT
+    local pid
+    local -a below
+    pid=$(sshd_pid) || die "no SFTP server runs in $dir"
+    [[ $1 != STOP ]] || as_root kill -s STOP "$pid"
+    mapfile -t below < <(descendants "$pid")
+    ((${#below[@]} == 0)) || as_root kill -s "$1" "${below[@]}"
+    [[ $1 != CONT ]] || as_root kill -s CONT "$pid"
+}
+
 # Uploads belong to the account; the caller must be able to remove them.
 give_back_sftp_files() {
     ((EUID == 0)) || [[ ! -d $dir/sftp-root ]] || as_root chown -R "$EUID" "$dir/sftp-root" "$dir/sftp"

@@ -1,8 +1,9 @@
 //! What a user types and sees, as far as no service is needed: samples, plans, configuration, and
 //! whole runs to a local folder.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -303,6 +304,88 @@ fn secrets_are_not_shown() {
     let text = out(&shown);
     assert!(text.contains("environment SFTP_PASSWORD") && text.contains("***"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
+}
+
+/// `cdr` with a secret in each place that takes one, all of which contain `hunter`.
+fn with_secrets(place: &Place, arguments: &str) -> Output {
+    let file = "[sftp]\nkey_passphrase = \"hunter-passphrase\"\n[kafka.properties]\n\
+                \"sasl.password\" = \"hunter-sasl\"\n\"ssl.key.password\" = \"hunter-key\"\n\
+                \"ssl.key.pem\" = \"hunter-pem\"\n";
+    fs::write(place.path().join("cdr.toml"), file).unwrap();
+    let mut command = place.command(arguments);
+    command.env("SFTP_PASSWORD", "hunter-password").env("LOG_LEVEL", "trace");
+    command.env("KAFKA_PROPERTIES", "debug=all,ssl.keystore.password=hunter-store");
+    command.env("KAFKA_BROKERS", "127.0.0.1:1").env("SFTP_HOST", "127.0.0.1").env("SFTP_PORT", "1");
+    command.env("KAFKA_GIVE_UP_SECONDS", "1").env("SFTP_GIVE_UP_SECONDS", "1");
+    command.output().unwrap()
+}
+
+#[test]
+fn no_command_shows_a_secret_however_much_it_tells() {
+    let place = Place::new();
+    for (arguments, code) in [
+        ("config", 0),
+        ("run --dry-run", 0),
+        ("sample data -n 1", 0),
+        ("run --sinks kafka", 4),
+        ("run --sinks kafka --log-format json", 4),
+        ("run --sinks sftp", 4),
+        ("verify", 4),
+    ] {
+        let output = with_secrets(&place, arguments);
+        let text = out(&output) + &log(&output);
+        assert!(!text.contains("hunter"), "{arguments}: {text}");
+        assert_eq!(output.status.code(), Some(code), "{arguments}: {text}");
+    }
+}
+
+#[test]
+fn a_secret_in_the_wrong_form_is_not_told() {
+    for (file, variable, arguments) in [
+        ("", "", "--sftp-password=hunter2"),
+        ("", "", "--sftp-password hunter2"),
+        ("", "", "--kafka-property sasl.password=hunter2"),
+        ("", "", "--kafka-property sasl.password:hunter2"),
+        ("", "sasl.password:hunter2", ""),
+        ("", "debug=all,sasl.password hunter2", ""),
+        ("", "sasl.pasword=hunter2", ""),
+        ("", "SASL.PASSWORD=hunter2", ""),
+        ("[sftp]\npassword = hunter2\n", "", ""),
+        ("[sftp]\npassword = \"hunter2\n", "", ""),
+        ("[sftp]\npassword = [\"hunter2\"]\n", "", ""),
+        ("[sftp]\npasswort = \"hunter2\"\n", "", ""),
+        ("[kafka.properties]\n\"sasl.password\" = [\"hunter2\"]\n", "", ""),
+    ] {
+        let place = Place::new();
+        fs::write(place.path().join("cdr.toml"), file).unwrap();
+        let mut command = place.command(&format!("run {arguments}"));
+        let output = command.env("KAFKA_PROPERTIES", variable).output().unwrap();
+        let text = out(&output) + &log(&output);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(!text.contains("hunter"), "{text}");
+    }
+}
+
+#[test]
+fn a_file_with_a_secret_that_others_may_read_is_warned_of_with_what_helps() {
+    for secret in
+        ["[sftp]\npassword = \"hunter2\"", "[kafka.properties]\n\"sasl.password\" = \"hunter2\""]
+    {
+        let place = Place::new();
+        let file = place.path().join("cdr.toml");
+        fs::write(&file, secret).unwrap();
+        for (mode, warns) in [(0o644, true), (0o640, true), (0o600, false)] {
+            fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+            for arguments in ["config", "run --sinks directory --env dev --restart"] {
+                let output = place.cdr(arguments);
+                let text = log(&output);
+                assert!(output.status.success(), "{text}");
+                let warning = "cdr.toml holds a secret, and other users may read it";
+                let told = text.contains(warning) && text.contains("chmod 600 cdr.toml");
+                assert_eq!(told, warns, "{mode:o} {arguments}: {text}");
+            }
+        }
+    }
 }
 
 #[test]

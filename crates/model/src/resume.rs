@@ -46,6 +46,9 @@ pub enum LocalIndex {
     Unreadable(String),
 }
 
+/// A topic's name and its end offsets; `None` for one that does not exist.
+pub type EndOffsets = (String, Option<ByPartition>);
+
 /// What Kafka says: present when the run delivers to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Destination {
@@ -55,8 +58,8 @@ pub struct Destination {
     pub unreadable: Option<String>,
     /// Another split into shards under which the run has progress, such as `1/1`.
     pub other_split: Option<String>,
-    /// End offsets of the record topics, by name; `None` for a topic that does not exist.
-    pub end_offsets: Vec<(String, Option<ByPartition>)>,
+    /// End offsets of the record topics.
+    pub end_offsets: Vec<EndOffsets>,
     /// Whether no open transaction could hide a later progress record.
     pub settled: bool,
 }
@@ -247,7 +250,7 @@ fn by_destination(facts: &Facts<'_>, destination: &Destination) -> Decision {
     };
     let conflict = differing(&progress.parameters, facts.parameters)
         .or_else(|| (!progress.fits(facts.plan)).then_some(Conflict::ProgressInvalid))
-        .or_else(|| topic_lost(progress, destination))
+        .or_else(|| topic_lost(progress, &destination.end_offsets))
         .or_else(|| index_of_another(facts))
         .or_else(|| index_ahead(progress, &facts.local));
     match conflict {
@@ -307,9 +310,9 @@ fn index_differs(facts: &Facts<'_>) -> Option<Conflict> {
 }
 
 /// Fewer offsets than records: the topic is not the one that they were written to.
-pub fn topic_lost(progress: &Progress, destination: &Destination) -> Option<Conflict> {
+pub fn topic_lost(progress: &Progress, end_offsets: &[EndOffsets]) -> Option<Conflict> {
     progress.delivered.iter().find_map(|(topic, counts)| {
-        let ends = destination.end_offsets.iter().find(|(name, _)| name == topic);
+        let ends = end_offsets.iter().find(|(name, _)| name == topic);
         let ends = ends.and_then(|(_, ends)| ends.as_ref());
         let begin = progress.begin_offsets.get(topic);
         counts.iter().enumerate().find_map(|(partition, &delivered)| {

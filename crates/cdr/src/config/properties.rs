@@ -102,11 +102,14 @@ fn split(text: &str) -> Vec<String> {
 fn pair(given: &str, origin: &Origin) -> Result<(String, Secret), ConfigError> {
     match given.split_once('=') {
         Some((name, value)) if is_name(name.trim()) => Ok((name.trim().to_owned(), Secret::new(value))),
-        // What follows an equals sign could be a secret, so it is left out of the message.
-        _ => Err(ConfigError::PropertyForm {
-            given: given.split_once('=').map_or(given, |(name, _)| name).to_owned(),
-            origin: origin.clone(),
-        }),
+        // What follows the name could be a secret, whatever stands in the place of an equals sign, so
+        // it is left out of the message.
+        _ => {
+            let in_names = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+            let name: String =
+                given.trim_start().chars().take_while(|letter| in_names(*letter)).collect();
+            Err(ConfigError::PropertyForm { given: name, origin: origin.clone() })
+        }
     }
 }
 
@@ -130,7 +133,12 @@ fn add(
             return Err(ConfigError::PropertyUnknown { name, origin, nearest });
         }
         Err(Refusal::Value(reason)) => {
-            let reason = if secret { reason.replace(value.expose(), MASK) } else { reason };
+            let reason = match secret {
+                true => reason.replace(value.expose(), MASK),
+                // By a missing equals sign, the next property has become part of this one's value.
+                false if is_secret(value.expose()) => format!("{MASK}, which seems to hold a secret"),
+                false => reason,
+            };
             return Err(ConfigError::PropertyValue { name, origin, reason });
         }
     }

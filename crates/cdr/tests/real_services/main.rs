@@ -10,8 +10,12 @@
 
 mod support;
 
+mod brokers;
+mod clocks;
+mod disks;
 mod fencing;
 mod killed;
+mod links;
 mod logins;
 mod outages;
 mod pace;

@@ -7,5 +7,6 @@
 mod commands;
 mod crashes;
 mod faults;
+mod index;
 mod support;
 mod takeover;

@@ -20,6 +20,9 @@ use crate::telemetry::Counters;
 /// How long a run that is to stop still waits for uploads in flight.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long to wait at most before the clock is looked at again: it may have been set meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Bytes of all files in flight together that are held at once, so that memory does not grow with
 /// `LINE_COUNT`.
 const IN_FLIGHT_BYTES: u64 = 24 << 20;
@@ -225,7 +228,7 @@ impl Files {
         loop {
             let over = self.plan.is_done(next) || self.board.is_stopping();
             let room = !over && uploads.len() < self.parts_in_flight();
-            let due = self.clock.until(last_time(&self.plan.part(next)));
+            let due = self.clock.until(last_time(&self.plan.part(next))).min(LOOK_AGAIN);
             if room && due.is_zero() {
                 let (files, part) = (self.clone(), self.plan.part(next));
                 uploads.push_back(tokio::spawn(async move { files.deliver(&part).await }));

@@ -21,6 +21,12 @@ pub fn delivered(scene: &Scene) {
     records(scene, &[Shard::WHOLE], 0..scene.parts());
 }
 
+/// Fails unless a run of one process delivered everything, and `cdr verify` says so.
+pub fn verified(scene: &Scene) {
+    delivered(scene);
+    scene.verify().end().expect(0).line("All is right");
+}
+
 /// Fails unless the folder holds the files of these parts, to the byte, and nothing else.
 pub fn files(scene: &Scene, folder: &Path, parts: Range<u64>) {
     let generator = scene.generator();

@@ -78,6 +78,11 @@ impl Process {
         })
     }
 
+    /// What it said last.
+    pub fn last_line(&self) -> String {
+        self.output.lock().lines.last().cloned().unwrap_or_default()
+    }
+
     /// Waits until `condition` holds, which it must before the process ends.
     pub fn wait_until(&self, what: &str, mut condition: impl FnMut() -> bool) {
         let begun = Instant::now();

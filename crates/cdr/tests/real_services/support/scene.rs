@@ -5,6 +5,7 @@ use std::process::Command;
 
 use cdr_model::{Generator, LineEnd, PartIndex, Plan, Scenario, Shard, Stream};
 
+use super::names::Names;
 use super::process::{Ended, Process};
 use super::services::Services;
 
@@ -147,6 +148,11 @@ impl Job {
     pub fn flag(mut self, flag: &str) -> Self {
         self.command.arg(flag);
         self
+    }
+
+    /// Lets it know host names of the test's own.
+    pub fn knowing(self, names: &Names) -> Self {
+        Job { command: names.known_to(&self.command) }
     }
 
     pub fn start(self) -> Process {

@@ -61,6 +61,14 @@ impl Services {
         Path::new(self.variable("SFTP_ROOT"))
     }
 
+    /// Mounts a small file system at a folder below the services' own, with options of mount(8).
+    pub fn mount(&self, folder: &Path, options: &str) -> Mounted<'_> {
+        let folder = folder.strip_prefix(&self.dir).expect("a folder of the services");
+        let mounted = Mounted { dir: &self.dir, folder: folder.display().to_string() };
+        run("mount", &self.dir, &[&mounted.folder, options]);
+        mounted
+    }
+
     /// A new folder for a test's own files; it goes with the services.
     pub fn folder(&self, name: &str) -> PathBuf {
         let folder = self.dir.join("tests").join(name);
@@ -124,6 +132,12 @@ impl Fragile {
         disturbance
     }
 
+    /// Halts the SFTP server and its connections, which stay open.
+    pub fn pause_sftp(&self) -> Disturbance<'_> {
+        run("pause-sftp", &self.services.dir, &[]);
+        Disturbance { dir: &self.services.dir, undo: vec![("resume-sftp", vec![])] }
+    }
+
     fn brokers(&self, verb: &str, undo: &'static str, numbers: &[&'static str]) -> Disturbance<'_> {
         let mut disturbance = Disturbance { dir: &self.services.dir, undo: vec![] };
         for &number in numbers {
@@ -131,6 +145,25 @@ impl Fragile {
             disturbance.undo.push((undo, vec![number]));
         }
         disturbance
+    }
+}
+
+/// A file system that is unmounted when this is dropped.
+pub struct Mounted<'a> {
+    dir: &'a Path,
+    folder: String,
+}
+
+impl Mounted<'_> {
+    /// Changes options of mount(8).
+    pub fn change(&self, options: &str) {
+        run("remount", self.dir, &[&self.folder, options]);
+    }
+}
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        run("unmount", self.dir, &[&self.folder]);
     }
 }
 

@@ -52,11 +52,16 @@ impl Topic {
         self.ends_seen_by(&self.everything)
     }
 
+    /// Whether a transaction is open.
+    pub fn is_undecided(&self) -> bool {
+        self.ends_seen_by(&self.committed) != self.ends()
+    }
+
     /// All committed records by partition, when no transaction is open that could hide some.
     pub fn records(&self) -> Vec<Vec<Record>> {
         let begun = Instant::now();
         // A transaction's markers are written a moment after its commit is answered.
-        while self.ends_seen_by(&self.committed) != self.ends() {
+        while self.is_undecided() {
             assert!(begun.elapsed() < LIMIT, "a transaction stays open in {}", self.name);
         }
         self.read(&self.committed)

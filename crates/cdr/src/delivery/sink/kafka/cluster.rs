@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cdr_model::Stream;
 use cdr_model::progress::{ByPartition, Progress};
-use cdr_model::resume::{Conflict, Destination};
+use cdr_model::resume::{Conflict, Destination, EndOffsets};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -254,13 +254,18 @@ impl Cluster {
     ) -> Result<Destination, KafkaSinkError> {
         let Recorded { progress, unreadable, other_split, settled } =
             self.last_progress(id, undecided)?;
+        let end_offsets = self.record_ends()?;
+        Ok(Destination { progress, unreadable, other_split, end_offsets, settled })
+    }
+
+    /// Where the record topics end.
+    pub fn record_ends(&mut self) -> Result<Vec<EndOffsets>, KafkaSinkError> {
         let config = self.config.clone();
         let end = |stream| {
             let topic = config.topic(stream).to_owned();
             self.end_offsets(&topic).map(|ends| (topic, ends))
         };
-        let end_offsets = Stream::ALL.into_iter().map(end).collect::<Result<_, _>>()?;
-        Ok(Destination { progress, unreadable, other_split, end_offsets, settled })
+        Stream::ALL.into_iter().map(end).collect()
     }
 
     /// The last committed progress record of a run and shard.

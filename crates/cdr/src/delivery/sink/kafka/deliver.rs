@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 
 use super::blocks::{Blocks, Limits, next_time};
 use super::health::{self, STOP_PATIENCE};
+use super::stride::Stride;
 use super::{Connection, KafkaSinkError, Trouble};
 use crate::delivery::board::Board;
 use crate::delivery::milestones::Milestones;
@@ -22,6 +23,9 @@ const FILL_RECORDS: u32 = 5_000;
 
 /// Progress of the files alone is committed this often.
 const FILES_EVERY: Duration = Duration::from_secs(1);
+
+/// Whether the topics are still those that were delivered to is looked at this often, and at the end.
+const CHECK_EVERY: Duration = Duration::from_secs(30);
 
 /// The pause after a transaction that failed, doubled with each until the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -45,6 +49,7 @@ pub struct Delivery {
 /// What a transaction adds to the committed progress.
 struct Pending {
     progress: Progress,
+    records_max: u32,
     records: [u64; 2],
     bytes: usize,
     /// When its commit was asked for.
@@ -59,10 +64,19 @@ impl Delivery {
     /// When Kafka refuses, is away for too long, or another process took over; what is committed
     /// stays, and the run can be continued.
     pub fn run(mut self) -> Result<Progress, KafkaSinkError> {
+        let outcome = self.deliver();
+        self.connection.close();
+        outcome.map(|()| self.progress)
+    }
+
+    fn deliver(&mut self) -> Result<(), KafkaSinkError> {
         let mut blocks = Blocks::new(self.connection.partitions);
+        let config = &self.connection.claim.config;
+        let mut stride = Stride::new(config.transaction_records, config.transaction_timeout);
         let mut committed_at = Instant::now();
         // The first commit notes where the run begins, even if nothing is due for hours.
         let mut first = true;
+        let mut checked_at = Instant::now();
         loop {
             let (files, files_done) = self.board.files();
             let work = self.records_are_due();
@@ -70,12 +84,17 @@ impl Delivery {
             let over = !work && files_done && (self.board.is_stopping() || self.records_are_done());
             let finished = files_done && self.is_complete(&self.with_files(files));
             let due = (moved || self.board.is_in_doubt()) && committed_at.elapsed() >= FILES_EVERY;
+            let finishes = finished && !self.progress.finished;
+            if finishes || checked_at.elapsed() >= CHECK_EVERY {
+                self.connection.check_topics(&self.progress)?;
+                checked_at = Instant::now();
+            }
             if first || work || due || (over && (moved || finished != self.progress.finished)) {
-                self.transact(&mut blocks)?;
+                self.transact(&mut blocks, &mut stride)?;
                 (first, committed_at) = (false, Instant::now());
             } else if over {
                 self.milestones.end(&self.progress.cursors, self.progress.finished);
-                return Ok(self.progress);
+                return Ok(());
             } else {
                 self.wait();
             }
@@ -122,18 +141,21 @@ impl Delivery {
     }
 
     /// One transaction, as often as it takes, until too much time went by without any.
-    fn transact(&mut self, blocks: &mut Blocks) -> Result<(), KafkaSinkError> {
+    fn transact(&mut self, blocks: &mut Blocks, stride: &mut Stride) -> Result<(), KafkaSinkError> {
         let (begun, mut pause) = (Instant::now(), FIRST_PAUSE);
         loop {
-            let mut pending = self.pending();
+            let mut pending = self.pending(stride.records());
+            let opened = Instant::now();
             let trouble = match self.attempt(blocks, &mut pending) {
                 Ok(()) => {
+                    stride.succeeded(opened.elapsed());
                     self.board.committed(pending.asked);
                     self.committed(pending);
                     return Ok(());
                 }
                 Err(trouble) => trouble,
             };
+            stride.failed(pending.records.iter().sum());
             let trouble = match trouble {
                 Trouble::Abort(reason) => match self.connection.claim.session.abort() {
                     Ok(()) => Trouble::Abort(reason),
@@ -167,6 +189,8 @@ impl Delivery {
         match trouble {
             Trouble::Final(error) => Err(error),
             Trouble::Abort(reason) => {
+                // In vain, where a topic was deleted and has fewer partitions now.
+                self.connection.check_topics(&self.progress)?;
                 warn!("A transaction was aborted and is sent again: {reason}");
                 Ok(false)
             }
@@ -196,9 +220,9 @@ impl Delivery {
         KafkaSinkError::Unreachable { brokers, seconds: begun.elapsed().as_secs(), last }
     }
 
-    fn pending(&self) -> Pending {
+    fn pending(&self, records_max: u32) -> Pending {
         let progress = self.progress.clone();
-        Pending { progress, records: [0, 0], bytes: 0, asked: Instant::now() }
+        Pending { progress, records_max, records: [0, 0], bytes: 0, asked: Instant::now() }
     }
 
     fn attempt(&mut self, blocks: &mut Blocks, pending: &mut Pending) -> Result<(), Trouble> {
@@ -226,7 +250,7 @@ impl Delivery {
         let config = self.connection.claim.config.clone();
         let opened = Instant::now();
         let mut at = self.cursor();
-        let mut records = config.transaction_records;
+        let mut records = pending.records_max;
         while records > 0
             && pending.bytes < config.transaction_bytes
             && opened.elapsed() < config.transaction_open
@@ -287,7 +311,7 @@ impl Delivery {
         let found = self.connection.reopen()?;
         let committed = self.whose(pending, &found.progress)?;
         let progress = if committed { &pending.progress } else { &self.progress };
-        if let Some(conflict) = topic_lost(progress, &found) {
+        if let Some(conflict) = topic_lost(progress, &found.end_offsets) {
             return Err(conflict.into());
         }
         info!("Going on behind the last commit");

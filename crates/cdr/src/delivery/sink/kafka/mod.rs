@@ -12,11 +12,13 @@ pub mod property;
 mod reader;
 mod rights;
 mod session;
+mod stride;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cdr_model::progress::{ByPartition, Cursors, Parameters, Places, Progress};
-use cdr_model::resume::Destination;
+use cdr_model::resume::{Destination, topic_lost};
 use cdr_model::{Shard, Stream};
 
 pub use blocks::{Blocks, Limits, next_time};
@@ -31,6 +33,9 @@ pub use rights::Right;
 use self::cluster::{Cluster, Undecided};
 use self::session::{Session, Trouble};
 use super::super::board::Board;
+
+/// After which a new leader has heard from its followers.
+const LEADER_SETTLES: Duration = Duration::from_secs(2);
 
 /// Names a run and its shard, as its transactional id and as the key of its progress.
 #[derive(Clone, Debug)]
@@ -182,7 +187,25 @@ impl Connection {
     /// Makes a new producer after the old one broke, and tells what is committed then.
     fn reopen(&mut self) -> Result<Destination, KafkaSinkError> {
         let Claim { config, id, board, .. } = &self.claim;
-        self.claim.session = Session::open(config, &id.transactional_id(), board)?;
+        let session = Session::open(config, &id.transactional_id(), board)?;
+        std::mem::replace(&mut self.claim.session, session).retire();
         self.claim.destination()
+    }
+
+    /// Fails if a record topic does not hold any more what was delivered to it. The client does not
+    /// notice when one is deleted and another made in its place.
+    fn check_topics(&mut self, progress: &Progress) -> Result<(), KafkaSinkError> {
+        if topic_lost(progress, &self.claim.cluster.record_ends()?).is_none() {
+            return Ok(());
+        }
+        // A broker that has just become the leader may not know yet how far its partition goes.
+        health::pause(LEADER_SETTLES);
+        let lost = topic_lost(progress, &self.claim.cluster.record_ends()?);
+        lost.map_or(Ok(()), |conflict| Err(conflict.into()))
+    }
+
+    /// Ends it.
+    fn close(self) {
+        self.claim.session.retire();
     }
 }

@@ -1,6 +1,9 @@
 //! A transactional producer: its life from fencing older ones to the last commit.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -23,6 +26,9 @@ const ROOM: Duration = Duration::from_millis(2);
 
 /// The client looks at the end of each slice whether all is sent.
 const SHORTEST_SLICE: Duration = Duration::from_millis(1);
+
+/// How long a client is given to end, which takes a tenth of a second.
+const RETIRE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What brokers refuse when they refuse a record.
 const STORING: &str = "to store records";
@@ -53,6 +59,8 @@ pub(super) struct Session {
     producer: ThreadedProducer<Watch>,
     patience: Patience,
     opened: Instant,
+    /// The highest partition that records were sent to, by topic.
+    sent_to: BTreeMap<String, i32>,
 }
 
 impl Session {
@@ -75,6 +83,7 @@ impl Session {
             producer,
             patience,
             opened: Instant::now(),
+            sent_to: BTreeMap::new(),
         };
         let begun = session
             .persist("to begin transactions", |producer, longest| producer.init_transactions(longest));
@@ -87,6 +96,21 @@ impl Session {
         }
     }
 
+    /// Drops it, and does not wait long for that.
+    ///
+    /// The client's threads wait until a time of day. When the clock is set back, a wait that has
+    /// begun takes that much longer, and it could be an hour before they hear that all is over.
+    pub fn retire(self) {
+        let (at_work, over) = sync_channel::<()>(0);
+        thread::spawn(move || {
+            drop(self);
+            drop(at_work);
+        });
+        if over.recv_timeout(RETIRE_PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            debug!("the client does not end; it is left to itself");
+        }
+    }
+
     pub fn begin(&mut self) -> Result<(), Trouble> {
         self.opened = Instant::now();
         self.persist("to begin a transaction", |producer, _| producer.begin_transaction())
@@ -94,6 +118,10 @@ impl Session {
 
     /// Hands a block's records to the client, which sends them in its own threads.
     pub fn send(&mut self, topic: &str, partition: i32, block: &Block) -> Result<(), Trouble> {
+        match self.sent_to.get_mut(topic) {
+            Some(highest) => *highest = partition.max(*highest),
+            None => drop(self.sent_to.insert(topic.to_owned(), partition)),
+        }
         match self.config.timestamps {
             Timestamps::Send => self.send_at_once(topic, partition, block),
             Timestamps::Event => self.send_one_by_one(topic, partition, block),
@@ -205,9 +233,27 @@ impl Session {
         self.look(action)?;
         // Slow brokers are not absent ones.
         if self.producer.in_flight_count() >= wait.left {
+            self.check_partitions()?;
             self.patience.failure(wait.begun, "records are not acknowledged")?;
         }
         *wait = Wait::begin(self);
+        Ok(())
+    }
+
+    /// Fails if a partition that records were sent to is there no more: the client would wait for it,
+    /// and not only as long as a transaction may be open.
+    fn check_partitions(&self) -> Result<(), Trouble> {
+        for (topic, &highest) in &self.sent_to {
+            // Brokers that are away do not tell.
+            let Ok(metadata) = self.producer.client().fetch_metadata(Some(topic), CALL) else { break };
+            let found = metadata.topics().iter().find(|found| found.name() == topic);
+            let count = found.map_or(0, |found| found.partitions().len());
+            if count as i32 <= highest {
+                let reason =
+                    format!("records wait for partition {highest} of topic {topic}, which has {count}");
+                return Err(Trouble::Reconnect(reason));
+            }
+        }
         Ok(())
     }
 
