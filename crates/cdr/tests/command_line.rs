@@ -275,6 +275,18 @@ fn an_index_of_the_older_pipeline_is_continued() {
 }
 
 #[test]
+fn an_index_that_no_part_has_is_refused_by_verify_too() {
+    let place = Place::new();
+    for index in [86, u64::MAX] {
+        fs::write(place.path().join("idx_data.dat"), format!("{index}\n")).unwrap();
+        let output = place.cdr("verify --env dev --sinks directory");
+        assert_eq!(output.status.code(), Some(3));
+        let expected = format!("names part {index}, which is not a part of this run (86 parts)");
+        assert!(log(&output).contains(&expected), "{}", log(&output));
+    }
+}
+
+#[test]
 fn shards_together_are_the_whole() {
     let place = Place::new();
     for shard in 1..=3 {

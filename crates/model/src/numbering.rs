@@ -68,7 +68,10 @@ pub enum NumberingPlanError {
     PrefixOverlap { shorter: String, longer: String },
     #[error("SUBSCRIBER_DIGITS {0} is not between 1 and 9")]
     SubscriberDigits(u8),
-    #[error("a number of {digits} digits is longer than the 15 that E.164 allows")]
+    #[error(
+        "COUNTRY_CODE, MOBILE_PREFIXES and SUBSCRIBER_DIGITS make numbers of {digits} digits, and E.164 allows \
+         15; give shorter prefixes or fewer digits"
+    )]
     TooLong { digits: usize },
 }
 

@@ -157,6 +157,11 @@ impl Plan {
         Plan { endless: true, ..self }
     }
 
+    /// The same plan for another shard.
+    pub fn for_shard(self, shard: Shard) -> Self {
+        Plan { shard, ..self }
+    }
+
     /// The first part, of any shard, whose window would reach beyond the year 9999.
     fn last_possible(&self) -> u64 {
         let micros = (YEAR_10000.0 - self.start.0) as u64;

@@ -216,8 +216,22 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Whether the cursors can belong to this plan at all.
+    /// Whether the cursors can belong to this plan, and the counts to any topics, at all.
     pub fn fits(&self, plan: &Plan) -> bool {
-        self.version == PROGRESS_VERSION && self.cursors.fit(plan)
+        self.version == PROGRESS_VERSION && self.cursors.fit(plan) && self.counts_fit()
+    }
+
+    /// Nothing is negative, and a topic's offsets and counts can be added up.
+    fn counts_fit(&self) -> bool {
+        let sum = |counts: &ByPartition| {
+            counts.iter().try_fold(0_i64, |sum, &count| sum.checked_add(count).filter(|_| count >= 0))
+        };
+        let begin = |topic| self.begin_offsets.get(topic).map_or(Some(0), sum);
+        self.begin_offsets.values().all(|counts| sum(counts).is_some())
+            && self.delivered.iter().all(|(topic, counts)| {
+                begin(topic)
+                    .zip(sum(counts))
+                    .is_some_and(|(begin, count)| begin.checked_add(count).is_some())
+            })
     }
 }

@@ -318,7 +318,7 @@ pub fn topic_lost(progress: &Progress, end_offsets: &[EndOffsets]) -> Option<Con
         counts.iter().enumerate().find_map(|(partition, &delivered)| {
             let begin = begin.and_then(|begin| begin.get(partition)).copied().unwrap_or(0);
             let end = ends.and_then(|ends| ends.get(partition)).copied();
-            let lost = delivered > 0 && end.is_none_or(|end| end < begin + delivered);
+            let lost = delivered > 0 && end.is_none_or(|end| end < begin.saturating_add(delivered));
             lost.then(|| Conflict::TopicLost { topic: topic.clone(), partition, delivered, end })
         })
     })

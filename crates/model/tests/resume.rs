@@ -277,6 +277,22 @@ fn progress_that_does_not_fit_the_plan_is_refused() {
 }
 
 #[test]
+fn progress_whose_counts_no_topic_can_have_is_refused() {
+    let of = |begin: &[i64], delivered: &[i64]| {
+        let mut progress = progress(records(5, 0, 0), files(3)).unwrap();
+        progress.begin_offsets.insert("cdr_data".to_owned(), begin.to_owned());
+        progress.delivered.insert("cdr_data".to_owned(), delivered.to_owned());
+        Row { progress: Some(progress), ..Row::default() }
+    };
+    let invalid = || Decision::Refuse(Conflict::ProgressInvalid);
+    check(of(&[0], &[i64::MAX, 1]), invalid());
+    check(of(&[1], &[i64::MAX]), invalid());
+    check(of(&[i64::MAX, i64::MAX], &[]), invalid());
+    check(of(&[0], &[-1]), invalid());
+    check(of(&[-1], &[0]), invalid());
+}
+
+#[test]
 fn without_kafka_the_local_file_decides() {
     let row = |local| Row { sinks: FILES, local, ..Row::default() };
     check(row(index(41)), cursors(None, files(42)));

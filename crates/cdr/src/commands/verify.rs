@@ -164,7 +164,13 @@ impl Subject {
                     config.run.name
                 ),
             },
-            (false, LocalIndex::Complete { last, .. }) => Extent::Before(world.plan.after(last)),
+            (false, LocalIndex::Complete { last: index, .. }) => {
+                let plan = &world.plan;
+                if !plan.owns(index) || plan.is_done(index) {
+                    return Err(Conflict::IndexBeyondPlan { index, parts: plan.parts() }.into());
+                }
+                Extent::Before(plan.after(index))
+            }
             (false, LocalIndex::Absent) => Extent::All,
             (false, LocalIndex::Unreadable(why)) => return Err(Conflict::IndexUnreadable(why).into()),
         };

@@ -23,9 +23,10 @@ mod values;
 mod tests;
 
 pub use error::ConfigError;
+pub use file::FileText;
 pub use flags::{DataFlags, FlagValues, SettingFlags};
 pub use load::{Loaded, load};
 pub use origin::Origin;
-pub use resolve::Resolved;
+pub use resolve::{Inputs, Resolved, resolve};
 pub use setting::{DefaultValue, Kind, Setting};
 pub use values::*;

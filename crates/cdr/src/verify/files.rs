@@ -232,7 +232,7 @@ fn left_over(name: &str) -> Option<WrongFile> {
 }
 
 /// Where two contents differ, if they do.
-fn difference(expected: &[u8], found: &[u8]) -> Option<WrongFile> {
+pub fn difference(expected: &[u8], found: &[u8]) -> Option<WrongFile> {
     if expected == found {
         return None;
     }

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use cdr_model::progress::{ByPartition, Progress, RecordCursor};
-use cdr_model::{Plan, Shard, ShardError, Stream};
+use cdr_model::resume::Conflict;
+use cdr_model::{Plan, Shard, Stream};
 
 /// The progress of all shards of one run.
 #[derive(Clone, Debug)]
@@ -19,20 +20,23 @@ impl Ledger {
     /// progress.
     ///
     /// # Errors
-    /// Progress that names no shard.
+    /// Progress that names no shard, or does not fit the plan of the one that it names.
     pub fn new(
         found: Vec<Progress>,
         plan: &Plan,
         topics: [String; 2],
-    ) -> Result<Option<Ledger>, ShardError> {
+    ) -> Result<Option<Ledger>, Conflict> {
         let Some(newest) = found.iter().max_by_key(|progress| progress.begun_ms) else {
             return Ok(None);
         };
-        let split: Shard = newest.shard.parse()?;
+        let split = shard(newest)?;
         let mut shards = vec![None; split.count() as usize];
         for progress in found {
-            let shard: Shard = progress.shard.parse()?;
+            let shard = shard(&progress)?;
             if shard.count() == split.count() {
+                if !progress.fits(&plan.clone().for_shard(shard)) {
+                    return Err(Conflict::ProgressInvalid);
+                }
                 shards[shard.index()] = Some(progress);
             }
         }
@@ -100,6 +104,10 @@ impl Ledger {
         };
         (0..partitions).map(first).collect()
     }
+}
+
+fn shard(progress: &Progress) -> Result<Shard, Conflict> {
+    progress.shard.parse().map_err(|_| Conflict::ProgressInvalid)
 }
 
 fn up_to(cursor: &RecordCursor, stream: Stream, part: u64, line_count: u32) -> u32 {

@@ -17,7 +17,7 @@ use cdr_model::{Generator, PartIndex, Plan, Stream};
 
 use self::audit::{Audit, Stranger};
 use self::examine::{Examination, Finding, Wrong};
-pub use self::files::{Files, FilesFound, Folder, WrongFile};
+pub use self::files::{Files, FilesFound, Folder, WrongFile, difference};
 pub use self::ledger::Ledger;
 pub use self::report::{Files as FilesReport, Records as RecordsReport, Report};
 use crate::delivery::sink::kafka::{KafkaSinkError, Reader, Seen, Span};

@@ -138,7 +138,10 @@ fn a_plan_that_cannot_serve_is_refused_and_says_why() {
     check_refused(plan(27, &["82", "82"], 7), "\"82\" begins \"82\"");
     check_refused(plan(27, &["82"], 0), "SUBSCRIBER_DIGITS 0 is not between 1 and 9");
     check_refused(plan(27, &["82"], 10), "SUBSCRIBER_DIGITS 10 is not between 1 and 9");
-    check_refused(plan(999, &["1", "2345"], 9), "a number of 16 digits is longer than the 15");
+    check_refused(
+        plan(999, &["1", "2345"], 9),
+        "SUBSCRIBER_DIGITS make numbers of 16 digits, and E.164 allows 15",
+    );
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Runs that go on, that come after others, and that are split.
 
 use cdr_model::progress::RecordCursor;
+use cdr_model::resume::Conflict;
 use cdr_model::{PartIndex, Stream};
 
-use super::super::RecordsReport;
+use super::super::{Ledger, RecordsReport};
 use super::topics::Run;
 
 fn at(part: u64, data: u32, voice: u32) -> RecordCursor {
@@ -113,4 +114,21 @@ fn the_newest_of_two_splits_counts() {
     // What the other split left is in the topic before this one's beginning.
     let reports = run.verify();
     check_right(reports, [10, 10]);
+}
+
+#[test]
+fn progress_that_is_of_no_part_of_the_plan_is_refused() {
+    let check_refused = |run: &Run| {
+        let ledger = Ledger::new(run.progress.clone(), &run.plan, Default::default());
+        assert_eq!(ledger.err(), Some(Conflict::ProgressInvalid));
+    };
+    let mut run = Run::new();
+    run.begin("1/2");
+    run.progress[0].cursors.kafka = Some(at(u64::MAX, 0, 0));
+    check_refused(&run);
+    run.progress[0].cursors.kafka = Some(at(3, 0, 0));
+    check_refused(&run);
+    run.progress[0].cursors.kafka = Some(at(2, 0, 0));
+    run.progress[0].shard = "3/2".to_owned();
+    check_refused(&run);
 }

@@ -155,7 +155,7 @@ proptest! {
 fn the_corpus_has_each_request() {
     let world = world();
     for served in SERVED {
-        let name = format!("fuzz/corpus/kafka_requests/{:?}", served.key);
+        let name = format!("../fuzz/corpus/kafka_requests/{:?}", served.key);
         let mut wire =
             Bytes::from(std::fs::read(&name).unwrap_or_else(|error| panic!("{name}: {error}")));
         while !wire.is_empty() {

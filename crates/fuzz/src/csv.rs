@@ -1,0 +1,100 @@
+//! A CSV file is read back as what it was made of, and any damage to it is found.
+
+use cdr::verify::{WrongFile, difference};
+use cdr_model::LineEnd;
+use csv::{ReaderBuilder, StringRecord, Terminator, WriterBuilder};
+use serde_json::Value;
+
+use crate::records::expected;
+use crate::world::{Numbers, World};
+
+/// Generates a few lines of a file, reads them, and compares them with what the rest of the bytes
+/// makes of them.
+pub fn check(bytes: &[u8]) {
+    let mut numbers = Numbers(bytes);
+    let line_end = if numbers.byte() & 1 == 0 { LineEnd::Lf } else { LineEnd::CrLf };
+    let Some(world) = World::new(&mut numbers) else { return };
+    let file = file(&world, line_end);
+    check_rows(&world, line_end, &file);
+    let changed = changed(file.clone(), &mut numbers);
+    check_verdict(&file, &changed);
+}
+
+fn file(world: &World, line_end: LineEnd) -> Vec<u8> {
+    let World { generator, part, stream, range } = world;
+    let (mut header, mut lines) = (Vec::new(), Vec::new());
+    cdr_model::Generator::csv_header(*stream, line_end, &mut header);
+    generator.csv_lines(*stream, part, range.clone(), line_end, &mut lines);
+    [header, lines].concat()
+}
+
+/// What somebody else's parser reads are the records, and what somebody else's writer makes of them
+/// is the file.
+fn check_rows(world: &World, line_end: LineEnd, file: &[u8]) {
+    let fields = world.stream.fields();
+    let mut reader = ReaderBuilder::new().from_reader(file);
+    assert_eq!(reader.headers().expect("a header line"), fields);
+    let rows: Vec<StringRecord> = reader.records().collect::<Result<_, _>>().expect("rows");
+    let expected = expected(world);
+    assert_eq!(rows.len(), expected.len());
+    for (row, expected) in rows.iter().zip(&expected) {
+        let texts: Vec<String> = fields.iter().map(|&name| csv_text(name, &expected[name])).collect();
+        assert_eq!(row, texts);
+    }
+    let terminator = match line_end {
+        LineEnd::Lf => Terminator::Any(b'\n'),
+        LineEnd::CrLf => Terminator::CRLF,
+    };
+    let mut writer = WriterBuilder::new().terminator(terminator).from_writer(Vec::new());
+    writer.write_record(fields).expect("a header line");
+    rows.iter().for_each(|row| writer.write_record(row).expect("a row"));
+    assert_eq!(writer.into_inner().expect("a file"), file);
+}
+
+/// A value as CSV has it: without quotes, and a space between date and time.
+fn csv_text(name: &str, value: &Value) -> String {
+    match value {
+        Value::String(text) if ["event_datetime", "start_time"].contains(&name) => {
+            text.replacen('T', " ", 1)
+        }
+        Value::String(text) => text.clone(),
+        number => number.to_string(),
+    }
+}
+
+/// The file after as many changes as the bytes hold: what may happen to it on its way, and what may
+/// be done to it by hand.
+fn changed(mut file: Vec<u8>, numbers: &mut Numbers<'_>) -> Vec<u8> {
+    while let [kind, ..] = *numbers.0 {
+        numbers.byte();
+        let (at, value) = (usize::from(numbers.u16()) % (file.len() + 1), numbers.byte());
+        match kind % 6 {
+            0 if at < file.len() => file[at] = value,
+            1 if at < file.len() => file[at] ^= 1 << (value % 8),
+            2 => file.insert(at, value),
+            3 if at < file.len() => drop(file.remove(at)),
+            4 => file.truncate(at),
+            5 => file.rotate_left(at),
+            _ => {}
+        }
+    }
+    file
+}
+
+fn check_verdict(file: &[u8], changed: &[u8]) {
+    match difference(file, changed) {
+        None => assert!(file == changed, "called right, and is not"),
+        Some(WrongFile::Size { expected, found }) => {
+            assert_eq!((expected, found), (file.len() as u64, changed.len() as u64));
+            assert_ne!(expected, found);
+        }
+        Some(WrongFile::Content { line }) => {
+            let lines =
+                |of: &[u8]| of.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
+            let (right, wrong): (Vec<_>, Vec<_>) = (lines(file), lines(changed));
+            let same = right.iter().zip(&wrong).take_while(|(right, wrong)| right == wrong).count();
+            assert_eq!(line, same + 1, "the first line that differs");
+        }
+        Some(other) => panic!("{other:?} of two contents"),
+    }
+}

@@ -1,0 +1,79 @@
+//! A message is JSON that holds exactly what its record does.
+
+use cdr_model::{DataRecord, Micros, Population, Stream, VoiceRecord};
+use serde_json::{Map, Value, json};
+
+use crate::world::{Numbers, World};
+
+/// Generates a few records of the scenario that the bytes describe, and reads their messages.
+pub fn check(bytes: &[u8]) {
+    let Some(world) = World::new(&mut Numbers(bytes)) else { return };
+    let mut expected = expected(&world).into_iter();
+    let World { generator, part, stream, range } = &world;
+    generator.messages(*stream, part, range.clone(), |message| {
+        let expected = expected.next().expect("no more messages than records");
+        let text = std::str::from_utf8(message.value).expect("UTF-8");
+        let found: Value = serde_json::from_str(text).expect("JSON");
+        let found = found.as_object().expect("an object");
+        assert_eq!(found, &expected, "{text}");
+        // A member that is there twice would have been read once.
+        assert_eq!(text.len(), json!(expected).to_string().len(), "{text}");
+        assert_eq!(found["msisdn"].as_str().map(str::as_bytes), Some(message.key.as_bytes()));
+        assert!(part.start <= message.time && message.time < part.end(), "{text}");
+    });
+    assert_eq!(expected.next(), None, "as many messages as records");
+}
+
+/// What the records hold, by the names of their fields.
+pub fn expected(world: &World) -> Vec<Map<String, Value>> {
+    let World { generator, part, stream, range } = world;
+    let people = generator.population();
+    match stream {
+        Stream::Data => {
+            generator.data(part, range.clone()).map(|record| of_data(people, &record)).collect()
+        }
+        Stream::Voice => {
+            generator.voice(part, range.clone()).map(|record| of_voice(people, &record)).collect()
+        }
+    }
+}
+
+fn of_data(people: &Population, record: &DataRecord) -> Map<String, Value> {
+    named(
+        Stream::Data,
+        vec![
+            json!(people.subscriber(record.subscriber).to_string()),
+            json!(record.tower),
+            json!(record.up_bytes),
+            json!(record.down_bytes),
+            json!(record.data_type.name()),
+            json!(record.ip_address.to_string()),
+            json!(people.site(record.site)),
+            json!(time(record.event_time)),
+        ],
+    )
+}
+
+fn of_voice(people: &Population, record: &VoiceRecord) -> Map<String, Value> {
+    named(
+        Stream::Voice,
+        vec![
+            json!(people.subscriber(record.subscriber).to_string()),
+            json!(record.tower),
+            json!(record.call_type.name()),
+            json!(people.destination(record.destination).to_string()),
+            json!(record.duration_s),
+            json!(time(record.start_time)),
+        ],
+    )
+}
+
+fn named(stream: Stream, values: Vec<Value>) -> Map<String, Value> {
+    let names = stream.fields();
+    assert_eq!(names.len(), values.len());
+    names.iter().map(|&name| name.to_owned()).zip(values).collect()
+}
+
+fn time(time: Micros) -> String {
+    time.to_civil().expect("a civil time").format("%Y-%m-%dT%H:%M:%S%.6f").to_string()
+}
