@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use chrono::NaiveDate;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{DataFlags, SettingFlags};
+use crate::config::{DataFlags, ProcessFlags, RunFlags, SettingFlags, UsageFlags};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -45,6 +46,24 @@ Examples:
 
 What should be there is generated anew from the seed, so give the settings that the run had. It changes
 nothing, and can look at a run that is still going: then at what is committed so far.";
+
+const PROCESS_EXAMPLES: &str = "\
+Examples:
+  cdr process                                  count what the topics hold and what comes, into usage.db, until Ctrl-C
+  cdr process --until-end                      end when all that there is has been counted
+  STORE_URL=postgres://… cdr process           into PostgreSQL; start as many as you like
+  cdr process --restart                        forget what was counted, and begin with the first message
+
+Sums and the place up to which the topics are read change in one transaction, so that every message counts once:
+after a kill, a rebalance, or with several processors at once.";
+
+const USAGE_EXAMPLES: &str = "\
+Examples:
+  cdr usage                                    the heaviest subscribers and towers, as cdr process has counted
+  cdr usage 27821234567                        a subscriber's days, with charges and stays
+  cdr usage 27821234567 --from 2024-01-02      from a day on
+  cdr usage 27821234567 --expected             what the run's records come to, computed anew from the seed
+  cdr usage 27821234567 --format json | jq .total.charge";
 
 const SANDBOX_EXAMPLES: &str = "\
 Examples:
@@ -109,6 +128,14 @@ pub enum Command {
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(Box<VerifyArgs>),
 
+    /// Count usage from the topics, exactly once, and answer questions about it
+    #[command(after_help = PROCESS_EXAMPLES)]
+    Process(Box<ProcessArgs>),
+
+    /// Show what a subscriber used, or who used most
+    #[command(after_help = USAGE_EXAMPLES)]
+    Usage(Box<UsageArgs>),
+
     /// See the whole job work, with an SFTP server and a broker of its own
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(Box<DemoArgs>),
@@ -142,7 +169,7 @@ pub struct RunArgs {
     pub dry_run: bool,
 
     #[command(flatten)]
-    pub settings: SettingFlags,
+    pub settings: RunFlags,
 }
 
 /// `cdr verify`.
@@ -153,16 +180,65 @@ pub struct VerifyArgs {
     pub format: ReportFormat,
 
     #[command(flatten)]
-    pub settings: SettingFlags,
+    pub settings: RunFlags,
 }
 
-/// How `cdr verify` reports.
+/// How a command reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ReportFormat {
     /// Lines for people
     Text,
     /// One JSON object
     Json,
+}
+
+/// `cdr process`.
+#[derive(Args)]
+pub struct ProcessArgs {
+    /// Forget what was counted, and begin with the first message that there is
+    #[arg(long)]
+    pub restart: bool,
+
+    /// Go on where messages were lost to the topics' retention before they were counted
+    #[arg(long)]
+    pub accept_loss: bool,
+
+    /// End when all that there is has been counted, rather than wait for more
+    #[arg(long)]
+    pub until_end: bool,
+
+    #[command(flatten)]
+    pub settings: ProcessFlags,
+}
+
+/// `cdr usage`.
+#[derive(Args)]
+pub struct UsageArgs {
+    /// The subscriber's number; without one, the heaviest are shown
+    pub msisdn: Option<String>,
+
+    /// The first day
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub from: Option<NaiveDate>,
+
+    /// The day behind the last
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub to: Option<NaiveDate>,
+
+    /// Compute what should have been counted from the run's settings, instead of asking the store
+    #[arg(long)]
+    pub expected: bool,
+
+    /// How many of the heaviest
+    #[arg(long, default_value_t = 5, value_name = "NUMBER")]
+    pub top: u32,
+
+    /// How it is written
+    #[arg(long, default_value = "text", value_name = "FORMAT")]
+    pub format: ReportFormat,
+
+    #[command(flatten)]
+    pub settings: UsageFlags,
 }
 
 /// `cdr demo`.
@@ -189,6 +265,11 @@ pub struct SandboxArgs {
     /// The address to listen on; others than loopback can be reached from other machines
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
     pub bind: IpAddr,
+
+    /// The host under which clients find the broker, which tells it to them; for those on other
+    /// machines the name or address of this one [default: the address it listens on]
+    #[arg(long, value_name = "HOST")]
+    pub advertise: Option<String>,
 
     /// Port of the SFTP server; 0 for one that is free
     #[arg(long, default_value_t = cdr_sandbox::sftp::DEFAULT_PORT, value_name = "PORT")]

@@ -10,6 +10,8 @@ use crate::delivery::DeliveryError;
 use crate::delivery::sink::files::FilesError;
 use crate::delivery::sink::kafka::KafkaSinkError;
 use crate::delivery::sink::sftp::SftpError;
+use crate::processing::ProcessError;
+use crate::processing::store::StoreError;
 
 /// How a command ended. The numbers are documented in `cdr --help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +59,16 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             _ => None,
         };
     }
+    if let Some(error) = cause.downcast_ref::<ProcessError>() {
+        return match error {
+            ProcessError::Kafka(error) => of_kafka(error),
+            ProcessError::Store(error) => of_store(error),
+            ProcessError::Shrunk { .. } | ProcessError::Lost { .. } => Some(Exit::Refused),
+        };
+    }
+    if let Some(error) = cause.downcast_ref::<StoreError>() {
+        return of_store(error);
+    }
     cause.downcast_ref().and_then(of_kafka).or_else(|| cause.downcast_ref().and_then(of_sftp))
 }
 
@@ -67,6 +79,14 @@ fn of_kafka(error: &KafkaSinkError) -> Option<Exit> {
         KafkaSinkError::Property(_) => Some(Exit::Usage),
         KafkaSinkError::Conflict(_) => Some(Exit::Refused),
         _ => None,
+    }
+}
+
+fn of_store(error: &StoreError) -> Option<Exit> {
+    match error {
+        StoreError::OtherCluster { .. } | StoreError::Newer { .. } => Some(Exit::Refused),
+        StoreError::Failed { passing: true, .. } => Some(Exit::Unreachable),
+        StoreError::Open { .. } | StoreError::Failed { .. } => None,
     }
 }
 

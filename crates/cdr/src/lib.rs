@@ -8,6 +8,7 @@ pub mod commands;
 pub mod config;
 pub mod delivery;
 pub mod exit;
+pub mod processing;
 pub mod secret;
 pub mod setup;
 pub mod telemetry;

@@ -1,12 +1,15 @@
 //! The command `cdr`: parse, run, print one error.
 
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
 use cdr_model::resume::Wish;
 use clap::Parser;
 
-use cdr::cli::{Cli, Command, ConfigArgs, DemoArgs, RunArgs, SampleArgs, SandboxArgs, VerifyArgs};
+use cdr::cli::{
+    Cli, Command, ConfigArgs, DemoArgs, ProcessArgs, RunArgs, SampleArgs, SandboxArgs, UsageArgs,
+    VerifyArgs,
+};
 use cdr::config::{Config, FlagValues, Loaded};
 use cdr::exit::Exit;
 use cdr::telemetry::Terminal;
@@ -19,6 +22,8 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Run(args) => run(args, steps, &terminal),
         Command::Verify(args) => verify(args, steps, &terminal),
+        Command::Process(args) => process(args, steps, &terminal),
+        Command::Usage(args) => usage(args),
         Command::Demo(args) => demo(args, steps, &terminal),
         Command::Sandbox(args) => sandbox(args, steps, &terminal),
         Command::Sample(args) => sample(args),
@@ -59,6 +64,21 @@ fn run(args: &RunArgs, steps: i32, terminal: &Terminal) -> anyhow::Result<Exit> 
 fn verify(args: &VerifyArgs, steps: i32, terminal: &Terminal) -> anyhow::Result<Exit> {
     let config = begin_log(config::load(&args.settings.values)?, steps, terminal)?;
     block_on(commands::verify::verify(config, args.format, terminal))
+}
+
+fn process(args: &ProcessArgs, steps: i32, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let config = begin_log(config::load(&args.settings.values)?, steps, terminal)?;
+    block_on(commands::process::process(args, config))
+}
+
+fn usage(args: &UsageArgs) -> anyhow::Result<Exit> {
+    let loaded = config::load(&args.settings.values)?;
+    loaded.warnings.iter().for_each(|warning| eprintln!("cdr: {warning}"));
+    let text = commands::usage::usage(args, &loaded.config)?;
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(Exit::Complete),
+    }
 }
 
 fn demo(args: &DemoArgs, steps: i32, terminal: &Terminal) -> anyhow::Result<Exit> {

@@ -1,5 +1,7 @@
 //! Configuration → the scenario, and what each sink needs to know.
 
+use std::sync::Arc;
+
 use cdr_model::progress::{Parameters, Places, Sinks};
 use cdr_model::{LineEnd, NumberingPlan, Plan, Profile, Scenario, Shard};
 use chrono::NaiveDateTime;
@@ -8,6 +10,7 @@ use crate::config::{self, Config, RecordTimestamp, SinkKind};
 use crate::delivery::pace::Pace;
 use crate::delivery::sink::kafka::{KafkaConfig, RunId, Timestamps};
 use crate::delivery::sink::sftp::{HostKeyPolicy, SftpConfig, UploadMode};
+use crate::processing::ProcessConfig;
 
 /// What to simulate, beginning at `start`.
 ///
@@ -137,5 +140,18 @@ pub fn kafka(config: &Config) -> KafkaConfig {
         transaction_timeout: kafka.transaction_timeout,
         give_up_after: kafka.give_up,
         properties: kafka.properties,
+    }
+}
+
+/// `accept_loss`: go on where messages were lost; `until_end`: rather end than wait for more.
+pub fn process(config: &Config, accept_loss: bool, until_end: bool) -> ProcessConfig {
+    ProcessConfig {
+        kafka: Arc::new(kafka(config)),
+        group: config.process.group.clone(),
+        topic_dead_letter: config.kafka.topic_dead_letter.clone(),
+        batch_records: config.process.batch_records,
+        batch_open: config.process.batch_open_max,
+        accept_loss,
+        until_end,
     }
 }

@@ -33,7 +33,8 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value:?} is not text"))
 }
 
-const SERVICES: [&str; 6] = ["sftp", "redpanda-0", "redpanda-1", "redpanda-2", "console", "cdr"];
+const SERVICES: [&str; 7] =
+    ["sftp", "redpanda-0", "redpanda-1", "redpanda-2", "console", "cdr", "processor"];
 
 const BROKERS: [(&str, u16); 3] = [("redpanda-0", 19092), ("redpanda-1", 29092), ("redpanda-2", 39092)];
 
@@ -72,6 +73,9 @@ fn the_ports_are_the_contracts() {
     assert_eq!(strings(&services["sftp"]["ports"]), ["10022:22"]);
     assert_eq!(strings(&services["console"]["ports"]), ["18084:8080"]);
     assert!(services["cdr"]["ports"].is_null());
+    let processor = strings(&services["processor"]["ports"]);
+    assert_eq!(processor, ["${API_PUBLISH:-127.0.0.1}:18089:18089", "8000:8000"]);
+    assert_eq!((prod_default("API_PORT"), prod_default("METRICS_PORT")), ("18089", "8000"));
     for (name, port) in BROKERS {
         assert_eq!(strings(&services[name]["ports"]), [format!("{port}:{port}")]);
     }
@@ -138,6 +142,27 @@ fn the_generators_defaults_are_those_of_prod() {
     let sftp = &services()["sftp"]["environment"];
     for name in ["SFTP_USER", "SFTP_PASSWORD"] {
         assert_eq!(sftp[name], cdr["environment"][name]);
+    }
+}
+
+#[test]
+fn the_processor_counts_what_the_generator_delivers_with_the_defaults_of_prod() {
+    let (processor, cdr) = (&services()["processor"], &services()["cdr"]);
+    assert_eq!(strings(&processor["command"]), ["process"]);
+    assert_eq!(strings(&processor["volumes"]), ["processor-data:/var/lib/cdr"]);
+    for (name, value) in processor["environment"].as_mapping().unwrap() {
+        if text(name) == "API_BIND" {
+            assert_eq!(text(value), "0.0.0.0");
+            continue;
+        }
+        let (variable, default) = substitution(text(value));
+        assert_eq!((variable, default), (text(name), prod_default(variable)));
+    }
+    for name in ["KAFKA_BROKERS", "TOPIC_DATA", "TOPIC_VOICE"] {
+        assert_eq!(processor["environment"][name], cdr["environment"][name]);
+    }
+    for needed in ["redpanda-0", "redpanda-1", "redpanda-2"] {
+        assert_eq!(text(&processor["depends_on"][needed]["condition"]), "service_healthy");
     }
 }
 

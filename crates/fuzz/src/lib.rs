@@ -7,6 +7,7 @@ pub mod configuration;
 pub mod csv;
 pub mod index;
 pub mod kafka_requests;
+pub mod messages;
 mod offered;
 pub mod progress;
 pub mod records;
@@ -47,6 +48,11 @@ mod tests {
     #[test]
     fn kafka_requests() {
         check("kafka_requests", crate::kafka_requests::check);
+    }
+
+    #[test]
+    fn messages() {
+        check("messages", crate::messages::check);
     }
 
     #[test]

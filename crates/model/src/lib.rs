@@ -30,6 +30,7 @@ mod record;
 pub mod resume;
 mod scenario;
 mod time;
+pub mod usage;
 
 pub use format::{LineEnd, Message};
 pub use generate::Generator;

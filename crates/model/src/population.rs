@@ -36,6 +36,11 @@ impl Msisdn {
         &self.digits[..usize::from(self.len)]
     }
 
+    /// The digits as a number.
+    pub fn number(&self) -> u64 {
+        self.as_bytes().iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
+    }
+
     #[inline]
     pub(crate) fn room(&self) -> (&[u8; MSISDN_ROOM], usize) {
         (&self.digits, self.len.into())

@@ -80,6 +80,11 @@ impl DataType {
             DataType::Application => "application",
         }
     }
+
+    /// The type that a field's value names.
+    pub fn from_name(name: &str) -> Option<DataType> {
+        DataType::ALL.into_iter().find(|data_type| data_type.name() == name)
+    }
 }
 
 /// Whether a call carried only voice, or pictures too.
@@ -99,6 +104,11 @@ impl CallType {
             CallType::Voice => "voice",
             CallType::Video => "video",
         }
+    }
+
+    /// The type that a field's value names.
+    pub fn from_name(name: &str) -> Option<CallType> {
+        CallType::ALL.into_iter().find(|call_type| call_type.name() == name)
     }
 }
 

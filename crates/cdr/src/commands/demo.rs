@@ -11,12 +11,13 @@ use cdr_model::resume::Wish;
 use crate::cli::DemoArgs;
 use crate::commands::sandbox::{Services, wait_for_signal};
 use crate::commands::signals::Signals;
-use crate::commands::{run, verify};
+use crate::commands::{process, run, usage, verify};
 use crate::config::{Config, FlagValues, SinkKind};
 use crate::delivery::board::Board;
 use crate::delivery::sink::kafka::Reader;
 use crate::delivery::sink::sftp::SftpStore;
 use crate::exit::Exit;
+use crate::processing::store::StoreConfig;
 use crate::setup;
 use crate::telemetry::{Terminal, units};
 
@@ -24,6 +25,10 @@ use crate::telemetry::{Terminal, units};
 const FILES_SHOWN: usize = 3;
 const LINES_SHOWN: usize = 4;
 const RECORDS_SHOWN: usize = 3;
+const HEAVY_SHOWN: u32 = 3;
+
+/// In the demo's folder.
+const USAGE_FILE: &str = "usage.db";
 
 /// The flags of the job: those given, and the dev environment whatever `USER` says.
 pub fn flags(args: &DemoArgs) -> FlagValues {
@@ -65,6 +70,7 @@ fn at(config: Config, args: &DemoArgs, services: &Services) -> Config {
     config.sftp.known_hosts = folder.join("known_hosts");
     config.kafka.brokers = vec![services.brokers()];
     config.kafka.properties.clear();
+    config.process.store = StoreConfig::File(folder.join(USAGE_FILE));
     config
 }
 
@@ -88,8 +94,22 @@ async fn deliver_and_show(
         return Ok(exit);
     }
     print!("{}", report.text());
-    println!("\nTo do so yourself, in another terminal: {}", verify_command(args, config));
-    Ok(if report.right { Exit::Complete } else { Exit::Differs })
+    println!("\nTo do so yourself, in another terminal: {}\n", verify_command(args, config));
+    if !report.right {
+        return Ok(Exit::Differs);
+    }
+    println!("Who used most? `cdr process` counts from the topics, each record once:\n");
+    let mut store = process::count_to_the_end(config, &board).await?;
+    if let Some(exit) = signals.exit() {
+        return Ok(exit);
+    }
+    let (text, heaviest) = usage::heaviest(&mut store, HEAVY_SHOWN)?;
+    println!("{text}");
+    if let Some(msisdn) = heaviest {
+        let path = args.services.dir.join(USAGE_FILE);
+        println!("To ask for one: cdr usage --store-path {} {msisdn}", path.display());
+    }
+    Ok(Exit::Complete)
 }
 
 fn verify_command(args: &DemoArgs, config: &Config) -> String {

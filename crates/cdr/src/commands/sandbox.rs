@@ -74,7 +74,9 @@ impl Services {
         let fingerprint = sftp_server.host_key_fingerprint();
         let sftp_listener = listen(args.bind, args.sftp_port, "--sftp-port").await?;
         let kafka_listener = listen(args.bind, args.kafka_port, "--kafka-port").await?;
+        let kafka_port = kafka_listener.local_addr().context("the broker has no address")?.port();
         let settings = kafka::Config {
+            advertised: args.advertise.clone().map(|host| (host, kafka_port)),
             default_partitions: PARTITIONS,
             ..kafka::Config::new(args.dir.join("kafka"))
         };

@@ -1,6 +1,7 @@
 //! Makes the one validated [`Config`] of resolved texts.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use super::choice::Choice;
@@ -8,10 +9,15 @@ use super::error::ConfigError;
 use super::parse;
 use super::resolve::Resolved;
 use super::values::{
-    Config, DataConfig, FilesConfig, KafkaSettings, LogSettings, Pace, RunConfig, SftpSettings,
-    SinkKind, StartTime,
+    ApiSettings, Config, DataConfig, FilesConfig, KafkaSettings, LogSettings, Pace, ProcessSettings,
+    RunConfig, SftpSettings, SinkKind, StartTime,
 };
+use crate::processing::store::StoreConfig;
+use crate::processing::tariff::Tariff;
 use crate::secret::Secret;
+
+/// Everybody knows it.
+const DEFAULT_PASSWORD: &str = "password";
 
 /// Reads a small text file.
 pub type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
@@ -27,6 +33,17 @@ impl Config {
             run: run(resolved)?,
             sftp: sftp(resolved, read_file)?,
             kafka: kafka(resolved)?,
+            process: process(resolved)?,
+            tariff: Tariff {
+                zar_per_gb: resolved.required("tariff.zar_per_gb", parse::amount)?,
+                zar_per_minute: resolved.required("tariff.zar_per_minute", parse::amount)?,
+                wak_per_zar: resolved.required("tariff.wak_per_zar", parse::amount)?,
+            },
+            api: api(resolved)?,
+            metrics: SocketAddr::new(
+                resolved.required("metrics.bind", |text| text.parse().ok())?,
+                resolved.whole("metrics.port")?,
+            ),
             log: LogSettings {
                 level: resolved.word("log.level")?,
                 format: resolved.word("log.format")?,
@@ -139,6 +156,7 @@ fn kafka(resolved: &Resolved) -> Result<KafkaSettings, ConfigError> {
         topic_data: resolved.text("kafka.topic_data", parse::is_topic)?,
         topic_voice: resolved.text("kafka.topic_voice", parse::is_topic)?,
         topic_progress: resolved.text("kafka.topic_progress", parse::is_topic)?,
+        topic_dead_letter: resolved.text("kafka.topic_dead_letter", parse::is_topic)?,
         partitions: resolved.whole("kafka.partitions")?,
         replication: resolved.whole("kafka.replication")?,
         compression: resolved.word("kafka.compression")?,
@@ -149,6 +167,36 @@ fn kafka(resolved: &Resolved) -> Result<KafkaSettings, ConfigError> {
         transaction_timeout: resolved.milliseconds("kafka.transaction_timeout_ms")?,
         give_up: resolved.seconds("kafka.give_up_seconds")?,
         properties: properties.map(|(name, p)| (name.clone(), p.value.clone())).collect(),
+    })
+}
+
+fn process(resolved: &Resolved) -> Result<ProcessSettings, ConfigError> {
+    Ok(ProcessSettings {
+        group: resolved.text("process.group", parse::is_group)?,
+        batch_records: resolved.whole("process.batch_records")?,
+        batch_open_max: resolved.milliseconds("process.batch_ms")?,
+        store: match resolved.secret("store.url")? {
+            Some(url) => StoreConfig::Postgres(url),
+            None => StoreConfig::File(resolved.path("store.path")?),
+        },
+    })
+}
+
+/// Whoever has not chosen a password answers only those on the same machine, unless told otherwise.
+fn api(resolved: &Resolved) -> Result<ApiSettings, ConfigError> {
+    let password =
+        resolved.required("api.password", |text| (!text.is_empty()).then(|| Secret::new(text)))?;
+    let password_is_default = password.expose() == DEFAULT_PASSWORD;
+    let bind = resolved.optional("api.bind", |text| text.parse().ok())?;
+    let bind = bind.unwrap_or(match password_is_default {
+        true => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        false => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    });
+    Ok(ApiSettings {
+        address: SocketAddr::new(bind, resolved.whole("api.port")?),
+        user: resolved.text("api.user", parse::is_api_user)?,
+        password,
+        password_is_default,
     })
 }
 
@@ -202,6 +250,7 @@ fn check_topics(kafka: &KafkaSettings) -> Result<(), ConfigError> {
         ("kafka.topic_data", &kafka.topic_data),
         ("kafka.topic_voice", &kafka.topic_voice),
         ("kafka.topic_progress", &kafka.topic_progress),
+        ("kafka.topic_dead_letter", &kafka.topic_dead_letter),
     ];
     for (index, (second, topic)) in topics.into_iter().enumerate() {
         if let Some((first, _)) = topics[..index].iter().find(|(_, earlier)| *earlier == topic) {

@@ -108,7 +108,7 @@ pub enum ConfigError {
     )]
     NowInShards { start: Origin },
 
-    #[error("{first} and {second} are both \"{topic}\"; data, voice and progress need a topic each")]
+    #[error("{first} and {second} are both \"{topic}\"; each needs a topic of its own")]
     SameTopic { first: &'static str, second: &'static str, topic: String },
 
     #[error(

@@ -36,6 +36,37 @@ impl Scope for All {
     }
 }
 
+/// Those of a run.
+#[derive(Clone)]
+pub struct RunOnly;
+
+impl Scope for RunOnly {
+    fn offers(setting: &Setting) -> bool {
+        setting.heading() != "Processor"
+    }
+}
+
+/// Those of the stream processor.
+#[derive(Clone)]
+pub struct ProcessOnly;
+
+impl Scope for ProcessOnly {
+    fn offers(setting: &Setting) -> bool {
+        matches!(setting.heading(), "Kafka" | "Processor" | "Logs") || setting.key == "run.env"
+    }
+}
+
+/// Those that decide what was used, and what it costs.
+#[derive(Clone)]
+pub struct UsageOnly;
+
+impl Scope for UsageOnly {
+    fn offers(setting: &Setting) -> bool {
+        DataOnly::offers(setting)
+            || ["store.", "tariff."].iter().any(|section| setting.key.starts_with(section))
+    }
+}
+
 /// Those that decide what is simulated.
 #[derive(Clone)]
 pub struct DataOnly;
@@ -55,6 +86,15 @@ pub struct Flags<S: Scope> {
 
 /// Flags of all settings.
 pub type SettingFlags = Flags<All>;
+
+/// Flags of a run's settings.
+pub type RunFlags = Flags<RunOnly>;
+
+/// Flags of the stream processor's settings.
+pub type ProcessFlags = Flags<ProcessOnly>;
+
+/// Flags of the settings that decide what was used, and what it costs.
+pub type UsageFlags = Flags<UsageOnly>;
 
 /// Flags of the settings that decide what is simulated.
 pub type DataFlags = Flags<DataOnly>;

@@ -24,7 +24,7 @@ mod tests;
 
 pub use error::ConfigError;
 pub use file::FileText;
-pub use flags::{DataFlags, FlagValues, SettingFlags};
+pub use flags::{DataFlags, FlagValues, ProcessFlags, RunFlags, SettingFlags, UsageFlags};
 pub use load::{Loaded, load};
 pub use origin::Origin;
 pub use resolve::{Inputs, Resolved, resolve};

@@ -3,6 +3,8 @@
 
 use chrono::{Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
+use rust_decimal::Decimal;
+
 use super::values::{Pace, Shard, StartTime};
 
 /// `now`, a date, or a date and time of whole seconds with a space or `T` between them.
@@ -85,6 +87,23 @@ fn ends_like_a_shard(text: &str) -> bool {
 /// The name of a topic, by Kafka's rules.
 pub(super) fn is_topic(text: &str) -> bool {
     is_name(text, 249) && text != "." && text != ".."
+}
+
+/// The name of a consumer group: Kafka takes any text that is not empty.
+pub(super) fn is_group(text: &str) -> bool {
+    (1..=249).contains(&text.len()) && !text.contains(char::is_control)
+}
+
+/// A user name for HTTP basic authentication, in which a colon ends it.
+pub(super) fn is_api_user(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|c: char| c == ':' || c.is_control())
+}
+
+/// 0 to 1,000,000 with at most six decimals.
+pub(super) fn amount(text: &str) -> Option<Decimal> {
+    let amount = Decimal::from_str_exact(text.trim()).ok()?;
+    let fine = !amount.is_sign_negative() && amount <= Decimal::from(1_000_000) && amount.scale() <= 6;
+    fine.then_some(amount)
 }
 
 fn is_name(text: &str, length_max: usize) -> bool {

@@ -100,6 +100,7 @@ impl Setting {
             Some("data" | "files") => "Data",
             Some("sftp") => "SFTP",
             Some("kafka") => "Kafka",
+            Some("process" | "store" | "tariff" | "api" | "metrics") => "Processor",
             Some("log") => "Logs",
             _ => "Run",
         }

@@ -19,6 +19,8 @@ const TOTAL_SECONDS_MAX: u64 = 1_000_000_000;
 /// A week.
 const GIVE_UP_SECONDS_MAX: u64 = 604_800;
 
+const AMOUNT: &str = "an amount from 0 to 1000000 with at most 6 decimals";
+
 const TOPIC: &str = "a topic name of 1 to 249 characters A-Z a-z 0-9 . _ -";
 
 /// All settings, in the order in which help and tables show them.
@@ -266,6 +268,62 @@ pub static SETTINGS: &[Setting] = &[
     .help("how long to keep trying unreachable brokers, in seconds"),
     properties("kafka.properties", "KAFKA_PROPERTIES", "kafka-property")
         .help("further librdkafka property, such as security.protocol=ssl; repeatable"),
+    text("kafka.topic_dead_letter", "TOPIC_DEAD_LETTER", "topic-dead-letter", TOPIC)
+        .value("TOPIC")
+        .default("cdr_dead_letter")
+        .help("topic of messages that the stream processor cannot use"),
+    // Processor
+    text("process.group", "PROCESS_GROUP", "process-group", "a name of 1 to 249 characters")
+        .value("NAME")
+        .default("cdr-summary-unified")
+        .help("consumer group of the stream processor"),
+    whole("process.batch_records", "PROCESS_BATCH_RECORDS", "process-batch-records", 1, 1_000_000)
+        .default("100000")
+        .help("records that are stored at once at most"),
+    whole("process.batch_ms", "PROCESS_BATCH_MS", "process-batch-ms", 10, 60_000)
+        .value("MS")
+        .default("500")
+        .help("how long records wait to be stored at most, in milliseconds"),
+    path("store.path", "STORE_PATH", "store-path")
+        .value("FILE")
+        .default("usage.db")
+        .help("SQLite file that keeps the usage"),
+    secret("store.url", "STORE_URL")
+        .unset("the file is used")
+        .help("PostgreSQL that keeps the usage instead, for several processors: postgres://user:password@host/name"),
+    text("tariff.zar_per_gb", "ZAR_PER_GB", "zar-per-gb", AMOUNT)
+        .value("ZAR")
+        .default("49")
+        .help("price of 10^9 bytes of data"),
+    text("tariff.zar_per_minute", "ZAR_PER_MINUTE", "zar-per-minute", AMOUNT)
+        .value("ZAR")
+        .default("1")
+        .help("price of a minute of a call, billed per second"),
+    text("tariff.wak_per_zar", "WAK_PER_ZAR", "wak-per-zar", AMOUNT)
+        .value("WAK")
+        .default("1.0")
+        .help("rate of exchange"),
+    text("api.bind", "API_BIND", "api-bind", "an address")
+        .value("ADDRESS")
+        .unset("127.0.0.1 while the password is the default, otherwise 0.0.0.0")
+        .help("where the usage API listens"),
+    whole("api.port", "API_PORT", "api-port", 0, 65_535)
+        .value("PORT")
+        .default("18089")
+        .help("port of the usage API; 0 for one that is free"),
+    text("api.user", "API_USER", "api-user", "a user name without a colon")
+        .value("NAME")
+        .default("cdr_data")
+        .help("user of the usage API"),
+    secret("api.password", "API_PASSWORD").default("password").help("password of the usage API"),
+    text("metrics.bind", "METRICS_BIND", "metrics-bind", "an address")
+        .value("ADDRESS")
+        .dev_prod("127.0.0.1", "0.0.0.0")
+        .help("where metrics are served"),
+    whole("metrics.port", "METRICS_PORT", "metrics-port", 0, 65_535)
+        .value("PORT")
+        .default("8000")
+        .help("port of the metrics; 0 for one that is free"),
     // Logs
     word("log.level", "LOG_LEVEL", "log-level", LogLevel::NAMES)
         .value("LEVEL")

@@ -1,12 +1,15 @@
 //! The validated configuration: plain typed values, nothing left to parse.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::NaiveDateTime;
 
 use super::choice::choice;
+use crate::processing::store::StoreConfig;
+use crate::processing::tariff::Tariff;
 use crate::secret::Secret;
 
 choice! {
@@ -184,6 +187,10 @@ pub struct Config {
     pub run: RunConfig,
     pub sftp: SftpSettings,
     pub kafka: KafkaSettings,
+    pub process: ProcessSettings,
+    pub tariff: Tariff,
+    pub api: ApiSettings,
+    pub metrics: SocketAddr,
     pub log: LogSettings,
 }
 
@@ -274,6 +281,7 @@ pub struct KafkaSettings {
     pub topic_data: String,
     pub topic_voice: String,
     pub topic_progress: String,
+    pub topic_dead_letter: String,
     /// Of topics that have to be created, from 1.
     pub partitions: i32,
     /// Of topics that have to be created. 0: the smaller of 3 and the number of brokers.
@@ -292,6 +300,28 @@ pub struct KafkaSettings {
     pub give_up: Duration,
     /// Further librdkafka properties. All are secrets here, because some are.
     pub properties: BTreeMap<String, Secret>,
+}
+
+/// How the stream processor works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessSettings {
+    /// Its consumer group.
+    pub group: String,
+    /// Records that are stored at once, from 1.
+    pub batch_records: usize,
+    /// How long a record waits to be stored.
+    pub batch_open_max: Duration,
+    pub store: StoreConfig,
+}
+
+/// Where and to whom the usage API answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiSettings {
+    pub address: SocketAddr,
+    pub user: String,
+    pub password: Secret,
+    /// Whether the password is the one that everybody knows.
+    pub password_is_default: bool,
 }
 
 /// What is told on standard error.

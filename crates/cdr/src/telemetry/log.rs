@@ -47,7 +47,7 @@ where
 }
 
 /// Libraries are heard from warnings up; with `trace` from debug up. A target counts as ours by its
-/// beginning: `cdr`, `cdr_model`.
+/// beginning: `cdr`, `cdr_model`. PostgreSQL's client would tell every value that it sends.
 fn filter(level: LogLevel) -> Targets {
     let (ours, libraries) = match level {
         LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
@@ -56,7 +56,9 @@ fn filter(level: LogLevel) -> Targets {
         LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::WARN),
         LogLevel::Trace => (LevelFilter::TRACE, LevelFilter::DEBUG),
     };
-    Targets::new().with_default(libraries).with_target("cdr", ours)
+    let postgres = libraries.min(LevelFilter::WARN);
+    let targets = Targets::new().with_default(libraries).with_target("cdr", ours);
+    targets.with_target("tokio_postgres", postgres)
 }
 
 /// Formats an event as one line.

@@ -82,7 +82,9 @@ fn brokers_that_are_down_for_a_minute_are_waited_for() {
         process.wait_until("a minute has passed", || begun.elapsed() >= LONG);
         killed.end();
     });
-    assert!(ended.count("are back") >= 1, "{}", ended.lines.join("\n"));
+    // Whether the brokers let the old producer end its transaction depends on who is back first.
+    let goes_on = ended.count("are back") + ended.count("Going on behind the last commit");
+    assert!(goes_on >= 1, "{}", ended.lines.join("\n"));
     assert_eq!(ended.count("ERROR"), 0, "{}", ended.lines.join("\n"));
 }
 

@@ -19,6 +19,9 @@ fn a_demo_delivers_shows_and_verifies() {
         ": 172 of 172 right\n",
         "All is right: nothing is missing, nothing is doubled",
         "cdr verify --env dev\n",
+        "Who used most? `cdr process` counts from the topics, each record once:\n\n  SUBSCRIBER ",
+        "\n  TOWER ",
+        "\nTo ask for one: cdr usage --store-path .cdr/usage.db 27",
     ] {
         assert!(text.contains(line), "no {line:?} in:\n{text}");
     }
@@ -68,7 +71,11 @@ impl Drop for Serving {
 }
 
 fn serve(folder: &std::path::Path) -> Serving {
-    let mut command = cdr(folder, "sandbox --sftp-port 0 --kafka-port 0");
+    serve_with(folder, "")
+}
+
+fn serve_with(folder: &std::path::Path, arguments: &str) -> Serving {
+    let mut command = cdr(folder, &format!("sandbox --sftp-port 0 --kafka-port 0 {arguments}"));
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
     let mut seen = String::new();
@@ -115,4 +122,17 @@ fn a_sandbox_ends_well_when_it_is_asked_to() {
     let mut rest = String::new();
     serving.out.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "");
+}
+
+#[test]
+fn the_broker_is_found_under_the_name_that_it_is_told_to_advertise() {
+    use rdkafka::consumer::{BaseConsumer, Consumer};
+    let folder = tempfile::tempdir().unwrap();
+    let serving = serve_with(folder.path(), "--advertise sandbox.example");
+    let mut config = rdkafka::ClientConfig::new();
+    let consumer: BaseConsumer = config.set("bootstrap.servers", &serving.brokers).create().unwrap();
+    let metadata = consumer.fetch_metadata(None, crate::support::LIMIT).unwrap();
+    let port = serving.brokers.rsplit_once(':').unwrap().1;
+    let told = metadata.brokers().first().map(|broker| (broker.host(), broker.port().to_string()));
+    assert_eq!(told, Some(("sandbox.example", port.to_owned())));
 }

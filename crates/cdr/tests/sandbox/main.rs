@@ -1,5 +1,5 @@
-//! The whole pipeline with nothing installed: `cdr run` as a process of its own, against the sandbox's
-//! servers in this one, which do wrong what a test asks them to.
+//! The whole pipeline with nothing installed: `cdr run` and `cdr process` as processes of their own,
+//! against the sandbox's servers in this one, which do wrong what a test asks them to.
 //!
 //! Whether all was delivered is told by `cdr verify`, whose own tests show that it sees what is wrong.
 //! Nothing here sleeps: tests wait for what they can see, and fail when it does not come.
@@ -8,5 +8,6 @@ mod commands;
 mod crashes;
 mod faults;
 mod index;
+mod processing;
 mod support;
 mod takeover;

@@ -95,6 +95,24 @@ impl Sandbox {
         Job { command: self.cdr("run"), folder: self.folder.path().to_owned() }
     }
 
+    /// The stream processor, to be started. It stores after every so many messages.
+    pub fn process(&self, batch: usize) -> Job {
+        let mut command = self.cdr("process");
+        command.env("PROCESS_BATCH_RECORDS", batch.to_string());
+        command.env("API_PORT", "0").env("METRICS_PORT", "0");
+        Job { command, folder: self.folder.path().to_owned() }
+    }
+
+    /// Ends the broker; its clients are on their own from now on.
+    pub fn stop_broker(&mut self) {
+        self.stop.truncate(1);
+    }
+
+    /// Where the broker listens.
+    pub fn brokers(&self) -> String {
+        format!("127.0.0.1:{}", self.ports[1])
+    }
+
     pub fn start_run(&self) -> Running {
         self.run().start("run.log")
     }
@@ -191,11 +209,29 @@ impl Running {
         assert!(command.status().expect("kill starts").success(), "SIG{name}");
     }
 
+    /// Whether it is halted, which it is a moment after SIGSTOP was sent.
+    pub fn is_halted(&self) -> bool {
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        state.is_ok_and(|state| state.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" T")))
+    }
+
     /// Waits for its end, and fails unless that is by this exit code; gives the log.
     pub fn fails(mut self, code: i32) -> String {
         let status = self.end("the job");
         assert_eq!(status.code(), Some(code), "{}", self.log());
         self.log()
+    }
+
+    /// Its log file.
+    pub fn path(&self) -> &Path {
+        &self.log
+    }
+
+    /// Asks it to stop, and fails unless it does so well.
+    pub fn terminate(mut self) {
+        self.signal("TERM");
+        let status = self.end("SIGTERM");
+        assert_eq!(status.code(), Some(143), "{}", self.log());
     }
 
     /// Waits for its end, and fails unless that is good.
@@ -215,7 +251,7 @@ impl Running {
         }
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 }

@@ -18,14 +18,15 @@ fn check(second: &[(&str, &str)], arguments: &[&str]) {
     first.wait_until("an upload is in flight", || sandbox.sftp.are_over());
     first.signal("STOP");
     let halted = Instant::now();
+    // What it has sent before is on its way for as long as the server delays it, and no more then.
+    while halted.elapsed() < HALT {
+        pause();
+    }
     let mut job = sandbox.run().with("INDEX_FILE", "second.dat");
     for (variable, value) in second {
         job = job.with(variable, value);
     }
     job.arguments(arguments).start("second.log").complete("the second process");
-    while halted.elapsed() < HALT {
-        pause();
-    }
     first.signal("CONT");
     let log = first.fails(5);
     assert!(log.contains("another run holds the transactional id"), "{log}");

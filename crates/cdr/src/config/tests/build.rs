@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use rust_decimal::Decimal;
+
 use super::*;
+use crate::processing::store::StoreConfig;
+use crate::secret::Secret;
 
 /// What the user is told of this value, given by variable.
 fn refused(variable: &str, value: &str) -> String {
@@ -29,7 +33,8 @@ fn start(text: &str) -> StartTime {
 
 #[test]
 fn the_defaults_of_dev_are_the_contracts() {
-    let Config { env, data, files, run, sftp, kafka, log } = dev().config();
+    let Config { env, data, files, run, sftp, kafka, process, tariff, api, metrics, log } =
+        dev().config();
     assert_eq!(env, Environment::Dev);
     assert_eq!((data.total_seconds, data.line_count, data.lines_per_second), (86_400, 1_000, 1));
     assert_eq!((data.seed, data.subscribers, data.destinations), (418_001, 50_000, 50_000));
@@ -49,7 +54,47 @@ fn the_defaults_of_dev_are_the_contracts() {
     assert_eq!((kafka.partitions, kafka.replication), (3, 0));
     assert_eq!((kafka.transaction_records, kafka.transaction_bytes), (400_000, 96 << 20));
     assert_eq!(kafka.transaction_open_max, Duration::from_secs(1));
+    assert_eq!((process.group.as_str(), process.batch_records), ("cdr-summary-unified", 100_000));
+    assert_eq!(process.store, StoreConfig::File("usage.db".into()));
+    assert_eq!([tariff.zar_per_gb, tariff.zar_per_minute], [Decimal::from(49), Decimal::ONE]);
+    assert_eq!(tariff.wak_per_zar, Decimal::ONE);
+    assert_eq!((api.address.to_string().as_str(), api.user.as_str()), ("127.0.0.1:18089", "cdr_data"));
+    assert_eq!(metrics.to_string(), "127.0.0.1:8000");
     assert_eq!((log.level, log.format), (LogLevel::Info, LogFormat::Text));
+}
+
+#[test]
+fn an_api_whose_password_everybody_knows_answers_this_machine_only() {
+    let api = |given: Given| given.config().api;
+    assert_eq!(api(nothing()).address.to_string(), "127.0.0.1:18089");
+    assert!(api(nothing().variable("API_PASSWORD", "password")).password_is_default);
+    let chosen = api(nothing().variable("API_PASSWORD", "chosen"));
+    assert_eq!(
+        (chosen.address.to_string().as_str(), chosen.password_is_default),
+        ("0.0.0.0:18089", false)
+    );
+    let told = api(nothing().variable("API_BIND", "::1").variable("API_PORT", "1"));
+    assert_eq!((told.address.to_string().as_str(), told.password_is_default), ("[::1]:1", true));
+    check_refused("API_BIND", &["localhost", "1.2.3"], "an address");
+    check_refused("API_USER", &["a:b"], "a user name without a colon");
+}
+
+#[test]
+fn amounts_have_a_point_and_no_sign() {
+    let price = |text: &str| dev().variable("ZAR_PER_GB", text).config().tariff.zar_per_gb.to_string();
+    assert_eq!([price("0"), price("49.50"), price(" 0.000001 ")], ["0", "49.50", "0.000001"]);
+    let allowed = "an amount from 0 to 1000000 with at most 6 decimals";
+    check_refused("ZAR_PER_GB", &["-1", "1e3", "1000000.1", "0.0000001", "x", "1,5"], allowed);
+}
+
+#[test]
+fn a_database_takes_the_place_of_the_file_and_is_a_secret() {
+    let given = || dev().variable("STORE_URL", "postgres://u:p@host/db");
+    assert_eq!(
+        given().config().process.store,
+        StoreConfig::Postgres(Secret::new("postgres://u:p@host/db"))
+    );
+    assert!(!format!("{:?}", given().config()).contains("u:p"));
 }
 
 #[test]
@@ -257,7 +302,7 @@ fn topics_differ() {
     assert_eq!(
         dev().variable("TOPIC_PROGRESS", "cdr_voice").error(),
         "kafka.topic_voice and kafka.topic_progress are both \"cdr_voice\"; \
-         data, voice and progress need a topic each"
+         each needs a topic of its own"
     );
 }
 

@@ -25,7 +25,7 @@ fn names_are_unique_and_regular() {
 fn every_setting_belongs_to_a_heading_and_stands_with_its_kin() {
     let mut headings: Vec<_> = SETTINGS.iter().map(|setting| setting.heading()).collect();
     headings.dedup();
-    assert_eq!(headings, ["Run", "Data", "SFTP", "Kafka", "Logs"]);
+    assert_eq!(headings, ["Run", "Data", "SFTP", "Kafka", "Processor", "Logs"]);
 }
 
 #[test]

@@ -51,6 +51,17 @@ impl Scene {
         self.job("verify")
     }
 
+    /// `cdr process`, for the same topics, with a group of its own; on free ports.
+    pub fn process(&self) -> Job {
+        let job = self.job("process").with("PROCESS_GROUP", self.name).with("API_PORT", 0);
+        job.with("METRICS_PORT", 0).with("TOPIC_DEAD_LETTER", format!("{}-dead", self.name))
+    }
+
+    /// `cdr usage` of a subscriber, as JSON.
+    pub fn usage(&self, msisdn: &str) -> Job {
+        self.job("usage").flag("--format").flag("json").flag(msisdn)
+    }
+
     fn job(&self, subcommand: &str) -> Job {
         let Scene { services, scenario, topics: [data, voice, progress], .. } = self;
         let command = Command::new(env!("CARGO_BIN_EXE_cdr"));

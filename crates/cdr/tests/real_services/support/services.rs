@@ -9,7 +9,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::process::Process;
 
-/// Three Kafka brokers and an OpenSSH server.
+/// Three Kafka brokers, an OpenSSH server, and a PostgreSQL server.
 pub struct Services {
     dir: PathBuf,
     variables: BTreeMap<String, String>,
@@ -40,7 +40,7 @@ impl Services {
         let dir = tempfile::Builder::new().prefix("cdr-services-").tempdir().expect("a folder").keep();
         remove_after_us(&dir);
         let us = std::process::id().to_string();
-        run("start", &dir, &["--parent", &us]);
+        run("start", &dir, &["--postgres", "--parent", &us]);
         let text = fs::read_to_string(dir.join("services.env")).expect("services.env");
         let pairs = text.lines().filter_map(|line| line.split_once('='));
         let variables = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();

@@ -34,7 +34,7 @@ const SETTLED_AFTER: Duration = Duration::from_secs(3);
 const TAIL_RECORDS: i64 = 500;
 
 /// A connection for questions.
-pub(super) struct Cluster {
+pub struct Cluster {
     config: Arc<KafkaConfig>,
     /// Sees what is committed; its "end offset" is the last stable one.
     committed: BaseConsumer<Watch>,
@@ -129,20 +129,31 @@ impl Cluster {
         self.partitions(&topic).map(drop)
     }
 
-    /// Creates the topics that do not exist; returns the partitions of the data and voice topics.
+    /// Creates the topics of a run that do not exist; returns the partitions of the data and voice
+    /// topics.
     pub fn ensure_topics(&mut self) -> Result<[usize; 2], KafkaSinkError> {
         let config = self.config.clone();
+        if self.partitions(&config.topic_progress)?.is_some() {
+            self.check_policy();
+        }
         let names = [&*config.topic_data, &*config.topic_voice, &*config.topic_progress];
+        let partitions = self.ensure(&names)?;
+        Ok([partitions[0], partitions[1]])
+    }
+
+    /// Creates topics that do not exist; returns the partitions of each.
+    ///
+    /// # Errors
+    /// Brokers that are away for too long, or that refuse.
+    pub fn ensure(&mut self, names: &[&str]) -> Result<Vec<usize>, KafkaSinkError> {
+        let config = self.config.clone();
         let (begun, mut waited) = (Instant::now(), 0);
         let mut what = format!("new topics to be known to all of Kafka brokers {}", config.brokers);
         loop {
-            let found =
-                [self.partitions(names[0])?, self.partitions(names[1])?, self.partitions(names[2])?];
-            if waited == 0 && found[2].is_some() {
-                self.check_policy();
-            }
-            if let [Some(data), Some(voice), Some(_)] = found {
-                return Ok([data, voice]);
+            let found: Vec<Option<usize>> =
+                names.iter().map(|name| self.partitions(name)).collect::<Result<_, _>>()?;
+            if found.iter().all(Option::is_some) {
+                return Ok(found.into_iter().flatten().collect());
             }
             // A topic that was just made takes a moment to reach every broker.
             if waited % 20 == 0 {
@@ -161,6 +172,18 @@ impl Cluster {
             pause(Duration::from_millis(50 * waited.min(10)));
             waited += 1;
         }
+    }
+
+    /// The cluster's own name; `None` where brokers do not tell.
+    ///
+    /// # Errors
+    /// Brokers that are away for too long, or that refuse.
+    pub fn id(&mut self) -> Result<Option<String>, KafkaSinkError> {
+        self.ask("to tell the cluster's id", Right::on_cluster("Describe"), |cluster, longest| {
+            // The client knows it when it has heard of the brokers.
+            cluster.everything.fetch_metadata(None, longest)?;
+            Ok(cluster.everything.client().fetch_cluster_id(longest))
+        })
     }
 
     /// Creates topics; returns those that exist already.
@@ -247,7 +270,7 @@ impl Cluster {
 
     /// What is known of a run and shard: its last committed progress record, and where the record
     /// topics end.
-    pub fn destination(
+    pub(super) fn destination(
         &mut self,
         id: &RunId,
         undecided: Undecided,
@@ -269,7 +292,7 @@ impl Cluster {
     }
 
     /// The last committed progress record of a run and shard.
-    pub fn last_progress(
+    pub(super) fn last_progress(
         &mut self,
         id: &RunId,
         undecided: Undecided,

@@ -108,6 +108,48 @@ impl KafkaConfig {
         config
     }
 
+    /// A member of a group that shares partitions out among its members. Where it begins is told by
+    /// who keeps what it reads, never by the brokers.
+    pub(super) fn group_consumer(&self, group: &str) -> ClientConfig {
+        let mut config = self.client(&[
+            ("fetch.wait.max.ms", "100"),
+            ("fetch.message.max.bytes", "500000"),
+            ("fetch.max.bytes", "2000000"),
+            ("queued.min.messages", "5000"),
+            ("queued.max.messages.kbytes", "16384"),
+            ("fetch.queue.backoff.ms", "1"),
+            // Topics that are made later are found within this time.
+            ("topic.metadata.refresh.interval.ms", "5000"),
+            // A member that was killed is missed after this time, and others take its partitions over.
+            ("session.timeout.ms", "10000"),
+        ]);
+        config.set("group.id", group);
+        config.set("partition.assignment.strategy", "cooperative-sticky");
+        config.set("isolation.level", "read_committed");
+        config.set("auto.offset.reset", "error");
+        config.set("enable.auto.commit", "false");
+        config.set("enable.auto.offset.store", "false");
+        config.set("enable.partition.eof", "false");
+        config.set("allow.auto.create.topics", "false");
+        config.set("check.crcs", "true");
+        config.set("statistics.interval.ms", "500");
+        config
+    }
+
+    /// A producer of single records, each stored before the next step is taken.
+    pub(super) fn plain_producer(&self) -> ClientConfig {
+        let mut config = self.client(&[
+            ("compression.codec", &self.compression),
+            // The brokers have taken messages of that size, so they are asked.
+            ("message.max.bytes", "100000000"),
+            // Whoever waits looks after this time whether it is to stop.
+            ("message.timeout.ms", "5000"),
+        ]);
+        config.set("enable.idempotence", "true");
+        config.set("acks", "all");
+        config
+    }
+
     /// Properties of every client; the user's replace `defaults`.
     pub(super) fn client(&self, defaults: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();

@@ -231,7 +231,9 @@ impl Delivery {
         let (files, files_done) = self.board.files();
         let cursors = Cursors { kafka: Some(at), ..self.with_files(files) };
         pending.progress.cursors = cursors;
-        pending.progress.finished = files_done && self.is_complete(&cursors);
+        // A transaction of its own says so, before which the topics are looked at once more.
+        let has_records = pending.records.iter().any(|&count| count > 0);
+        pending.progress.finished = !has_records && files_done && self.is_complete(&cursors);
         let value = serde_json::to_vec(&pending.progress)
             .map_err(|error| Trouble::Reconnect(error.to_string()))?;
         let (topic, key) =

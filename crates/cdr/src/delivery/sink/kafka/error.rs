@@ -70,6 +70,16 @@ fn advice(code: Code) -> &'static str {
             "Raise message.timestamp.before.max.ms of the topic (older brokers: \
              message.timestamp.difference.max.ms), or set KAFKA_TIMESTAMP=send"
         }
+        Code::InconsistentGroupProtocol => {
+            "Its other members share partitions out in another way: end them, such as an older consumer of the same \
+             name, or choose another group with PROCESS_GROUP"
+        }
+        Code::GroupMaxSizeReached => {
+            "Raise group.max.size of the brokers, or start fewer members than that"
+        }
+        Code::BadMessage => {
+            "A stored batch is damaged, or the network damages it. Where it is, kcat -X check.crcs=true tells"
+        }
         Code::UnsupportedCompressionType => "Set KAFKA_COMPRESSION to one that the brokers know",
         Code::InvalidTransactionTimeout => {
             "Set KAFKA_TRANSACTION_TIMEOUT_MS to no more than transaction.max.timeout.ms of the brokers"

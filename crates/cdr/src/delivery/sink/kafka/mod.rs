@@ -6,6 +6,8 @@ mod config;
 mod deliver;
 mod error;
 mod health;
+mod letters;
+mod member;
 mod native;
 mod placement;
 pub mod property;
@@ -22,15 +24,18 @@ use cdr_model::resume::{Destination, topic_lost};
 use cdr_model::{Shard, Stream};
 
 pub use blocks::{Blocks, Limits, next_time};
+pub use cluster::Cluster;
 pub use config::{KafkaConfig, Timestamps};
 pub use deliver::Delivery;
 pub use error::KafkaSinkError;
+pub use letters::{Letter, Letters};
+pub use member::{Delivered, Duties, Heard, Lag, Lags, Member, Place, TopicPartition};
 pub use native::Batch;
 pub use placement::partition;
 pub use reader::{Reader, Seen, Span};
 pub use rights::Right;
 
-use self::cluster::{Cluster, Undecided};
+use self::cluster::Undecided;
 use self::session::{Session, Trouble};
 use super::super::board::Board;
 

@@ -14,6 +14,7 @@ enum Resource {
     /// One of these, where the brokers do not tell which.
     Topics(Vec<String>),
     TransactionalId(String),
+    Group(String),
     Cluster,
 }
 
@@ -30,6 +31,10 @@ impl Right {
         Right { operation, resource: Resource::TransactionalId(id.to_owned()) }
     }
 
+    pub(super) fn on_group(operation: &'static str, group: &str) -> Right {
+        Right { operation, resource: Resource::Group(group.to_owned()) }
+    }
+
     pub(super) fn on_cluster(operation: &'static str) -> Right {
         Right { operation, resource: Resource::Cluster }
     }
@@ -42,6 +47,7 @@ impl Right {
                 each.join(" ")
             }
             Resource::TransactionalId(id) => format!("--transactional-id {id}"),
+            Resource::Group(group) => format!("--group {group}"),
             Resource::Cluster => "--cluster".to_owned(),
         };
         let operation = self.operation.to_lowercase();
@@ -59,6 +65,7 @@ impl fmt::Display for Right {
             Resource::Topics(topics) => {
                 write!(f, "{operation} on one of the topics {}", topics.join(", "))
             }
+            Resource::Group(group) => write!(f, "{operation} on group {group}"),
             Resource::TransactionalId(id) => write!(f, "{operation} on transactional id {id}"),
             Resource::Cluster => write!(f, "{operation} on the cluster"),
         }

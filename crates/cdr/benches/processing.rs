@@ -1,0 +1,208 @@
+//! How fast usage is counted, as ratios of things that take turns in one run.
+//!
+//! 1. Messages read and summed up on one core; and the same stored in a SQLite file.
+//! 2. `cdr process` from Kafka into SQLite, against kcat that only reads the same topics; and its
+//!    memory. Needs the brokers that `scripts/bench` starts; without KAFKA_BROKERS it is left out.
+//!
+//! `--quick` does one small round.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use cdr::processing::message;
+use cdr::processing::store::{Advance, Batch, Outcome, Partition, Store, StoreConfig};
+use cdr_model::usage::{Interaction, Load, Sums};
+use cdr_model::{Generator, PartIndex, Plan, Scenario, Shard, Stream};
+
+/// Records that are stored at once, by default.
+const BATCH: usize = 100_000;
+
+fn main() -> Result<()> {
+    let quick = env::args().any(|argument| argument == "--quick" || argument == "--test");
+    let rounds = if quick { 1 } else { 7 };
+    let folder = tempfile::tempdir()?;
+    one_core(folder.path(), if quick { 7_200 } else { 172_800 }, rounds)?;
+    if env::var_os("KAFKA_BROKERS").is_some() {
+        from_kafka(folder.path(), if quick { 7_200 } else { 172_800 }, rounds)?;
+    }
+    Ok(())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// The messages of a run, one after the other, with where each ends.
+struct Messages {
+    stream: Vec<Stream>,
+    text: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+fn messages(seconds: u64) -> Result<Messages> {
+    let scenario = Scenario { total_seconds: seconds, lines_per_second: 5, ..Scenario::default() };
+    let (plan, generator) = (Plan::new(&scenario, Shard::WHOLE)?, Generator::new(&scenario)?);
+    let mut all = Messages { stream: Vec::new(), text: Vec::new(), ends: Vec::new() };
+    for part in 0..plan.files() {
+        let part = plan.part(PartIndex(part));
+        for stream in Stream::ALL {
+            generator.messages(stream, &part, 0..part.line_count, |message| {
+                all.text.extend_from_slice(message.value);
+                all.ends.push(all.text.len());
+                all.stream.push(stream);
+            });
+        }
+    }
+    Ok(all)
+}
+
+fn one_core(folder: &Path, seconds: u64, rounds: usize) -> Result<()> {
+    let messages = messages(seconds)?;
+    let records = messages.ends.len();
+    println!("1. {records} messages, one core, {rounds} rounds");
+    let (mut summed, mut stored) = (Vec::new(), Vec::new());
+    for round in 0..=rounds {
+        let begun = Instant::now();
+        let mut sum = (0, 0);
+        in_batches(&messages, |batch| {
+            batch.sort_unstable_by_key(Interaction::key);
+            for group in batch.chunk_by(|one, next| one.key() == next.key()) {
+                sum.0 += Sums::of(group).records;
+            }
+            batch.sort_unstable_by_key(Interaction::load_key);
+            for group in batch.chunk_by(|one, next| one.load_key() == next.load_key()) {
+                let load = Load::of(group);
+                sum.1 += load.sessions + load.calls;
+            }
+            Ok(())
+        })?;
+        ensure!(sum == (records as u64, records as u64), "{sum:?} were summed up");
+        let took = begun.elapsed().as_secs_f64();
+        let path = folder.join(format!("one-core-{round}.db"));
+        let mut store = Store::open(&StoreConfig::File(path.clone()))?;
+        let (begun, mut next) = (Instant::now(), None);
+        in_batches(&messages, |batch| {
+            let to = next.unwrap_or(0) + batch.len() as i64;
+            let partition = Partition { topic: "bench".to_owned(), number: 0 };
+            let advance = Advance { partition, from: next, to, counted: batch.len() as u64, dead: 0 };
+            let mut batch = Batch { advances: vec![advance], interactions: std::mem::take(batch) };
+            ensure!(store.add(&mut batch)? == Outcome::Stored, "overtaken");
+            next = Some(to);
+            Ok(())
+        })?;
+        if round > 0 {
+            summed.push(took);
+            stored.push(begun.elapsed().as_secs_f64());
+        }
+        drop(store);
+        fs::remove_file(path)?;
+    }
+    let rate = |seconds: Vec<f64>| records as f64 / median(seconds) / 1e6;
+    println!("  read and summed up                 {:6.2} million records/s", rate(summed));
+    println!("  read, summed up, and in SQLite     {:6.2} million records/s\n", rate(stored));
+    Ok(())
+}
+
+fn in_batches(
+    messages: &Messages,
+    mut each: impl FnMut(&mut Vec<Interaction>) -> Result<()>,
+) -> Result<()> {
+    let (mut batch, mut begin) = (Vec::with_capacity(BATCH), 0);
+    for (&stream, &end) in messages.stream.iter().zip(&messages.ends) {
+        batch.push(message::read(stream, &messages.text[begin..end])?);
+        begin = end;
+        if batch.len() == BATCH {
+            each(&mut batch)?;
+            batch.clear();
+        }
+    }
+    each(&mut batch)
+}
+
+fn from_kafka(folder: &Path, seconds: u64, rounds: usize) -> Result<()> {
+    let records = 2 * 5 * seconds;
+    println!("2. {records} records from topics of their own into SQLite, {rounds} rounds");
+    let topics = ["bench_counted", "bench_counted_voice"];
+    let cdr = |subcommand: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cdr"));
+        command.arg(subcommand).current_dir(folder).args(["--env", "prod", "-q"]);
+        command.args(["--topic-data", topics[0], "--topic-voice", topics[1]]);
+        command
+    };
+    let mut run = cdr("run");
+    run.args(["--sinks", "kafka", "--run-name", "counted", "--index-file", "counted", "--restart"]);
+    run.args(["--total-seconds", &seconds.to_string()]);
+    ended(&mut run)?;
+    let brokers = env::var("KAFKA_BROKERS").context("KAFKA_BROKERS")?;
+    let (mut counted, mut read, mut memory) = (Vec::new(), Vec::new(), 0);
+    for round in 0..=rounds {
+        let begun = Instant::now();
+        let mut process = cdr("process");
+        process.args(["--until-end", "--store-path", &format!("{round}.db"), "--metrics-port", "0"]);
+        process.args(["--api-port", "0", "--process-group", &format!("bench-{round}")]);
+        memory = memory.max(peak_memory(&mut process)?);
+        let took = begun.elapsed();
+        check(&folder.join(format!("{round}.db")), records)?;
+        let begun = Instant::now();
+        for topic in topics {
+            let mut command = Command::new("kcat");
+            command.args(["-q", "-b", &brokers, "-C", "-t", topic, "-o", "beginning", "-e"]);
+            command.args(["-X", "isolation.level=read_committed"]).stdout(Stdio::null());
+            ensure!(command.status()?.success(), "kcat failed");
+        }
+        if round > 0 {
+            counted.push(took.as_secs_f64());
+            read.push(begun.elapsed().as_secs_f64());
+        }
+    }
+    let ratio = median(read.iter().zip(&counted).map(|(read, counted)| read / counted).collect());
+    for (name, seconds) in [("cdr process", counted), ("kcat, one topic after the other", read)] {
+        let median = median(seconds);
+        println!("  {name:<34} {median:7.2} s  {:>10.0} records/s", records as f64 / median);
+    }
+    println!("  cdr process counts {ratio:.2} times as fast as kcat only reads (goal: 0.5 or more)");
+    println!("  its memory at most: {} MB (goal: 256 or less)", memory / 1_000);
+    Ok(())
+}
+
+fn ended(command: &mut Command) -> Result<()> {
+    let output = command.output()?;
+    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// Runs a command to its end; gives the most memory that it had at once, in kB.
+fn peak_memory(command: &mut Command) -> Result<u64> {
+    let mut child = command.stderr(Stdio::inherit()).spawn()?;
+    let status = PathBuf::from(format!("/proc/{}/status", child.id()));
+    let mut peak = 0;
+    loop {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let found = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+        peak = peak.max(found.unwrap_or(0));
+        if let Some(ended) = child.try_wait()? {
+            ensure!(ended.success(), "{command:?}: {ended}");
+            return Ok(peak);
+        }
+        pause();
+    }
+}
+
+fn check(path: &Path, records: u64) -> Result<()> {
+    let mut store = Store::open(&StoreConfig::File(path.to_owned()))?;
+    let counted: u64 = store.positions()?.iter().map(|(_, position)| position.counted).sum();
+    ensure!(counted == records, "{counted} records were counted");
+    drop(store);
+    Ok(fs::remove_file(path)?)
+}
+
+#[expect(clippy::disallowed_methods, reason = "nothing else runs in this thread")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(20));
+}

@@ -1,0 +1,105 @@
+//! What subscribers used, and where they stayed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use cdr_model::usage::{Hour, UsageType};
+use serde::Serialize;
+
+use super::Shared;
+use super::parameters::{self, Interval, Query, SUBSCRIBER_DAYS_MAX, day_begin};
+use super::problem::Problem;
+use crate::processing::statement::Statement;
+use crate::processing::store::HourUsage;
+
+/// Of the times in answers, which are UTC.
+pub(super) const TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S";
+
+/// The answer of `/data_usage`.
+#[derive(Debug, Serialize)]
+pub(super) struct DataUsage {
+    msisdn: String,
+    start_time: String,
+    end_time: String,
+    usage: Vec<PeriodUsage>,
+}
+
+/// The usage of one type in a whole period: a day for data, an hour for calls.
+#[derive(Debug, Serialize)]
+struct PeriodUsage {
+    category: &'static str,
+    usage_type: &'static str,
+    total: u64,
+    measure: &'static str,
+    start_time: String,
+}
+
+/// `GET /data_usage`.
+pub(super) async fn data_usage(
+    State(shared): State<Arc<Shared>>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<DataUsage>, Problem> {
+    let query = Query::new(query.as_deref(), &["msisdn", "start_time", "end_time"])?;
+    let (msisdn, interval) = (query.msisdn()?, query.times()?);
+    let (first, behind) = interval.hours_of_days();
+    let found = shared.reader.read(move |store| store.usage(msisdn, first, behind)).await?;
+    Ok(Json(DataUsage {
+        msisdn: msisdn.to_string(),
+        start_time: interval.from.format(TIME_FORMAT).to_string(),
+        end_time: interval.to.format(TIME_FORMAT).to_string(),
+        usage: periods(&interval, &found),
+    }))
+}
+
+/// Hours → the days of data and the hours of calls that overlap the interval, each whole.
+fn periods(interval: &Interval, found: &[HourUsage]) -> Vec<PeriodUsage> {
+    let (first, behind) = interval.hours();
+    let mut totals: BTreeMap<(Hour, u8), (UsageType, u64)> = BTreeMap::new();
+    for HourUsage { hour, usage_type, sums } in found {
+        let (begin, amount) = match usage_type {
+            UsageType::Data(_) => (day_begin(*hour), sums.bytes()),
+            UsageType::Call(_) if (first..behind).contains(hour) => (*hour, sums.seconds),
+            UsageType::Call(_) => continue,
+        };
+        totals.entry((begin, usage_type.number())).or_insert((*usage_type, 0)).1 += amount;
+    }
+    let whole = totals.into_iter().map(|((begin, _), (usage_type, total))| PeriodUsage {
+        category: usage_type.category(),
+        usage_type: usage_type.name(),
+        total,
+        measure: usage_type.measure(),
+        start_time: begin_text(begin),
+    });
+    whole.collect()
+}
+
+fn begin_text(hour: Hour) -> String {
+    hour.begin().to_civil().map(|time| time.format(TIME_FORMAT).to_string()).unwrap_or_default()
+}
+
+/// `GET /usage/{msisdn}`.
+pub(super) async fn days(
+    State(shared): State<Arc<Shared>>,
+    msisdn: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Statement>, Problem> {
+    let msisdn = parameters::msisdn(&text("msisdn", msisdn)?)?;
+    let interval = Query::new(query.as_deref(), &["from", "to"])?.days(SUBSCRIBER_DAYS_MAX)?;
+    let (first, behind) = interval.hours();
+    let (found, stays) = shared
+        .reader
+        .read(move |store| {
+            Ok((store.usage(msisdn, first, behind)?, store.stays(msisdn, first, behind)?))
+        })
+        .await?;
+    let (from, to) = (interval.from.date(), interval.to.date());
+    Ok(Json(Statement::of(msisdn, [from, to], &shared.tariff, &found, &stays)))
+}
+
+/// What a parameter of the path says.
+pub(super) fn text(name: &str, found: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+    found.map(|Path(text)| text).map_err(|_| Problem::parameter(name, format!("{name} is not UTF-8")))
+}

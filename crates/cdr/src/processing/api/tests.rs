@@ -1,0 +1,600 @@
+//! Requests in this process, on a store that holds what the generator made.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use axum::body::{Body, to_bytes};
+use axum::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, Method, StatusCode};
+use base64ct::{Base64, Encoding};
+use cdr_model::usage::{Interaction, Load, Used, Visit};
+use cdr_model::{CallType, DataType, Generator, Micros, PartIndex, Plan, Scenario, Shard, Stream};
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::*;
+use crate::processing::store::{Advance, Batch, Outcome, Partition, Store};
+use crate::secret::Secret;
+
+const USER: &str = "cdr_usage";
+const PASSWORD: &str = "geheim:ü";
+
+/// An API, and the file that it answers from.
+struct Scene {
+    router: Router,
+    readiness: Readiness,
+    file: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+/// What came back.
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap()
+    }
+
+    fn header(&self, name: HeaderName) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+impl Scene {
+    fn with(interactions: &[Interaction]) -> Scene {
+        let scene = Scene::without_store();
+        let mut store = Store::open(&StoreConfig::File(scene.file.clone())).unwrap();
+        let partition = Partition { topic: "cdr_data".to_owned(), number: 0 };
+        let advances = vec![Advance { partition, from: None, to: 1, counted: 1, dead: 0 }];
+        let mut batch = Batch { advances, interactions: interactions.to_vec() };
+        assert_eq!(store.add(&mut batch).unwrap(), Outcome::Stored);
+        scene
+    }
+
+    fn without_store() -> Scene {
+        let folder = tempfile::tempdir().unwrap();
+        Scene::at(folder.path().join("usage.db"), folder)
+    }
+
+    fn at(file: PathBuf, folder: tempfile::TempDir) -> Scene {
+        let readiness = Readiness::starting();
+        let settings = ApiSettings {
+            address: "127.0.0.1:0".parse().unwrap(),
+            user: USER.to_owned(),
+            password: Secret::new(PASSWORD),
+            password_is_default: false,
+        };
+        let tariff = Tariff {
+            zar_per_gb: Decimal::from(49),
+            zar_per_minute: Decimal::ONE,
+            wak_per_zar: Decimal::ONE,
+        };
+        let api = Api::new(StoreConfig::File(file.clone()), tariff, &settings, readiness.clone());
+        Scene { router: api.router(), readiness, file, _folder: folder }
+    }
+
+    async fn ask(&self, method: Method, path: &str, authorization: Option<&str>) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        Answer {
+            status: head.status,
+            headers: head.headers,
+            text: String::from_utf8(body.to_vec()).unwrap(),
+        }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.ask(Method::GET, path, Some(&basic(USER, PASSWORD))).await
+    }
+
+    async fn get_json(&self, path: &str) -> Value {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text);
+        assert_eq!(answer.header(CONTENT_TYPE), "application/json", "{path}");
+        assert_eq!(answer.header(CACHE_CONTROL), "no-store", "{path}");
+        answer.json()
+    }
+}
+
+fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", Base64::encode_string(format!("{user}:{password}").as_bytes()))
+}
+
+/// A refusal, and what it says.
+fn check_problem(answer: &Answer, status: StatusCode) -> Value {
+    assert_eq!(answer.status, status, "{}", answer.text);
+    assert_eq!(answer.header(CONTENT_TYPE), "application/problem+json");
+    let problem = answer.json();
+    assert_eq!(problem["type"], "about:blank");
+    assert_eq!(problem["status"], status.as_u16());
+    assert_eq!(problem["title"], status.canonical_reason().unwrap());
+    problem
+}
+
+/// Records of few subscribers at few towers, from the evening of two days and the beginning of the
+/// first.
+fn truth() -> Vec<Interaction> {
+    let scenario = Scenario { subscribers: 20, towers: 10, ..Scenario::default() };
+    let generator = Generator::new(&scenario).unwrap();
+    let plan = Plan::new(&Scenario { total_seconds: 200_000, ..scenario }, Shard::WHOLE).unwrap();
+    let parts =
+        [0, 1, 2, 3, 4, 82, 83, 84, 85, 86, 87, 170, 171, 172].map(|part| plan.part(PartIndex(part)));
+    let both = parts.iter().flat_map(|part| {
+        Stream::ALL.into_iter().flat_map(|stream| generator.interactions(stream, part))
+    });
+    both.collect()
+}
+
+/// `2024-01-01 01:00:00` of `2024-01-01 01:29:59.999999`, for 13 characters.
+fn beginning(time: Micros, length: usize) -> String {
+    let time = time.to_string();
+    format!("{}{}", &time[..length], &"0000-00-00 00:00:00"[length..])
+}
+
+/// Computed from the texts of times, which sort as times do.
+fn expected_periods(truth: &[Interaction], msisdn: u64, start: &str, end: &str) -> Vec<Value> {
+    let mut totals: BTreeMap<(String, u8), u64> = BTreeMap::new();
+    for one in truth.iter().filter(|one| one.msisdn == msisdn) {
+        let (length, amount) = match one.used {
+            Used::Data { up_bytes, down_bytes, .. } => (10, up_bytes + down_bytes),
+            Used::Call { seconds, .. } => (13, seconds),
+        };
+        let begin = beginning(one.time, length);
+        if begin.as_str() < end && begin[..length] >= start[..length] {
+            *totals.entry((begin, one.used.usage_type().number())).or_default() += amount;
+        }
+    }
+    let usage_type = |number| cdr_model::usage::UsageType::from_number(number).unwrap();
+    let entry = |((begin, number), total): ((String, u8), u64)| {
+        json!({
+            "category": usage_type(number).category(), "usage_type": usage_type(number).name(),
+            "total": total, "measure": usage_type(number).measure(), "start_time": begin,
+        })
+    };
+    totals.into_iter().map(entry).collect()
+}
+
+#[tokio::test]
+async fn data_usage_is_what_the_records_say_in_days_and_hours() {
+    let truth = truth();
+    let scene = Scene::with(&truth);
+    let msisdn = truth[0].msisdn;
+    for (start, end) in [
+        ("2024-01-01 01:02:03", "2024-01-02 00:00:00"),
+        ("2024-01-01 00:00:00", "2024-01-04 00:00:00"),
+        ("2024-01-01 23:59:59", "2024-01-02 00:00:01"),
+        ("2024-01-02 00:00:00", "2024-01-02 00:30:00"),
+        ("2023-12-31 00:00:00", "2024-01-01 00:00:00"),
+        ("2024-01-01 05:00:00", "2024-01-01 06:00:00"),
+        ("2025-01-01 00:00:00", "2026-01-01 00:00:00"),
+    ] {
+        let digits = |text: &str| text.replace(['-', ' ', ':'], "");
+        let path =
+            format!("/data_usage?msisdn={msisdn}&start_time={}&end_time={}", digits(start), digits(end));
+        let usage = expected_periods(&truth, msisdn, start, end);
+        let expected = json!(
+            {"msisdn": msisdn.to_string(), "start_time": start, "end_time": end, "usage": usage}
+        );
+        assert_eq!(scene.get_json(&path).await, expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_example_of_the_contract_is_answered_to_the_byte() {
+    let at = |time: &str, used| Interaction {
+        msisdn: 27_821_234_567,
+        tower: 7,
+        time: Micros::parse(time.as_bytes()).unwrap(),
+        used,
+    };
+    let video = |up_bytes, down_bytes| Used::Data { data_type: DataType::Video, up_bytes, down_bytes };
+    let call = |seconds| Used::Call { call_type: CallType::Voice, seconds };
+    let scene = Scene::with(&[
+        at("2024-01-01 00:30:00.000000", video(312_323, 1_000_000)),
+        at("2024-01-01 23:30:00.000000", video(1_000_000, 10_000_000)),
+        at("2024-01-01 00:59:59.999999", call(1)),
+        at("2024-01-01 01:00:00.000000", call(60)),
+        at("2024-01-01 01:59:59.999999", call(29)),
+        at("2024-01-02 00:00:00.000000", call(1)),
+        at("2024-01-02 00:00:00.000000", video(1, 1)),
+    ]);
+    let answer = scene
+        .get("/data_usage?msisdn=27821234567&start_time=20240101010203&end_time=20240102000000")
+        .await;
+    assert_eq!(
+        answer.text,
+        r#"{"msisdn":"27821234567","start_time":"2024-01-01 01:02:03","end_time":"2024-01-02 00:00:00","#
+            .to_owned()
+            + r#""usage":[{"category":"data","usage_type":"video","total":12312323,"measure":"bytes","start_time":"2024-01-01 00:00:00"},"#
+            + r#"{"category":"call","usage_type":"voice","total":89,"measure":"seconds","start_time":"2024-01-01 01:00:00"}]}"#
+    );
+}
+
+/// ZAR and WAK at 49 a GB and 1 a minute, in whole numbers: 3 * 10^7 is what both prices divide.
+fn expected_charge(bytes: u64, seconds: u64) -> Value {
+    let cents = (2 * (bytes * 147 + seconds * 50_000_000) + 30_000_000) / 60_000_000;
+    let amount = format!("{}.{:02}", cents / 100, cents % 100);
+    json!({"zar": amount, "wak": amount})
+}
+
+/// Sums over records, as an object without types.
+fn expected_total(records: &[&Interaction]) -> Value {
+    let (mut up, mut down, mut calls, mut seconds_of_calls) = (0, 0, 0, 0);
+    for one in records {
+        match one.used {
+            Used::Data { up_bytes, down_bytes, .. } => (up, down) = (up + up_bytes, down + down_bytes),
+            Used::Call { seconds, .. } => {
+                (calls, seconds_of_calls) = (calls + 1, seconds_of_calls + seconds)
+            }
+        }
+    }
+    json!({
+        "records": records.len(), "up_bytes": up, "down_bytes": down, "calls": calls,
+        "call_seconds": seconds_of_calls, "charge": expected_charge(up + down, seconds_of_calls),
+    })
+}
+
+/// Those that begin on days from `from` to before `to`.
+fn within<'a>(truth: &'a [Interaction], from: &str, to: &str) -> Vec<&'a Interaction> {
+    truth.iter().filter(|one| (from..to).contains(&&one.time.to_string()[..10])).collect()
+}
+
+#[tokio::test]
+async fn days_are_what_the_records_say_and_charged_once() {
+    let truth = truth();
+    let msisdn = truth[5].msisdn;
+    let scene = Scene::with(&truth);
+    let own: Vec<_> = truth.iter().filter(|one| one.msisdn == msisdn).copied().collect();
+    let answer = scene.get_json(&format!("/usage/{msisdn}?from=2024-01-01&to=2024-01-03")).await;
+    assert_eq!(answer["msisdn"], msisdn.to_string());
+    assert_eq!((&answer["from"], &answer["to"]), (&json!("2024-01-01"), &json!("2024-01-03")));
+    assert_eq!(answer["total"], expected_total(&within(&own, "2024-01-01", "2024-01-03")));
+    let days = answer["days"].as_array().unwrap();
+    assert_eq!(days.len(), 2);
+    for (day, (date, next)) in
+        days.iter().zip([("2024-01-01", "2024-01-02"), ("2024-01-02", "2024-01-03")])
+    {
+        let of_day = within(&own, date, next);
+        assert_eq!(day["date"], date);
+        let Value::Object(expected) = expected_total(&of_day) else { unreachable!() };
+        assert!(expected.iter().all(|(name, value)| &day[name] == value), "{day} {expected:?}");
+        check_types(&day["usage"], &of_day);
+    }
+    let later = scene.get_json(&format!("/usage/{msisdn}?from=2024-01-03&to=2025-01-03")).await;
+    assert_eq!(later["total"], expected_total(&within(&own, "2024-01-03", "2025-01-03")));
+    assert_eq!(later["days"].as_array().unwrap().len(), 1);
+}
+
+fn check_types(usage: &Value, records: &[&Interaction]) {
+    let mut seen = 0;
+    for entry in usage.as_array().unwrap() {
+        let of_type: Vec<_> = records
+            .iter()
+            .copied()
+            .filter(|one| {
+                let usage_type = one.used.usage_type();
+                entry["category"] == usage_type.category() && entry["usage_type"] == usage_type.name()
+            })
+            .collect();
+        let total = expected_total(&of_type);
+        let names: &[&str] = match entry["category"] == "data" {
+            true => &["records", "up_bytes", "down_bytes"],
+            false => &["calls", "call_seconds"],
+        };
+        assert!(names.iter().all(|name| entry[name] == total[name]), "{entry} {total}");
+        assert_eq!(entry.as_object().unwrap().len(), names.len() + 2);
+        seen += of_type.len();
+    }
+    assert_eq!(seen, records.len());
+}
+
+#[tokio::test]
+async fn stays_are_those_of_the_records_within_the_days() {
+    let truth = truth();
+    let scene = Scene::with(&truth);
+    let mut found = 0;
+    for msisdn in truth.iter().map(|one| one.msisdn).take(5) {
+        let own: Vec<_> = truth.iter().filter(|one| one.msisdn == msisdn).copied().collect();
+        let of_days = within(&own, "2024-01-01", "2024-01-03");
+        let mut visits: Vec<_> =
+            of_days.iter().map(|one| Visit { time: one.time, tower: one.tower }).collect();
+        let expected: Vec<_> = cdr_model::usage::stays(&mut visits)
+            .iter()
+            .map(|stay| {
+                json!({
+                    "tower_id": stay.tower, "start_time": stay.start.to_string(),
+                    "end_time": stay.end.to_string(), "interactions": stay.interactions,
+                })
+            })
+            .collect();
+        found += expected.len();
+        let answer = scene.get_json(&format!("/usage/{msisdn}?from=2024-01-01&to=2024-01-03")).await;
+        assert_eq!(answer["stays"], json!(expected));
+    }
+    assert!(found > 0, "there are stays to compare");
+}
+
+#[tokio::test]
+async fn the_load_of_a_tower_is_what_the_records_say() {
+    let truth = truth();
+    let tower = truth[3].tower;
+    let scene = Scene::with(&truth);
+    let mut loads: BTreeMap<String, Load> = BTreeMap::new();
+    for one in within(&truth, "2024-01-01", "2024-01-03").iter().filter(|one| one.tower == tower) {
+        let minute: u32 = one.time.to_string()[14..16].parse().unwrap();
+        let quarter = format!("{}:{:02}:00", &one.time.to_string()[..13], minute / 15 * 15);
+        *loads.entry(quarter).or_default() += Load::from(one.used);
+    }
+    assert!(loads.len() > 10);
+    let quarters: Vec<_> = loads
+        .iter()
+        .map(|(begin, load)| {
+            json!({
+                "start_time": begin, "sessions": load.sessions, "bytes": load.bytes,
+                "calls": load.calls, "call_seconds": load.call_seconds,
+            })
+        })
+        .collect();
+    let expected =
+        json!({"tower_id": tower, "from": "2024-01-01", "to": "2024-01-03", "quarters": quarters});
+    let path = format!("/towers/{tower}/load?from=2024-01-01&to=2024-01-03");
+    assert_eq!(scene.get_json(&path).await, expected);
+}
+
+#[tokio::test]
+async fn who_is_not_known_has_no_usage() {
+    let scene = Scene::with(&[]);
+    let range = "from=2024-01-01&to=2024-01-03";
+    let usage =
+        scene.get_json("/data_usage?msisdn=1&start_time=20240101000000&end_time=20240101000001").await;
+    assert_eq!(usage["usage"], json!([]));
+    let days = scene.get_json(&format!("/usage/999999999999999?{range}")).await;
+    assert_eq!((&days["days"], &days["stays"]), (&json!([]), &json!([])));
+    assert_eq!(days["total"], expected_total(&[]));
+    assert_eq!(scene.get_json(&format!("/towers/9/load?{range}")).await["quarters"], json!([]));
+}
+
+#[tokio::test]
+async fn each_wrong_parameter_is_named() {
+    const DAYS: &str = "from=2024-01-01&to=2024-01-02";
+    const TIMES: &str = "start_time=20240101000000&end_time=20240102000000";
+    let scene = Scene::with(&[]);
+    let cases = [
+        (format!("/data_usage?{TIMES}"), "msisdn", "msisdn is missing; it is 1 to 15 digits"),
+        (format!("/data_usage?msisdn=&{TIMES}"), "msisdn", "msisdn is \"\", not 1 to 15 digits"),
+        (format!("/data_usage?msisdn=1234567890123456&{TIMES}"), "msisdn", "not 1 to 15 digits"),
+        (format!("/data_usage?msisdn=027&{TIMES}"), "msisdn", "that do not begin with 0"),
+        (format!("/data_usage?msisdn=2%007&{TIMES}"), "msisdn", "msisdn is \"2\\07\""),
+        (format!("/data_usage?msisdn=%ff&{TIMES}"), "msisdn", "msisdn is \"\u{fffd}\""),
+        (format!("/data_usage?msisdn={}&{TIMES}", "9".repeat(999)), "msisdn", "999…\""),
+        (format!("/data_usage?msisdn=1&msisdn=1&{TIMES}"), "msisdn", "msisdn is given twice"),
+        (
+            format!("/data_usage?msisdn=1&{TIMES}&limit=1"),
+            "limit",
+            "\"limit\" is not known here; there are",
+        ),
+        ("/data_usage?msisdn=1&start_time=20240101000000".to_owned(), "end_time", "end_time is missing"),
+        (
+            "/data_usage?msisdn=1&end_time=20240101000000".to_owned(),
+            "start_time",
+            "start_time is missing",
+        ),
+        (
+            format!("/data_usage?msisdn=1&{}", TIMES.replace("0102", "0230")),
+            "end_time",
+            "20240230000000",
+        ),
+        (
+            format!("/data_usage?msisdn=1&{}", TIMES.replace("2024", "24")),
+            "start_time",
+            "YYYYMMDDHHMMSS",
+        ),
+        (
+            format!("/data_usage?msisdn=1&{}", TIMES.replace("0102", "0101")),
+            "end_time",
+            "not later than",
+        ),
+        (
+            format!("/data_usage?msisdn=1&{}", TIMES.replace("=20240102", "=20260102")),
+            "end_time",
+            "366 days",
+        ),
+        (format!("/usage/x?{DAYS}"), "msisdn", "msisdn is \"x\", not 1 to 15 digits"),
+        (format!("/usage/%ff?{DAYS}"), "msisdn", "msisdn is not UTF-8"),
+        (
+            format!("/usage/1?{DAYS}&msisdn=1"),
+            "msisdn",
+            "\"msisdn\" is not known here; there are from, to",
+        ),
+        ("/usage/1".to_owned(), "from", "from is missing; it is a date as YYYY-MM-DD"),
+        ("/usage/1?from=2024-01-01&to=20240102".to_owned(), "to", "not a date as YYYY-MM-DD"),
+        ("/usage/1?from=2024-01-01&to=2023-12-31".to_owned(), "to", "to is not later than from"),
+        (
+            "/usage/1?from=2024-01-01&to=2025-01-02".to_owned(),
+            "to",
+            "more than 366 days later than from",
+        ),
+        (format!("/towers/0/load?{DAYS}"), "id", "id is \"0\", not a whole number from 1 to 4294967295"),
+        (format!("/towers/4294967296/load?{DAYS}"), "id", "not a whole number"),
+        ("/towers/1/load?from=2024-01-01&to=2024-02-02".to_owned(), "to", "more than 31 days"),
+    ];
+    for (path, parameter, detail) in cases {
+        let problem = check_problem(&scene.get(&path).await, StatusCode::BAD_REQUEST);
+        assert_eq!(problem["parameter"], parameter, "{path}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(detail), "{path}: {problem}");
+    }
+}
+
+const USAGE_PATHS: [&str; 3] = [
+    "/data_usage?msisdn=1&start_time=20240101000000&end_time=20240102000000",
+    "/usage/1?from=2024-01-01&to=2024-01-02",
+    "/towers/1/load?from=2024-01-01&to=2024-01-02",
+];
+
+#[tokio::test]
+async fn usage_is_for_those_who_know_the_credentials() {
+    let scene = Scene::with(&[]);
+    let right = basic(USER, PASSWORD);
+    let wrong = [
+        None,
+        Some(basic("root", PASSWORD)),
+        Some(basic(USER, "password")),
+        Some(basic(USER, "")),
+        Some(right.replace("Basic", "Bearer")),
+        Some("Basic".to_owned()),
+        Some("Basic !!".to_owned()),
+        Some(String::new()),
+    ];
+    for path in USAGE_PATHS {
+        for authorization in &wrong {
+            let answer = scene.ask(Method::GET, path, authorization.as_deref()).await;
+            check_problem(&answer, StatusCode::UNAUTHORIZED);
+            assert_eq!(answer.header(WWW_AUTHENTICATE), "Basic realm=\"cdr usage\", charset=\"UTF-8\"");
+        }
+        assert_eq!(scene.ask(Method::GET, path, Some(&right)).await.status, StatusCode::OK, "{path}");
+        // Whoever may not ask does not learn what is wrong with the question either.
+        let (path, _) = path.split_once('?').unwrap();
+        check_problem(&scene.ask(Method::GET, path, None).await, StatusCode::UNAUTHORIZED);
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_refused_as_problems() {
+    let scene = Scene::with(&[]);
+    for path in ["/", "/usage", "/usage/", "/usage/1/2", "/data_usage/", "/towers/1", "/%ff"] {
+        check_problem(&scene.get(path).await, StatusCode::NOT_FOUND);
+    }
+    for path in USAGE_PATHS.into_iter().chain(["/healthz", "/readyz", "/openapi.json"]) {
+        for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::TRACE] {
+            let answer = scene.ask(method, path, Some(&basic(USER, PASSWORD))).await;
+            check_problem(&answer, StatusCode::METHOD_NOT_ALLOWED);
+            assert_eq!(answer.header(ALLOW), "GET,HEAD", "{path}");
+        }
+    }
+}
+
+/// The store's name and its error are for the log, not for clients.
+#[track_caller]
+fn check_store_fails(answer: &Answer) {
+    let problem = check_problem(answer, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(problem["detail"], "the usage store does not answer; try again later");
+    assert_eq!(answer.header(RETRY_AFTER), "5");
+    assert!(!answer.text.contains("usage.db"), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_opened_is_tried_again_by_the_next_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let within = folder.path().join("not-yet");
+    let scene = Scene::at(within.join("usage.db"), folder);
+    for path in USAGE_PATHS {
+        check_store_fails(&scene.get(path).await);
+    }
+    std::fs::create_dir(&within).unwrap();
+    for path in USAGE_PATHS {
+        scene.get_json(path).await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_opened_again() {
+    let scene = Scene::with(&[]);
+    scene.get_json(USAGE_PATHS[0]).await;
+    let other = rusqlite::Connection::open(&scene.file).unwrap();
+    other.execute_batch("ALTER TABLE usage RENAME TO away").unwrap();
+    check_store_fails(&scene.get(USAGE_PATHS[0]).await);
+    other.execute_batch("ALTER TABLE away RENAME TO usage").unwrap();
+    scene.get_json(USAGE_PATHS[0]).await;
+}
+
+#[tokio::test]
+async fn many_requests_at_once_are_all_answered() {
+    let truth = truth();
+    let scene = Scene::with(&truth);
+    let path = format!("/usage/{}?from=2024-01-01&to=2024-01-03", truth[0].msisdn);
+    let expected = scene.get_json(&path).await;
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let request = Request::get(&path).header(AUTHORIZATION, basic(USER, PASSWORD));
+        requests.spawn(scene.router.clone().oneshot(request.body(Body::empty()).unwrap()));
+    }
+    while let Some(response) = requests.join_next().await {
+        let body = to_bytes(response.unwrap().unwrap().into_body(), usize::MAX).await.unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
+    }
+}
+
+#[tokio::test]
+async fn health_and_readiness_need_no_credentials() {
+    let scene = Scene::without_store();
+    let get = async |path| scene.ask(Method::GET, path, None).await;
+    let alive = get("/healthz").await;
+    assert_eq!((alive.status, alive.text.as_str()), (StatusCode::OK, "alive\n"));
+    let starting = check_problem(&get("/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(starting["detail"], "the stream processor is starting");
+    scene.readiness.set_ready();
+    let ready = get("/readyz").await;
+    assert_eq!((ready.status, ready.text.as_str()), (StatusCode::OK, "ready\n"));
+    scene.readiness.set_not_ready("no partition is assigned");
+    let waiting = check_problem(&get("/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(waiting["detail"], "no partition is assigned");
+}
+
+/// A path of the document with its parameters' examples, but without one of them.
+fn example(path: &str, operation: &Value, without: Option<&str>) -> String {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let (mut path, mut query) = (path.to_owned(), Vec::new());
+    for parameter in operation["parameters"].as_array().into_iter().flatten() {
+        let (name, value) = (parameter["name"].as_str().unwrap(), text(&parameter["example"]));
+        match parameter["in"].as_str().unwrap() {
+            "path" => path = path.replace(&format!("{{{name}}}"), &value),
+            _ if Some(name) == without => {}
+            _ => query.push(format!("{name}={value}")),
+        }
+    }
+    format!("{path}?{}", query.join("&"))
+}
+
+#[tokio::test]
+async fn the_document_describes_what_is_served() {
+    let scene = Scene::with(&truth());
+    scene.readiness.set_ready();
+    let served = scene.ask(Method::GET, "/openapi.json", None).await;
+    assert_eq!((served.status, served.header(CONTENT_TYPE)), (StatusCode::OK, "application/json"));
+    let document = served.json();
+    assert_eq!(document["openapi"], "3.1.0");
+    let paths = document["paths"].as_object().unwrap();
+    let mut known: Vec<_> = paths.keys().map(String::as_str).collect();
+    known.sort_unstable();
+    let routes =
+        ["/data_usage", "/healthz", "/openapi.json", "/readyz", "/towers/{id}/load", "/usage/{msisdn}"];
+    assert_eq!(known, routes);
+    for (path, methods) in paths {
+        assert_eq!(methods.as_object().unwrap().keys().collect::<Vec<_>>(), ["get"], "{path}");
+        let operation = &methods["get"];
+        let answer = scene.get(&example(path, operation, None)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text);
+        let is_public = scene.ask(Method::GET, &example(path, operation, None), None).await.status
+            != StatusCode::UNAUTHORIZED;
+        assert_eq!(operation["security"] == json!([]), is_public, "{path}");
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            if parameter["in"] == "query" {
+                let name = parameter["name"].as_str().unwrap();
+                let answer = scene.get(&example(path, operation, Some(name))).await;
+                assert_eq!(check_problem(&answer, StatusCode::BAD_REQUEST)["parameter"], name);
+            }
+        }
+    }
+}

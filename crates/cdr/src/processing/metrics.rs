@@ -1,0 +1,306 @@
+//! What the stream processor tells of itself, in the text format of OpenMetrics.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+
+use super::http;
+
+/// See the section "Negotiation of protocol" of OpenMetrics 1.0.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The processor's metrics. Clones count together.
+#[derive(Clone, Debug)]
+pub struct Metrics(Arc<Inner>);
+
+/// The same handles twice: by name for those who count, and in a list for those who read.
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    data_updates: Counter,
+    voice_updates: Counter,
+    last_update: Gauge<f64, AtomicU64>,
+    lag: Family<PartitionLabels, Gauge>,
+    batch_records: Histogram,
+    batch_seconds: Histogram,
+    store_seconds: Histogram,
+    dead_letters: Family<DeadLabels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PartitionLabels {
+    topic: String,
+    partition: i32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DeadLabels {
+    topic: String,
+    reason: &'static str,
+}
+
+/// A batch that was stored.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredBatch {
+    /// Records of data that were counted.
+    pub data: u64,
+    /// Records of calls that were counted.
+    pub voice: u64,
+    /// From its first record's arrival until it was stored.
+    pub batch_time: Duration,
+    /// Of which in the store.
+    pub store_time: Duration,
+    /// When it was stored.
+    pub at: SystemTime,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+impl Metrics {
+    pub fn new() -> Metrics {
+        let mut inner = Inner {
+            registry: Registry::default(),
+            data_updates: Counter::default(),
+            voice_updates: Counter::default(),
+            last_update: Gauge::default(),
+            lag: Family::default(),
+            batch_records: Histogram::new(exponential_buckets(1.0, 4.0, 11)),
+            batch_seconds: seconds(),
+            store_seconds: seconds(),
+            dead_letters: Family::default(),
+        };
+        inner.register();
+        Metrics(Arc::new(inner))
+    }
+
+    /// Counts a batch that was stored.
+    pub fn stored(&self, batch: &StoredBatch) {
+        self.0.data_updates.inc_by(batch.data);
+        self.0.voice_updates.inc_by(batch.voice);
+        self.0.batch_records.observe((batch.data + batch.voice) as f64);
+        self.0.batch_seconds.observe(batch.batch_time.as_secs_f64());
+        self.0.store_seconds.observe(batch.store_time.as_secs_f64());
+        let since_1970 = batch.at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.0.last_update.set(since_1970.as_secs_f64());
+    }
+
+    /// Sets how many messages of a partition are not stored yet.
+    pub fn lag(&self, topic: &str, partition: i32, lag: i64) {
+        self.0.lag.get_or_create_owned(&PartitionLabels { topic: topic.to_owned(), partition }).set(lag);
+    }
+
+    /// Drops the lag of a partition that somebody else reads now.
+    pub fn forget(&self, topic: &str, partition: i32) {
+        self.0.lag.remove(&PartitionLabels { topic: topic.to_owned(), partition });
+    }
+
+    /// Counts a message that could not be used; the reason is one of few words, such as
+    /// [`Unusable::kind`](super::message::Unusable::kind) gives.
+    pub fn dead(&self, topic: &str, reason: &'static str) {
+        self.0.dead_letters.get_or_create_owned(&DeadLabels { topic: topic.to_owned(), reason }).inc();
+    }
+
+    /// All of them as text.
+    fn text(&self) -> String {
+        let mut metrics = String::new();
+        // Writing to a string does not fail.
+        let _ = text::encode(&mut metrics, &self.0.registry);
+        metrics
+    }
+}
+
+impl Inner {
+    /// Counters get their names' ending, `_total`, when they are written.
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "cdr_data_updates",
+            "Data records counted in the usage store by this process",
+            self.data_updates.clone(),
+        );
+        registry.register(
+            "cdr_voice_updates",
+            "Voice records counted in the usage store by this process",
+            self.voice_updates.clone(),
+        );
+        registry.register(
+            "cdr_last_update_timestamp",
+            "When the last batch was stored, in seconds since 1970; 0 before the first",
+            self.last_update.clone(),
+        );
+        registry.register(
+            "cdr_consumer_lag",
+            "Messages of an assigned partition that are not stored yet",
+            self.lag.clone(),
+        );
+        registry.register("cdr_batch_records", "Records counted per batch", self.batch_records.clone());
+        registry.register(
+            "cdr_batch_seconds",
+            "From the arrival of a batch's first record until it was stored",
+            self.batch_seconds.clone(),
+        );
+        registry.register(
+            "cdr_store_seconds",
+            "Time that the store took for a batch",
+            self.store_seconds.clone(),
+        );
+        registry.register(
+            "cdr_dead_letters",
+            "Messages that could not be used, by topic and reason",
+            self.dead_letters.clone(),
+        );
+    }
+}
+
+/// From a millisecond to half a minute, each twice the one before.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 2.0, 16))
+}
+
+/// Serves `GET /metrics` until `shutdown` is there.
+///
+/// # Errors
+/// None today: what fails for a client fails for that client only.
+pub async fn serve(
+    listener: TcpListener,
+    metrics: Metrics,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    http::serve(listener, router(metrics), http::Limits::default(), shutdown).await;
+    Ok(())
+}
+
+fn router(metrics: Metrics) -> Router {
+    Router::new().route("/metrics", get(async move || ([(CONTENT_TYPE, OPENMETRICS)], metrics.text())))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::http::{Request, StatusCode};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    /// What is read, without the lines that only explain.
+    fn samples(metrics: &Metrics) -> Vec<String> {
+        let text = metrics.text();
+        assert!(text.ends_with("\n# EOF\n"), "{text}");
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    }
+
+    fn check_has(metrics: &Metrics, expected: &[&str]) {
+        let samples = samples(metrics);
+        for sample in expected {
+            assert!(samples.iter().any(|found| found == sample), "{sample} in {samples:#?}");
+        }
+    }
+
+    #[test]
+    fn what_counts_from_0_is_there_from_the_start() {
+        check_has(
+            &Metrics::new(),
+            &[
+                "cdr_data_updates_total 0",
+                "cdr_voice_updates_total 0",
+                "cdr_last_update_timestamp 0.0",
+                "cdr_batch_seconds_count 0",
+                "cdr_store_seconds_count 0",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_stored_batch_shows_in_each_of_its_metrics() {
+        let metrics = Metrics::new();
+        for (data, voice) in [(700, 300), (50, 0)] {
+            metrics.clone().stored(&StoredBatch {
+                data,
+                voice,
+                batch_time: Duration::from_millis(250),
+                store_time: Duration::from_millis(125),
+                at: UNIX_EPOCH + Duration::from_millis(1_732_000_000_500),
+            });
+        }
+        check_has(
+            &metrics,
+            &[
+                "cdr_data_updates_total 750",
+                "cdr_voice_updates_total 300",
+                "cdr_last_update_timestamp 1732000000.5",
+                "cdr_batch_records_sum 1050.0",
+                r#"cdr_batch_records_bucket{le="64.0"} 1"#,
+                "cdr_batch_seconds_sum 0.5",
+                r#"cdr_batch_seconds_bucket{le="0.128"} 0"#,
+                r#"cdr_batch_seconds_bucket{le="0.256"} 2"#,
+                r#"cdr_batch_seconds_bucket{le="+Inf"} 2"#,
+                "cdr_store_seconds_sum 0.25",
+                "cdr_store_seconds_count 2",
+            ],
+        );
+    }
+
+    #[test]
+    fn the_lag_of_a_partition_that_was_revoked_is_gone() {
+        let metrics = Metrics::new();
+        metrics.lag("cdr_data", 0, 12);
+        metrics.lag("cdr_data", 0, 7);
+        metrics.lag("cdr_voice", 3, 0);
+        check_has(
+            &metrics,
+            &[
+                r#"cdr_consumer_lag{topic="cdr_data",partition="0"} 7"#,
+                r#"cdr_consumer_lag{topic="cdr_voice",partition="3"} 0"#,
+            ],
+        );
+        metrics.forget("cdr_data", 0);
+        metrics.forget("cdr_data", 0);
+        let left: Vec<_> = samples(&metrics).into_iter().filter(|line| line.contains("lag")).collect();
+        assert_eq!(left, [r#"cdr_consumer_lag{topic="cdr_voice",partition="3"} 0"#]);
+    }
+
+    #[test]
+    fn dead_letters_are_counted_by_topic_and_reason() {
+        let metrics = Metrics::new();
+        for (topic, reason) in [("cdr_data", "empty"), ("cdr_data", "empty"), ("cdr \"voice\"", "empty")]
+        {
+            metrics.dead(topic, reason);
+        }
+        check_has(
+            &metrics,
+            &[
+                r#"cdr_dead_letters_total{topic="cdr_data",reason="empty"} 2"#,
+                r#"cdr_dead_letters_total{topic="cdr \"voice\"",reason="empty"} 1"#,
+            ],
+        );
+    }
+
+    #[tokio::test]
+    async fn they_are_served_with_the_type_of_openmetrics() {
+        let metrics = Metrics::new();
+        let get = |path: &str| {
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            router(metrics.clone()).oneshot(request)
+        };
+        let response = get("/metrics").await.unwrap();
+        assert_eq!(response.headers()[CONTENT_TYPE], OPENMETRICS);
+        assert_eq!(to_bytes(response.into_body(), usize::MAX).await.unwrap(), metrics.text());
+        assert_eq!(get("/").await.unwrap().status(), StatusCode::NOT_FOUND);
+    }
+}

@@ -1,0 +1,218 @@
+//! A subscriber's usage by day, with charges and stays: what the API answers, and `cdr usage` prints.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use cdr_model::usage::{Stay, Sums, UsageType};
+use chrono::NaiveDate;
+use serde::Serialize;
+
+use super::store::HourUsage;
+use super::tariff::{Charge, Tariff};
+use crate::telemetry::units;
+
+/// A subscriber's days from a date to before another.
+#[derive(Debug, Serialize)]
+pub struct Statement {
+    msisdn: String,
+    from: String,
+    to: String,
+    days: Vec<Day>,
+    total: Total,
+    stays: Vec<StayAt>,
+}
+
+#[derive(Debug, Serialize)]
+struct Day {
+    date: String,
+    #[serde(flatten)]
+    total: Total,
+    usage: Vec<TypeUsage>,
+}
+
+/// Over all types, with what it costs: summed first, rounded once.
+#[derive(Debug, Default, Serialize)]
+struct Total {
+    records: u64,
+    up_bytes: u64,
+    down_bytes: u64,
+    calls: u64,
+    call_seconds: u64,
+    charge: Charge,
+}
+
+#[derive(Debug, Serialize)]
+struct TypeUsage {
+    category: &'static str,
+    usage_type: &'static str,
+    #[serde(flatten)]
+    amount: Amount,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Amount {
+    Data { records: u64, up_bytes: u64, down_bytes: u64 },
+    Call { calls: u64, call_seconds: u64 },
+}
+
+#[derive(Debug, Serialize)]
+struct StayAt {
+    tower_id: u32,
+    start_time: String,
+    end_time: String,
+    interactions: u64,
+}
+
+impl Statement {
+    /// Of usage in the order of hours.
+    pub fn of(
+        msisdn: u64,
+        [from, to]: [NaiveDate; 2],
+        tariff: &Tariff,
+        found: &[HourUsage],
+        stays: &[Stay],
+    ) -> Statement {
+        let all: Vec<_> = found.iter().map(|found| (found.usage_type, found.sums)).collect();
+        Statement {
+            msisdn: msisdn.to_string(),
+            from: from.to_string(),
+            to: to.to_string(),
+            days: by_day(tariff, found),
+            total: Total::of(tariff, &all),
+            stays: stays.iter().copied().map(StayAt::from).collect(),
+        }
+    }
+
+    /// A table for people.
+    pub fn text(&self) -> String {
+        let mut text =
+            format!("Subscriber {}, from {} to before {}\n\n", self.msisdn, self.from, self.to);
+        row(&mut text, ["DAY", "TYPE", "RECORDS", "UP", "DOWN", "CALL TIME", "ZAR", "WAK"]);
+        for day in &self.days {
+            for usage in &day.usage {
+                let what = format!("{} {}", usage.category, usage.usage_type);
+                let [records, up, down, seconds] = usage.amount.cells();
+                row(&mut text, [&day.date, &what, &records, &up, &down, &seconds, "", ""]);
+            }
+            day.total.row(&mut text, &day.date);
+        }
+        self.total.row(&mut text, "in all");
+        for stay in &self.stays {
+            let StayAt { tower_id, start_time, end_time, interactions } = stay;
+            let count = units::count(*interactions);
+            // Writing to a string does not fail.
+            let _ = writeln!(
+                text,
+                "At tower {tower_id} from {start_time} to {end_time}: {count} interactions"
+            );
+        }
+        text
+    }
+}
+
+/// The texts of a row, of which numbers stand to the right.
+fn row(text: &mut String, [day, what, records, up, down, seconds, zar, wak]: [&str; 8]) {
+    // Writing to a string does not fail.
+    let _ = writeln!(
+        text,
+        "{}",
+        format!(
+            "  {day:<10}  {what:<16} {records:>8} {up:>10} {down:>10} {seconds:>12} {zar:>10} {wak:>10}"
+        )
+        .trim_end()
+    );
+}
+
+/// The days that have usage.
+fn by_day(tariff: &Tariff, found: &[HourUsage]) -> Vec<Day> {
+    let days = found.chunk_by(|one, next| one.hour.day() == next.hour.day());
+    days.filter_map(|hours| {
+        let date = hours.first()?.hour.begin().to_civil()?.date().to_string();
+        let mut by_type: BTreeMap<u8, (UsageType, Sums)> = BTreeMap::new();
+        for HourUsage { usage_type, sums, .. } in hours {
+            by_type.entry(usage_type.number()).or_insert((*usage_type, Sums::default())).1 += *sums;
+        }
+        let by_type: Vec<_> = by_type.into_values().collect();
+        let usage = by_type.iter().map(|&(usage_type, sums)| TypeUsage::of(usage_type, sums)).collect();
+        Some(Day { date, total: Total::of(tariff, &by_type), usage })
+    })
+    .collect()
+}
+
+impl Total {
+    fn of(tariff: &Tariff, usage: &[(UsageType, Sums)]) -> Total {
+        let charge = tariff.charge(usage.iter().map(|(usage_type, sums)| (*usage_type, sums)));
+        let mut total = Total { charge, ..Total::default() };
+        for (usage_type, sums) in usage {
+            total.records += sums.records;
+            total.up_bytes += sums.up_bytes;
+            total.down_bytes += sums.down_bytes;
+            total.call_seconds += sums.seconds;
+            if let UsageType::Call(_) = usage_type {
+                total.calls += sums.records;
+            }
+        }
+        total
+    }
+}
+
+impl Total {
+    fn row(&self, text: &mut String, what: &str) {
+        let Total { records, up_bytes, down_bytes, call_seconds, charge, .. } = self;
+        row(
+            text,
+            [
+                what,
+                "all",
+                &units::count(*records),
+                &units::bytes(*up_bytes),
+                &units::bytes(*down_bytes),
+                &call_time(*call_seconds),
+                &charge.zar.to_string(),
+                &charge.wak.to_string(),
+            ],
+        );
+    }
+}
+
+/// `1 h 2 min`
+fn call_time(seconds: u64) -> String {
+    units::duration(std::time::Duration::from_secs(seconds))
+}
+
+impl Amount {
+    /// Records, bytes up and down, and time.
+    fn cells(&self) -> [String; 4] {
+        match *self {
+            Amount::Data { records, up_bytes, down_bytes } => {
+                [units::count(records), units::bytes(up_bytes), units::bytes(down_bytes), String::new()]
+            }
+            Amount::Call { calls, call_seconds } => {
+                [units::count(calls), String::new(), String::new(), call_time(call_seconds)]
+            }
+        }
+    }
+}
+
+impl TypeUsage {
+    fn of(usage_type: UsageType, sums: Sums) -> TypeUsage {
+        let Sums { records, up_bytes, down_bytes, seconds } = sums;
+        let amount = match usage_type {
+            UsageType::Data(_) => Amount::Data { records, up_bytes, down_bytes },
+            UsageType::Call(_) => Amount::Call { calls: records, call_seconds: seconds },
+        };
+        TypeUsage { category: usage_type.category(), usage_type: usage_type.name(), amount }
+    }
+}
+
+impl From<Stay> for StayAt {
+    fn from(stay: Stay) -> StayAt {
+        StayAt {
+            tower_id: stay.tower,
+            start_time: stay.start.to_string(),
+            end_time: stay.end.to_string(),
+            interactions: stay.interactions,
+        }
+    }
+}

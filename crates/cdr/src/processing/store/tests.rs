@@ -1,0 +1,278 @@
+//! What every store promises.
+
+use cdr_model::usage::Usage;
+use cdr_model::{Generator, PartIndex, Plan, Scenario, Shard, Stream};
+
+use super::*;
+
+/// Makes an empty store, and opens the same one again.
+pub(super) struct Place {
+    pub config: StoreConfig,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Place {
+    pub fn file() -> Place {
+        let folder = tempfile::tempdir().unwrap();
+        let config = StoreConfig::File(folder.path().join("usage.db"));
+        Place { config, _folder: Some(folder) }
+    }
+
+    fn open(&self) -> Store {
+        Store::open(&self.config).unwrap()
+    }
+}
+
+fn partition(number: i32) -> Partition {
+    Partition { topic: "cdr_data".to_owned(), number }
+}
+
+fn advance(number: i32, from: Option<i64>, to: i64) -> Advance {
+    Advance { partition: partition(number), from, to, counted: 2, dead: 1 }
+}
+
+/// Some records of the generator, and what they come to.
+fn interactions(part: u64) -> Vec<Interaction> {
+    let scenario = Scenario { subscribers: 50, towers: 20, ..Scenario::default() };
+    let generator = Generator::new(&scenario).unwrap();
+    let part = Plan::new(&scenario, Shard::WHOLE).unwrap().part(PartIndex(part));
+    Stream::ALL.iter().flat_map(|&stream| generator.interactions(stream, &part)).collect()
+}
+
+fn stored(store: &mut Store) -> Usage {
+    let mut usage = Usage::default();
+    store
+        .all_usage(&mut |msisdn, found| {
+            let key = cdr_model::usage::UsageKey {
+                hour: found.hour,
+                msisdn,
+                usage_type: found.usage_type.number(),
+            };
+            assert_eq!(usage.sums.insert(key, found.sums), None);
+        })
+        .unwrap();
+    store
+        .all_loads(&mut |tower, found| {
+            assert_eq!(usage.loads.insert((found.quarter, tower), found.load), None);
+        })
+        .unwrap();
+    usage
+}
+
+fn truth<'a>(interactions: impl IntoIterator<Item = &'a Interaction>) -> Usage {
+    let mut usage = Usage::default();
+    interactions.into_iter().for_each(|one| usage.add(one));
+    usage
+}
+
+fn add(store: &mut Store, advances: &[Advance], interactions: &[Interaction]) -> Outcome {
+    store.add(&mut Batch { advances: advances.to_vec(), interactions: interactions.to_vec() }).unwrap()
+}
+
+pub(super) fn batches_add_up(place: &Place) {
+    let (first, second) = (interactions(0), interactions(1));
+    let mut store = place.open();
+    assert_eq!(add(&mut store, &[advance(0, None, 10)], &first), Outcome::Stored);
+    drop(store);
+    let mut store = place.open();
+    assert_eq!(
+        add(&mut store, &[advance(0, Some(10), 25), advance(1, None, 3)], &second),
+        Outcome::Stored
+    );
+    assert_eq!(stored(&mut store), truth(first.iter().chain(&second)));
+    let positions = store.positions().unwrap();
+    assert_eq!(
+        positions,
+        [
+            (partition(0), Position { next: 25, counted: 4, dead: 2 }),
+            (partition(1), Position { next: 3, counted: 2, dead: 1 }),
+        ]
+    );
+}
+
+pub(super) fn whoever_comes_second_changes_nothing(place: &Place) {
+    let some = interactions(0);
+    let (mut one, mut other) = (place.open(), place.open());
+    let begin = [advance(0, None, 10), advance(1, None, 10)];
+    assert_eq!(add(&mut one, &begin, &some), Outcome::Stored);
+    let as_it_is = (stored(&mut one), one.positions().unwrap());
+    // A beginning that was made already; a step that somebody made; one of two that is right.
+    assert_eq!(add(&mut other, &[advance(1, None, 10)], &some), Outcome::Overtaken);
+    assert_eq!(add(&mut other, &[advance(0, Some(9), 12)], &some), Outcome::Overtaken);
+    assert_eq!(
+        add(&mut other, &[advance(0, Some(10), 12), advance(1, Some(11), 12)], &some),
+        Outcome::Overtaken
+    );
+    assert_eq!(add(&mut other, &[advance(2, Some(0), 12)], &some), Outcome::Overtaken);
+    assert_eq!((stored(&mut other), other.positions().unwrap()), as_it_is);
+    assert_eq!(add(&mut other, &[advance(0, Some(10), 12)], &[]), Outcome::Stored);
+}
+
+pub(super) fn a_subscriber_and_a_tower_are_found(place: &Place) {
+    let all: Vec<_> = (0..8).flat_map(interactions).collect();
+    let mut store = place.open();
+    for (number, half) in all.chunks(all.len() / 2 + 1).enumerate() {
+        assert_eq!(add(&mut store, &[advance(number as i32, None, 1)], half), Outcome::Stored);
+    }
+    let (who, tower) = (all[0].msisdn, all[0].tower);
+    let truth = truth(&all);
+    let hours: Vec<_> = truth.sums.keys().map(|key| key.hour).collect();
+    let (first, last) = (hours[0], hours[hours.len() - 1]);
+    assert!(last.0 > first.0 + 1, "more than two hours");
+    let expected = |from: Hour, to: Hour| -> Vec<HourUsage> {
+        let of_it =
+            truth.sums.iter().filter(|(key, _)| key.msisdn == who && key.hour >= from && key.hour < to);
+        of_it
+            .map(|(key, &sums)| HourUsage {
+                hour: key.hour,
+                usage_type: UsageType::from_number(key.usage_type).unwrap(),
+                sums,
+            })
+            .collect()
+    };
+    for (from, to) in [
+        (first, last),
+        (Hour(first.0 + 1), Hour(last.0 + 1)),
+        (Hour(i32::MIN), Hour(i32::MAX)),
+        (last, first),
+    ] {
+        assert_eq!(store.usage(who, from, to).unwrap(), expected(from, to));
+    }
+    assert_eq!(store.usage(1, first, last).unwrap(), []);
+    let mut visits: Vec<_> = all
+        .iter()
+        .filter(|one| one.msisdn == who)
+        .map(|one| cdr_model::usage::Visit { time: one.time, tower: one.tower })
+        .collect();
+    assert_eq!(
+        store.stays(who, Hour(i32::MIN), Hour(i32::MAX)).unwrap(),
+        cdr_model::usage::stays(&mut visits)
+    );
+    let expected: Vec<_> = truth
+        .loads
+        .iter()
+        .filter(|((_, at), _)| *at == tower)
+        .map(|(&(quarter, _), &load)| QuarterLoad { quarter, load })
+        .collect();
+    assert_eq!(store.loads(tower, Quarter(i32::MIN), Quarter(i32::MAX)).unwrap(), expected);
+    assert_eq!(store.loads(tower, expected[0].quarter, expected[1].quarter).unwrap(), expected[..1]);
+}
+
+pub(super) fn stays_are_found_over_hours_and_batches(place: &Place) {
+    let mut store = place.open();
+    let at = |time: &str, tower| Interaction {
+        msisdn: 27_821_234_567,
+        tower,
+        time: cdr_model::Micros::parse(time.as_bytes()).unwrap(),
+        used: cdr_model::usage::Used::Call { call_type: cdr_model::CallType::Voice, seconds: 1 },
+    };
+    let late = at("2024-01-01 00:59:59.999999", 7);
+    let first = [
+        at("2024-01-01 00:10:00.000000", 7),
+        at("2024-01-01 01:10:00.000000", 7),
+        at("2024-01-01 02:00:00.000000", 8),
+    ];
+    assert_eq!(add(&mut store, &[advance(0, None, 1)], &first), Outcome::Stored);
+    assert_eq!(store.stays(27_821_234_567, Hour(i32::MIN), Hour(i32::MAX)).unwrap(), []);
+    assert_eq!(add(&mut store, &[advance(0, Some(1), 2)], &[late]), Outcome::Stored);
+    let stay = Stay { tower: 7, start: first[0].time, end: first[1].time, interactions: 3 };
+    assert_eq!(store.stays(27_821_234_567, Hour(i32::MIN), Hour(i32::MAX)).unwrap(), [stay]);
+}
+
+pub(super) fn the_heaviest_are_the_sums_of_all(place: &Place) {
+    let all: Vec<_> = (0..3).flat_map(interactions).collect();
+    let mut store = place.open();
+    assert_eq!(add(&mut store, &[advance(0, None, 1)], &all), Outcome::Stored);
+    let truth = truth(&all);
+    let bytes_of = |msisdn: u64| -> u64 {
+        truth.sums.iter().filter(|(key, _)| key.msisdn == msisdn).map(|(_, sums)| sums.bytes()).sum()
+    };
+    let heavy = store.heaviest_subscribers(5).unwrap();
+    assert_eq!(heavy.len(), 5);
+    assert!(heavy.iter().all(|one| one.bytes == bytes_of(one.id) && one.records > 0 && one.seconds > 0));
+    let most = truth.sums.keys().map(|key| bytes_of(key.msisdn)).max().unwrap();
+    assert_eq!(heavy[0].bytes, most);
+    assert!(heavy.is_sorted_by(|one, next| one.bytes >= next.bytes));
+    let towers = store.heaviest_towers(100).unwrap();
+    assert_eq!(towers.len(), 20);
+    let records: u64 = towers.iter().map(|one| one.records).sum();
+    assert_eq!(records, all.len() as u64);
+}
+
+pub(super) fn another_cluster_is_refused_until_all_is_cleared(place: &Place) {
+    let mut store = place.open();
+    store.bind("one").unwrap();
+    store.bind("one").unwrap();
+    let error = store.bind("other").unwrap_err().to_string();
+    assert!(error.contains("from another Kafka cluster (one, and this one is other)"), "{error}");
+    assert_eq!(add(&mut store, &[advance(0, None, 1)], &interactions(0)), Outcome::Stored);
+    store.clear().unwrap();
+    store.bind("other").unwrap();
+    assert_eq!((stored(&mut store), store.positions().unwrap()), (Usage::default(), Vec::new()));
+}
+
+/// The tests of one kind of store.
+macro_rules! promises {
+    ($place:expr; $($name:ident),*) => {
+        $(#[test]
+        fn $name() {
+            super::$name(&$place);
+        })*
+    };
+}
+
+mod in_a_file {
+    use super::Place;
+
+    promises! {
+        Place::file();
+        batches_add_up,
+        whoever_comes_second_changes_nothing,
+        a_subscriber_and_a_tower_are_found,
+        stays_are_found_over_hours_and_batches,
+        the_heaviest_are_the_sums_of_all,
+        another_cluster_is_refused_until_all_is_cleared
+    }
+}
+
+#[cfg(all(feature = "postgres", feature = "real-services"))]
+mod in_postgres;
+
+#[test]
+fn several_may_make_a_file_at_once() {
+    let place = Place::file();
+    let all_at_once = std::sync::Barrier::new(8);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                all_at_once.wait();
+                place.open().bind("one").unwrap();
+            });
+        }
+    });
+}
+
+#[test]
+fn a_file_of_a_newer_version_is_left_alone() {
+    let place = Place::file();
+    let StoreConfig::File(path) = &place.config else { panic!("not a file") };
+    drop(place.open());
+    let file = rusqlite::Connection::open(path).unwrap();
+    file.pragma_update(None, "user_version", 1_000).unwrap();
+    let error = Store::open(&place.config).unwrap_err().to_string();
+    assert!(error.contains("made by a newer cdr (its schema is 1000, this one knows 1)"), "{error}");
+}
+
+#[test]
+fn what_is_no_store_is_refused_with_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.txt");
+    std::fs::write(&path, "no database, but long enough to look like one: ".repeat(100)).unwrap();
+    for path in [path, folder.path().join("missing/usage.db"), folder.path().to_owned()] {
+        let error = Store::open(&StoreConfig::File(path.clone())).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("cannot open the usage store {}: ", path.display())),
+            "{error}"
+        );
+    }
+}

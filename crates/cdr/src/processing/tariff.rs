@@ -1,0 +1,97 @@
+//! Sums → charges.
+
+use cdr_model::usage::{Sums, UsageType};
+use rust_decimal::{Decimal, RoundingStrategy};
+use serde::Serialize;
+
+const BYTES_PER_GB: u64 = 1_000_000_000;
+const SECONDS_PER_MINUTE: u64 = 60;
+
+/// Digits of a charge behind the point.
+const CENTS: u32 = 2;
+
+/// What usage costs. Data is billed per byte, calls per second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tariff {
+    /// ZAR per GB of data, which is 10^9 bytes, both directions.
+    pub zar_per_gb: Decimal,
+    /// ZAR per minute of a call of either type.
+    pub zar_per_minute: Decimal,
+    /// WAK for one ZAR.
+    pub wak_per_zar: Decimal,
+}
+
+/// What is charged, to the cent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Charge {
+    pub zar: Decimal,
+    pub wak: Decimal,
+}
+
+impl Tariff {
+    /// Charges sums of usage: exactly, and rounded once at the end, a half away from zero. Charges
+    /// that were rounded for each record would be 0 for all data.
+    pub fn charge<'a>(&self, usage: impl IntoIterator<Item = (UsageType, &'a Sums)>) -> Charge {
+        let (mut bytes, mut seconds) = (0, 0);
+        for (usage_type, sums) in usage {
+            match usage_type {
+                UsageType::Data(_) => bytes += sums.bytes(),
+                UsageType::Call(_) => seconds += sums.seconds,
+            }
+        }
+        let zar = Decimal::from(bytes) / Decimal::from(BYTES_PER_GB) * self.zar_per_gb
+            + Decimal::from(seconds) * self.zar_per_minute / Decimal::from(SECONDS_PER_MINUTE);
+        Charge { zar: to_the_cent(zar), wak: to_the_cent(zar * self.wak_per_zar) }
+    }
+}
+
+fn to_the_cent(amount: Decimal) -> Decimal {
+    let mut amount = amount.round_dp_with_strategy(CENTS, RoundingStrategy::MidpointAwayFromZero);
+    amount.rescale(CENTS);
+    amount
+}
+
+#[cfg(test)]
+mod tests {
+    use cdr_model::{CallType, DataType};
+
+    use super::*;
+
+    fn check(bytes: u64, seconds: u64, zar: &str, wak: &str) {
+        let tariff = Tariff {
+            zar_per_gb: Decimal::from(49),
+            zar_per_minute: Decimal::ONE,
+            wak_per_zar: Decimal::from(2),
+        };
+        let data = Sums { records: 1, up_bytes: bytes / 2, down_bytes: bytes - bytes / 2, seconds: 0 };
+        let call = Sums { records: 1, seconds, ..Sums::default() };
+        let usage =
+            [(UsageType::Data(DataType::Text), &data), (UsageType::Call(CallType::Video), &call)];
+        let charge = tariff.charge(usage);
+        assert_eq!((charge.zar.to_string(), charge.wak.to_string()), (zar.to_owned(), wak.to_owned()));
+    }
+
+    #[test]
+    fn data_is_billed_per_byte_and_calls_per_second() {
+        check(0, 0, "0.00", "0.00");
+        check(1_000_000_000, 0, "49.00", "98.00");
+        check(0, 60, "1.00", "2.00");
+        check(0, 89, "1.48", "2.97");
+        check(1_100_000_000, 90, "55.40", "110.80");
+    }
+
+    #[test]
+    fn amounts_are_rounded_once_and_a_half_goes_up() {
+        // 0.0049 and 0.0051 ZAR; 0.005 is a half.
+        check(100_000, 0, "0.00", "0.01");
+        check(104_082, 0, "0.01", "0.01");
+        check(0, 3, "0.05", "0.10");
+        check(500_000_000, 0, "24.50", "49.00");
+        check(0, 27, "0.45", "0.90");
+    }
+
+    #[test]
+    fn the_largest_sums_do_not_overflow() {
+        check(u64::MAX / 4, u64::MAX / 4, "76861659613071367.99", "153723319226142735.98");
+    }
+}

@@ -1,0 +1,130 @@
+//! The stream processor between real Kafka brokers and its stores, and what it answers.
+
+use std::process::Command;
+
+use cdr::processing::store::{HourUsage, QuarterLoad, Store, StoreConfig};
+use cdr::secret::Secret;
+use cdr_model::usage::{Usage, UsageKey};
+use cdr_model::{PartIndex, Shard, Stream};
+use serde_json::Value;
+
+use crate::support::process::{Ended, LIMIT, Process};
+use crate::support::scene::{Job, Scene};
+
+/// What a store must hold that has counted the run once.
+fn truth(scene: &Scene) -> Usage {
+    let (plan, generator) = (scene.plan(Shard::WHOLE), scene.generator());
+    let mut usage = Usage::default();
+    for part in 0..plan.files() {
+        for stream in Stream::ALL {
+            generator.interactions(stream, &plan.part(PartIndex(part))).for_each(|one| usage.add(&one));
+        }
+    }
+    usage
+}
+
+fn counted(store: &mut Store) -> u64 {
+    let positions = store.positions().expect("positions");
+    positions.iter().map(|(_, position)| position.counted).sum()
+}
+
+/// Fails unless the store holds exactly the run.
+fn check(scene: &Scene, store: &mut Store) {
+    let (mut found, truth) = (Usage::default(), truth(scene));
+    let mut add = |msisdn, one: HourUsage| {
+        let key = UsageKey { hour: one.hour, msisdn, usage_type: one.usage_type.number() };
+        found.sums.insert(key, one.sums);
+    };
+    store.all_usage(&mut add).expect("usage");
+    let mut add = |tower, one: QuarterLoad| {
+        found.loads.insert((one.quarter, tower), one.load);
+    };
+    store.all_loads(&mut add).expect("loads");
+    assert!(found.sums == truth.sums, "{}: sums differ", scene.name);
+    assert!(found.loads == truth.loads, "{}: loads differ", scene.name);
+}
+
+fn records(scene: &Scene) -> u64 {
+    2 * scene.parts() * u64::from(scene.scenario.line_count)
+}
+
+/// The numbers of some subscribers of the first part.
+fn subscribers(scene: &Scene) -> Vec<String> {
+    let part = scene.plan(Shard::WHOLE).part(PartIndex(0));
+    let generator = scene.generator();
+    let some: Vec<_> = generator.interactions(Stream::Data, &part).take(3).collect();
+    some.iter().map(|one| one.msisdn.to_string()).collect()
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn printed(job: Job) -> Value {
+    json(&job.end().expect(0).lines.join("\n"))
+}
+
+fn stop(processor: Process) -> Ended {
+    processor.signal("TERM");
+    processor.end().expect(143)
+}
+
+/// Asks the API of a processor, whose address its log tells.
+fn ask(processor: &Process, path: &str) -> String {
+    let line = processor.wait_for_line("Usage API on http://");
+    let url = line.split("Usage API on ").nth(1).and_then(|rest| rest.split(',').next()).expect("a URL");
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "--fail-with-body", "-u", "cdr_data:password", "--max-time"]);
+    let output = curl.arg(LIMIT.as_secs().to_string()).arg(format!("{url}{path}")).output();
+    let output = output.expect("curl runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{path}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+#[test]
+fn what_was_delivered_is_counted_and_answered_as_the_model_says() {
+    let scene = Scene::new("counted", 60, 1_000);
+    scene.run().with("SINKS", "kafka").end().expect(0);
+    let processor = scene.process().start();
+    let mut store = Store::open(&StoreConfig::File(scene.folder.join("usage.db"))).expect("a store");
+    processor.wait_until("all is counted", || counted(&mut store) == records(&scene));
+    check(&scene, &mut store);
+    assert_eq!(ask(&processor, "/readyz"), "ready\n");
+    for msisdn in subscribers(&scene) {
+        let expected = printed(scene.usage(&msisdn).flag("--expected"));
+        assert_eq!(printed(scene.usage(&msisdn)), expected, "cdr usage {msisdn}");
+        let (from, to) = (&expected["from"], &expected["to"]);
+        let (from, to) = (from.as_str().expect("a date"), to.as_str().expect("a date"));
+        let answer = ask(&processor, &format!("/usage/{msisdn}?from={from}&to={to}"));
+        assert_eq!(json(&answer), expected, "the API about {msisdn}");
+    }
+    stop(processor);
+}
+
+#[test]
+fn several_processors_share_a_database_while_some_come_and_go() {
+    let scene = Scene::new("counted-together", 120, 1_000);
+    let url = scene.services.variable("STORE_URL");
+    let mut store = Store::open(&StoreConfig::Postgres(Secret::new(url))).expect("a store");
+    let start = || {
+        let process = scene.process().with("STORE_URL", url).with("PROCESS_BATCH_RECORDS", 1_000);
+        process.with("KAFKA_PROPERTIES", "session.timeout.ms=6000").start()
+    };
+    let run = scene.run_at(8).with("SINKS", "kafka").start();
+    let first = start();
+    first.wait_until("the first one counts", || counted(&mut store) > 0);
+    let (second, third) = (start(), start());
+    for other in [&second, &third] {
+        other.wait_for_line("- Reading counted-together-");
+    }
+    let answer =
+        json(&ask(&third, &format!("/usage/{}?from=2024-01-01&to=2024-01-02", subscribers(&scene)[0])));
+    assert!(answer["total"]["records"].is_u64(), "{answer}");
+    drop(second.kill());
+    assert_eq!(stop(third).count("panicked"), 0);
+    run.end().expect(0);
+    first.wait_until("all is counted", || counted(&mut store) == records(&scene));
+    check(&scene, &mut store);
+    assert_eq!(stop(first).count(url), 0, "the password is told");
+}

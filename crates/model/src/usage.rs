@@ -1,0 +1,442 @@
+//! Records → usage: who used how much, when, and at which tower.
+//!
+//! Sums do not depend on the order of records, nor on how they are cut into batches. So what a
+//! stream processor keeps can be compared to the byte with what is computed here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::{Add, AddAssign};
+
+use crate::generate::Generator;
+use crate::plan::Part;
+use crate::record::{CallType, DataType, Stream};
+use crate::time::Micros;
+
+const MICROS_PER_HOUR: i64 = 3_600_000_000;
+const MICROS_PER_QUARTER: i64 = MICROS_PER_HOUR / 4;
+
+/// A stay has more consecutive interactions than this.
+const STAY_ABOVE: usize = 2;
+
+/// An hour of simulated time, counted from 1970-01-01 00:00 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hour(pub i32);
+
+impl Hour {
+    /// The hour in which a time lies.
+    pub fn of(time: Micros) -> Hour {
+        Hour(time.0.div_euclid(MICROS_PER_HOUR) as i32)
+    }
+
+    /// Its first moment.
+    pub fn begin(self) -> Micros {
+        Micros(i64::from(self.0) * MICROS_PER_HOUR)
+    }
+
+    /// The day in which it lies, counted from 1970-01-01.
+    pub fn day(self) -> i32 {
+        self.0.div_euclid(24)
+    }
+}
+
+/// A quarter of an hour, counted from 1970-01-01 00:00 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Quarter(pub i32);
+
+impl Quarter {
+    /// The quarter in which a time lies.
+    pub fn of(time: Micros) -> Quarter {
+        Quarter(time.0.div_euclid(MICROS_PER_QUARTER) as i32)
+    }
+
+    /// Its first moment.
+    pub fn begin(self) -> Micros {
+        Micros(i64::from(self.0) * MICROS_PER_QUARTER)
+    }
+}
+
+/// What was used: a type of data, or a type of call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UsageType {
+    Data(DataType),
+    Call(CallType),
+}
+
+impl UsageType {
+    /// Every type, in the order of their numbers.
+    pub const ALL: [UsageType; 7] = [
+        UsageType::Data(DataType::Video),
+        UsageType::Data(DataType::Audio),
+        UsageType::Data(DataType::Image),
+        UsageType::Data(DataType::Text),
+        UsageType::Data(DataType::Application),
+        UsageType::Call(CallType::Voice),
+        UsageType::Call(CallType::Video),
+    ];
+
+    /// A small number for stores: its place in [`UsageType::ALL`], which never changes.
+    pub const fn number(self) -> u8 {
+        match self {
+            UsageType::Data(data) => data as u8,
+            UsageType::Call(call) => DataType::ALL.len() as u8 + call as u8,
+        }
+    }
+
+    /// The type with a number.
+    pub fn from_number(number: u8) -> Option<UsageType> {
+        UsageType::ALL.get(usize::from(number)).copied()
+    }
+
+    /// `data` or `call`.
+    pub const fn category(self) -> &'static str {
+        match self {
+            UsageType::Data(_) => "data",
+            UsageType::Call(_) => "call",
+        }
+    }
+
+    /// The value of the record's field `data_type` or `call_type`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            UsageType::Data(data) => data.name(),
+            UsageType::Call(call) => call.name(),
+        }
+    }
+
+    /// What its usage is measured in: `bytes` or `seconds`.
+    pub const fn measure(self) -> &'static str {
+        match self {
+            UsageType::Data(_) => "bytes",
+            UsageType::Call(_) => "seconds",
+        }
+    }
+}
+
+impl fmt::Display for UsageType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.category(), self.name())
+    }
+}
+
+/// What one record tells of a subscriber's usage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interaction {
+    /// E.164 digits as a number, at most 15 of them.
+    pub msisdn: u64,
+    /// From 1.
+    pub tower: u32,
+    pub time: Micros,
+    pub used: Used,
+}
+
+/// How much a record used of what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Used {
+    Data { data_type: DataType, up_bytes: u64, down_bytes: u64 },
+    Call { call_type: CallType, seconds: u64 },
+}
+
+impl Used {
+    pub const fn usage_type(self) -> UsageType {
+        match self {
+            Used::Data { data_type, .. } => UsageType::Data(data_type),
+            Used::Call { call_type, .. } => UsageType::Call(call_type),
+        }
+    }
+}
+
+/// What usage is kept by: hours first, since records come in the order of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UsageKey {
+    pub hour: Hour,
+    pub msisdn: u64,
+    /// [`UsageType::number`].
+    pub usage_type: u8,
+}
+
+impl Interaction {
+    /// The usage that it belongs to.
+    pub fn key(&self) -> UsageKey {
+        let usage_type = self.used.usage_type().number();
+        UsageKey { hour: Hour::of(self.time), msisdn: self.msisdn, usage_type }
+    }
+
+    /// The load that it belongs to.
+    pub fn load_key(&self) -> (Quarter, u32) {
+        (Quarter::of(self.time), self.tower)
+    }
+}
+
+/// Sums over records of one type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    pub records: u64,
+    pub up_bytes: u64,
+    pub down_bytes: u64,
+    /// Of calls.
+    pub seconds: u64,
+}
+
+impl Sums {
+    /// Over these.
+    pub fn of(interactions: &[Interaction]) -> Sums {
+        interactions.iter().map(|one| Sums::from(one.used)).fold(Sums::default(), Sums::add)
+    }
+
+    /// Both directions.
+    pub fn bytes(&self) -> u64 {
+        self.up_bytes + self.down_bytes
+    }
+}
+
+impl From<Used> for Sums {
+    fn from(used: Used) -> Sums {
+        match used {
+            Used::Data { up_bytes, down_bytes, .. } => {
+                Sums { records: 1, up_bytes, down_bytes, seconds: 0 }
+            }
+            Used::Call { seconds, .. } => Sums { records: 1, seconds, ..Sums::default() },
+        }
+    }
+}
+
+impl Add for Sums {
+    type Output = Sums;
+
+    fn add(self, other: Sums) -> Sums {
+        Sums {
+            records: self.records + other.records,
+            up_bytes: self.up_bytes + other.up_bytes,
+            down_bytes: self.down_bytes + other.down_bytes,
+            seconds: self.seconds + other.seconds,
+        }
+    }
+}
+
+impl AddAssign for Sums {
+    fn add_assign(&mut self, other: Sums) {
+        *self = *self + other;
+    }
+}
+
+/// What a tower carried in a quarter of an hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Data sessions.
+    pub sessions: u64,
+    /// Both directions.
+    pub bytes: u64,
+    pub calls: u64,
+    pub call_seconds: u64,
+}
+
+impl Load {
+    /// Of these.
+    pub fn of(interactions: &[Interaction]) -> Load {
+        let mut load = Load::default();
+        interactions.iter().for_each(|one| load += Load::from(one.used));
+        load
+    }
+}
+
+impl From<Used> for Load {
+    fn from(used: Used) -> Load {
+        match used {
+            Used::Data { up_bytes, down_bytes, .. } => {
+                Load { sessions: 1, bytes: up_bytes + down_bytes, ..Load::default() }
+            }
+            Used::Call { seconds, .. } => Load { calls: 1, call_seconds: seconds, ..Load::default() },
+        }
+    }
+}
+
+impl AddAssign for Load {
+    fn add_assign(&mut self, other: Load) {
+        self.sessions += other.sessions;
+        self.bytes += other.bytes;
+        self.calls += other.calls;
+        self.call_seconds += other.call_seconds;
+    }
+}
+
+/// A subscriber at a tower, at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Visit {
+    pub time: Micros,
+    pub tower: u32,
+}
+
+/// More than two consecutive interactions of a subscriber with the same tower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stay {
+    pub tower: u32,
+    /// Time of the first interaction.
+    pub start: Micros,
+    /// Time of the last one.
+    pub end: Micros,
+    pub interactions: u64,
+}
+
+/// The stays among a subscriber's visits, which may come in any order.
+pub fn stays(visits: &mut [Visit]) -> Vec<Stay> {
+    visits.sort_unstable();
+    let runs = visits.chunk_by(|one, next| one.tower == next.tower);
+    let long = runs.filter(|run| run.len() > STAY_ABOVE);
+    long.map(|run| Stay {
+        tower: run[0].tower,
+        start: run[0].time,
+        end: run[run.len() - 1].time,
+        interactions: run.len() as u64,
+    })
+    .collect()
+}
+
+/// All usage of a number of records: what a store that has read them must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub sums: BTreeMap<UsageKey, Sums>,
+    pub loads: BTreeMap<(Quarter, u32), Load>,
+}
+
+impl Usage {
+    /// Adds a record.
+    pub fn add(&mut self, interaction: &Interaction) {
+        *self.sums.entry(interaction.key()).or_default() += Sums::from(interaction.used);
+        *self.loads.entry(interaction.load_key()).or_default() += Load::from(interaction.used);
+    }
+}
+
+impl Generator {
+    /// What the records of a part tell of usage, in time order.
+    pub fn interactions<'a>(
+        &'a self,
+        stream: Stream,
+        part: &Part,
+    ) -> Box<dyn Iterator<Item = Interaction> + 'a> {
+        let all = 0..part.line_count;
+        match stream {
+            Stream::Data => Box::new(self.data(part, all).map(|record| Interaction {
+                msisdn: self.population().subscriber(record.subscriber).number(),
+                tower: record.tower.into(),
+                time: record.event_time,
+                used: Used::Data {
+                    data_type: record.data_type,
+                    up_bytes: record.up_bytes.into(),
+                    down_bytes: record.down_bytes.into(),
+                },
+            })),
+            Stream::Voice => Box::new(self.voice(part, all).map(|record| Interaction {
+                msisdn: self.population().subscriber(record.subscriber).number(),
+                tower: record.tower.into(),
+                time: record.start_time,
+                used: Used::Call { call_type: record.call_type, seconds: record.duration_s.into() },
+            })),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{PartIndex, Plan, Scenario, Shard};
+
+    fn visit(second: i64, tower: u32) -> Visit {
+        Visit { time: Micros(second * 1_000_000), tower }
+    }
+
+    #[test]
+    fn types_are_known_by_their_numbers() {
+        for (number, usage_type) in UsageType::ALL.into_iter().enumerate() {
+            assert_eq!(usize::from(usage_type.number()), number, "{usage_type}");
+            assert_eq!(UsageType::from_number(number as u8), Some(usage_type));
+        }
+        assert_eq!(UsageType::from_number(7), None);
+    }
+
+    #[test]
+    fn hours_and_quarters_begin_where_the_clock_says_also_before_1970() {
+        let time = Micros::parse(b"2024-01-01 01:29:59.999999").unwrap();
+        assert_eq!(Hour::of(time).begin().to_string(), "2024-01-01 01:00:00.000000");
+        assert_eq!(Quarter::of(time).begin().to_string(), "2024-01-01 01:15:00.000000");
+        assert_eq!(
+            Hour::of(time).day(),
+            Hour::of(Micros::parse(b"2024-01-01 23:59:59.999999").unwrap()).day()
+        );
+        assert_eq!((Hour::of(Micros(-1)), Hour(-1).day()), (Hour(-1), -1));
+    }
+
+    #[test]
+    fn two_interactions_at_a_tower_are_no_stay_and_three_are() {
+        let mut visits = [visit(1, 7), visit(2, 7), visit(3, 8), visit(4, 8), visit(5, 8), visit(6, 7)];
+        let (start, end) = (visits[2].time, visits[4].time);
+        assert_eq!(stays(&mut visits), [Stay { tower: 8, start, end, interactions: 3 }]);
+    }
+
+    #[test]
+    fn a_late_interaction_elsewhere_ends_a_stay() {
+        let mut visits = [visit(1, 7), visit(2, 7), visit(4, 7), visit(5, 7), visit(3, 9)];
+        assert_eq!(stays(&mut visits), []);
+    }
+
+    #[test]
+    fn a_part_is_used_as_its_records_say() {
+        let scenario = Scenario::default();
+        let part = Plan::new(&scenario, Shard::WHOLE).unwrap().part(PartIndex(3));
+        let generator = Generator::new(&scenario).unwrap();
+        let mut usage = Usage::default();
+        for stream in Stream::ALL {
+            generator.interactions(stream, &part).for_each(|one| usage.add(&one));
+        }
+        let total = usage.sums.values().copied().fold(Sums::default(), Sums::add);
+        let bytes = |record: crate::DataRecord| u64::from(record.up_bytes + record.down_bytes);
+        let all = 0..part.line_count;
+        assert_eq!(total.bytes(), generator.data(&part, all.clone()).map(bytes).sum::<u64>());
+        assert_eq!(
+            total.seconds,
+            generator.voice(&part, all).map(|record| u64::from(record.duration_s)).sum::<u64>()
+        );
+        assert_eq!(total.records, 2 * u64::from(part.line_count));
+        let sessions: u64 = usage.loads.values().map(|load| load.sessions).sum();
+        assert_eq!(sessions, u64::from(part.line_count));
+    }
+
+    prop_compose! {
+        fn interaction()(
+            msisdn in 1_u64..4, tower in 1_u32..4, time in 0_i64..4 * MICROS_PER_HOUR,
+            number in 0_u8..7, amount in 0_u64..1_000_000, more in 0_u64..1_000,
+        ) -> Interaction {
+            let used = match UsageType::from_number(number).unwrap() {
+                UsageType::Data(data_type) => Used::Data { data_type, up_bytes: amount, down_bytes: more },
+                UsageType::Call(call_type) => Used::Call { call_type, seconds: amount },
+            };
+            Interaction { msisdn, tower, time: Micros(time), used }
+        }
+    }
+
+    proptest! {
+        /// Sorted and cut into groups, as a store takes batches, or one by one in any order.
+        #[test]
+        fn sums_do_not_depend_on_order_or_batches(
+            all in proptest::collection::vec(interaction(), 0..60),
+            cut in 0_usize..60,
+        ) {
+            let mut one_by_one = Usage::default();
+            all.iter().rev().for_each(|one| one_by_one.add(one));
+            let mut batched = Usage::default();
+            for batch in [&all[..cut.min(all.len())], &all[cut.min(all.len())..]] {
+                let mut batch = batch.to_vec();
+                batch.sort_unstable_by_key(Interaction::key);
+                for group in batch.chunk_by(|one, next| one.key() == next.key()) {
+                    *batched.sums.entry(group[0].key()).or_default() += Sums::of(group);
+                }
+                batch.sort_unstable_by_key(Interaction::load_key);
+                for group in batch.chunk_by(|one, next| one.load_key() == next.load_key()) {
+                    *batched.loads.entry(group[0].load_key()).or_default() += Load::of(group);
+                }
+            }
+            prop_assert_eq!(one_by_one, batched);
+        }
+    }
+}
