@@ -1,7 +1,6 @@
 //! `cdr process`: usage from the topics, until a signal comes.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -9,12 +8,12 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 use cdr_model::Stream;
 use indicatif::HumanCount;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::cli::ProcessArgs;
+use crate::commands::sandbox::listen;
 use crate::commands::signals::Signals;
 use crate::config::Config;
 use crate::delivery::board::Board;
@@ -141,15 +140,6 @@ impl Servers {
             }
         }
     }
-}
-
-async fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!(
-            "cannot listen on {address}; if something else serves there, stop it, or choose another port with \
-             {setting}"
-        )
-    })
 }
 
 /// What was counted by this process, told from time to time.

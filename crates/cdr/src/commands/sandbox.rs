@@ -1,7 +1,7 @@
 //! `cdr sandbox`: an SFTP server and a Kafka-compatible broker in this process.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use anyhow::Context;
 use cdr_sandbox::{kafka, sftp};
@@ -72,8 +72,8 @@ impl Services {
         let stop = CancellationToken::new();
         let sftp_server = open_sftp(args, &password)?;
         let fingerprint = sftp_server.host_key_fingerprint();
-        let sftp_listener = listen(args.bind, args.sftp_port, "--sftp-port").await?;
-        let kafka_listener = listen(args.bind, args.kafka_port, "--kafka-port").await?;
+        let sftp_listener = listen((args.bind, args.sftp_port).into(), "--sftp-port").await?;
+        let kafka_listener = listen((args.bind, args.kafka_port).into(), "--kafka-port").await?;
         let kafka_port = kafka_listener.local_addr().context("the broker has no address")?.port();
         let settings = kafka::Config {
             advertised: args.advertise.clone().map(|host| (host, kafka_port)),
@@ -159,12 +159,11 @@ fn open_sftp(args: &SandboxArgs, password: &Secret) -> anyhow::Result<sftp::Serv
     Ok(sftp::Server::open(settings)?)
 }
 
-async fn listen(address: IpAddr, port: u16, flag: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind((address, port)).await.with_context(|| {
+pub(super) async fn listen(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
         format!(
-            "cannot listen on {}; if something else serves there, stop it, or choose another port \
-             with {flag} (0 for one that is free)",
-            SocketAddr::new(address, port)
+            "cannot listen on {address}; if something else serves there, stop it, or choose another port \
+             with {option} (0 for one that is free)"
         )
     })
 }

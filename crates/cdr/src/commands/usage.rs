@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 use anyhow::{Context, bail, ensure};
-use cdr_model::usage::{Hour, Interaction, Stay, UsageType, Visit, stays};
+use cdr_model::usage::{Hour, Interaction, Stay, Usage, UsageType, Visit, stays};
 use cdr_model::{Generator, Micros, PartIndex, Plan, Shard, Stream};
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 use serde_json::json;
@@ -100,19 +100,19 @@ fn expected(
     let scenario = setup::scenario(config, start)?;
     let (plan, generator) = (Plan::new(&scenario, Shard::WHOLE)?, Generator::new(&scenario)?);
     let is_wanted = |one: &Interaction| one.msisdn == who && wanted.contains(&Hour::of(one.time));
-    let mut all: Vec<Interaction> = Vec::new();
+    let (mut usage, mut visits) = (Usage::default(), Vec::new());
     for part in 0..plan.files() {
+        let part = plan.part(PartIndex(part));
         for stream in Stream::ALL {
-            all.extend(generator.interactions(stream, &plan.part(PartIndex(part))).filter(is_wanted));
+            for one in generator.interactions(stream, &part).filter(is_wanted) {
+                usage.add(&one);
+                visits.push(Visit { time: one.time, tower: one.tower });
+            }
         }
     }
-    let mut visits: Vec<_> = all.iter().map(|one| Visit { time: one.time, tower: one.tower }).collect();
-    all.sort_unstable_by_key(Interaction::key);
-    let groups = all.chunk_by(|one, next| one.key() == next.key());
-    let found = groups.filter_map(|group| {
-        let key = group.first()?.key();
+    let found = usage.sums.into_iter().filter_map(|(key, sums)| {
         let usage_type = UsageType::from_number(key.usage_type)?;
-        Some(HourUsage { hour: key.hour, usage_type, sums: cdr_model::usage::Sums::of(group) })
+        Some(HourUsage { hour: key.hour, usage_type, sums })
     });
     Ok((found.collect(), stays(&mut visits)))
 }

@@ -169,12 +169,8 @@ impl Keeper {
         // Before the position passes them: a crash in between sends them again, and their headers
         // say that they are the same.
         self.letters.send(std::mem::take(&mut open.letters))?;
-        open.batch.advances = self.advances(&open);
-        if self.persist(|store| store.add(&mut open.batch))? == Outcome::Overtaken {
+        if self.add(&mut open)? == Outcome::Overtaken {
             return Ok(Flushed::Overtaken);
-        }
-        for (slot, step) in &open.steps {
-            self.known.insert(*slot, Some(step.to));
         }
         let counted = |stream| {
             let steps = open.steps.iter().filter(|((of, _), _)| *of == stream);
@@ -207,15 +203,18 @@ impl Keeper {
         if open.steps.is_empty() {
             return Ok(());
         }
-        open.batch.advances = self.advances(&open);
-        match self.persist(|store| store.add(&mut open.batch))? {
-            Outcome::Stored => {
-                let steps = open.steps.iter().map(|(slot, step)| (*slot, Some(step.to)));
-                self.known.extend(steps);
-            }
-            Outcome::Overtaken => self.lost = true,
-        }
+        self.lost |= self.add(&mut open)? == Outcome::Overtaken;
         Ok(())
+    }
+
+    /// Adds what is open to the store, and knows its positions then.
+    fn add(&mut self, open: &mut Open) -> Result<Outcome, ProcessError> {
+        open.batch.advances = self.advances(open);
+        let outcome = self.persist(|store| store.add(&mut open.batch))?;
+        if outcome == Outcome::Stored {
+            self.known.extend(open.steps.iter().map(|(slot, step)| (*slot, Some(step.to))));
+        }
+        Ok(outcome)
     }
 
     /// The stored positions of all partitions, also of those that others read.

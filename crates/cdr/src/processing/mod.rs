@@ -18,7 +18,6 @@ pub mod watch;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::error::RDKafkaErrorCode as Code;
 use tracing::warn;
 
 use self::keeper::{Flushed, Keeper};
@@ -41,9 +40,6 @@ const SETTLE_EVERY: Duration = Duration::from_secs(30);
 
 /// How often the ends of the topics are asked for, once all seems to be read.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
-
-/// Damaged records may be the network's doing; so often they are the disk's.
-const DAMAGED_MAX: u32 = 10;
 
 /// What a processor needs to know.
 #[derive(Clone, Debug)]
@@ -109,19 +105,8 @@ pub fn process(
     let names = [&*topics[0], &*topics[1]];
     let member = Member::join(kafka, &config.group, &names, board, keeper.clone())?;
     let now = Instant::now();
-    Processor {
-        config,
-        cluster,
-        member,
-        keeper,
-        board,
-        watcher,
-        told: now,
-        settled: now,
-        looked: now,
-        damaged: 0,
-    }
-    .run()
+    Processor { config, cluster, member, keeper, board, watcher, told: now, settled: now, looked: now }
+        .run()
 }
 
 struct Processor<'a> {
@@ -137,8 +122,6 @@ struct Processor<'a> {
     settled: Instant,
     /// When it was last looked whether all is read.
     looked: Instant,
-    /// How often damaged records came.
-    damaged: u32,
 }
 
 impl Processor<'_> {
@@ -151,7 +134,10 @@ impl Processor<'_> {
             }
             match heard {
                 Heard::OutOfRange => self.out_of_range()?,
-                Heard::Damaged => self.read_again()?,
+                Heard::Damaged(time, most) => {
+                    warn!("Records came damaged; reading them again ({time} of {most})");
+                    self.read_again()?;
+                }
                 Heard::Record if !self.is_due(false) => {}
                 Heard::Record | Heard::Nothing => {
                     if self.is_due(matches!(heard, Heard::Nothing)) {
@@ -242,13 +228,6 @@ impl Processor<'_> {
 
     /// Goes back to the stored positions, since the client passes over what is damaged.
     fn read_again(&mut self) -> Result<(), ProcessError> {
-        self.damaged += 1;
-        if self.damaged > DAMAGED_MAX {
-            let (action, code) = ("to deliver records".to_owned(), Code::BadMessage);
-            let (brokers, reason) = (self.config.kafka.brokers.clone(), code.to_string());
-            return Err(KafkaSinkError::Rejected { brokers, action, code, reason }.into());
-        }
-        warn!("Records came damaged; reading them again ({} of {DAMAGED_MAX})", self.damaged);
         self.flush()?;
         let known = lock(&self.keeper).known();
         Ok(self.member.go_on_at(&known)?)

@@ -32,6 +32,9 @@ const CALL: Duration = Duration::from_secs(5);
 /// What brokers refuse when they give no records.
 const READING: &str = "to deliver records";
 
+/// Damaged records may be the network's doing; so often they are the disk's.
+const DAMAGED_MAX: u32 = 10;
+
 /// What a member does when it gets partitions, or loses them. Called in the thread that reads.
 pub trait Duties: Send {
     /// Tells the offset at which to begin with each of these; `None` is the first that there is.
@@ -50,8 +53,8 @@ pub enum Heard {
     Record,
     /// An offset that the partition does not have, or no longer.
     OutOfRange,
-    /// Records came damaged, and the client has passed over them.
-    Damaged,
+    /// Records came damaged, and the client has passed over them: the how-manieth time of the most.
+    Damaged(u32, u32),
 }
 
 /// A record of a partition.
@@ -83,6 +86,8 @@ pub struct Member<D: Duties> {
     config: Arc<KafkaConfig>,
     group: String,
     patience: Patience,
+    /// How often damaged records came.
+    damaged: u32,
 }
 
 /// What librdkafka calls back.
@@ -123,7 +128,7 @@ impl<D: Duties + 'static> Member<D> {
         let consumer: BaseConsumer<Hooks<D>> =
             config.group_consumer(group).create_with_context(hooks).map_err(refused)?;
         consumer.subscribe(topics).map_err(refused)?;
-        Ok(Member { consumer, config: config.clone(), group: group.to_owned(), patience })
+        Ok(Member { consumer, config: config.clone(), group: group.to_owned(), patience, damaged: 0 })
     }
 
     /// Waits for a record, and shows it to `each`.
@@ -170,7 +175,15 @@ impl<D: Duties + 'static> Member<D> {
         let topics = vec![self.config.topic_data.clone(), self.config.topic_voice.clone()];
         match code {
             Code::AutoOffsetReset | Code::OffsetOutOfRange => Ok(Heard::OutOfRange),
-            Code::BadMessage | Code::NotImplemented => Ok(Heard::Damaged),
+            Code::BadMessage | Code::NotImplemented => {
+                self.damaged += 1;
+                if self.damaged > DAMAGED_MAX {
+                    let (action, code) = (READING.to_owned(), Code::BadMessage);
+                    let reason = code.to_string();
+                    return Err(KafkaSinkError::Rejected { brokers, action, code, reason });
+                }
+                Ok(Heard::Damaged(self.damaged, DAMAGED_MAX))
+            }
             Code::TopicAuthorizationFailed => Err(KafkaSinkError::Unauthorized {
                 brokers,
                 action: READING.to_owned(),
