@@ -1,7 +1,7 @@
 //! What librdkafka tells in its own threads, and how long to wait for brokers that are away.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::Message;
@@ -24,6 +24,9 @@ const QUIET_FOR: Duration = Duration::from_secs(2);
 
 /// A call is given at least this long, however little time is left.
 const SHORTEST_CALL: Duration = Duration::from_millis(50);
+
+/// How long the line that names a denied topic may take to come after the error.
+const DENIAL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a run that is to stop still waits for brokers that are away.
 pub(super) const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -89,6 +92,7 @@ pub(super) struct Health {
     last: Mutex<Option<(Code, String)>>,
     /// Topics that the login may not write to.
     denied: Mutex<BTreeSet<String>>,
+    denial: Condvar,
     log_lines: RateLimit<String>,
 }
 
@@ -96,11 +100,21 @@ impl Health {
     pub fn new(brokers: &str) -> Self {
         let log_lines = RateLimit::new(Duration::from_secs(10));
         let (last, denied) = (Mutex::default(), Mutex::default());
-        Health { brokers: brokers.to_owned(), last, denied, log_lines }
+        Health { brokers: brokers.to_owned(), last, denied, denial: Condvar::new(), log_lines }
     }
 
     fn deny(&self, topic: &str) {
         self.denied.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned());
+        self.denial.notify_all();
+    }
+
+    /// Topics that were denied, as soon as there are any, and none when there are none within `longest`.
+    fn denied(&self, longest: Duration) -> Vec<String> {
+        let denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+        let none_yet = |denied: &mut BTreeSet<String>| denied.is_empty();
+        let waited = self.denial.wait_timeout_while(denied, longest, none_yet);
+        let (denied, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        denied.iter().cloned().collect()
     }
 
     fn note(&self, code: Code, reason: &str) {
@@ -216,10 +230,10 @@ impl Patience {
         is_permanent(code).then(|| (code, plain(&reason).to_owned()))
     }
 
-    /// Topics that the login turned out not to be allowed to write to.
+    /// Topics that the login turned out not to be allowed to write to. The client's calls fail before
+    /// its log lines arrive, which come by another thread and are alone in naming the topic.
     pub fn denied_topics(&self) -> Vec<String> {
-        let denied = self.health.denied.lock().unwrap_or_else(PoisonError::into_inner);
-        denied.iter().cloned().collect()
+        self.health.denied(DENIAL_PATIENCE)
     }
 
     /// How long the next call may block: not beyond the time at which we give up.
@@ -361,6 +375,17 @@ mod tests {
         let line =
             "Failed to add partition \"cdr_data\" [0] to transaction: Broker: Operation not attempted";
         assert_eq!(denied_topic(line), None);
+    }
+
+    #[test]
+    fn a_topic_whose_denial_is_told_late_is_waited_for() {
+        let health = Health::new("b:9092");
+        assert_eq!(health.denied(Duration::ZERO), Vec::<String>::new());
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| health.denied(Duration::from_secs(60)));
+            health.deny("cdr_data");
+            assert_eq!(asked.join().unwrap(), ["cdr_data"]);
+        });
     }
 
     fn patience(seconds: u64) -> Patience {
