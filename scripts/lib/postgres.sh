@@ -1,5 +1,7 @@
 # shellcheck shell=bash
 # The PostgreSQL server in $dir: $dir/postgres/ holds its data, log and pid file.
+# It takes connections with and without TLS, by certificates from $dir/tls; the database
+# with_certificate wants one from the client, too.
 # shellcheck disable=SC2154 # The script that sources this sets dir.
 
 # Who may log in, and owns everything.
@@ -57,6 +59,18 @@ prepare_postgres() { # PORT
         --no-sync --no-instructions >"$dir/postgres/initdb.log" 2>&1 ||
         die "initdb failed: $(tail --lines=5 "$dir/postgres/initdb.log")"
     write_postgres_config "$1" >>"$dir/$postgres_data/postgresql.conf"
+    provide_postgres_certificates
+}
+
+# The server wants its key to be its own.
+provide_postgres_certificates() {
+    local access="$dir/$postgres_data/pg_hba.conf"
+    cp "$dir/tls/ca.pem" "$dir/tls/broker.pem" "$dir/postgres/"
+    ((EUID != 0)) || chown postgres: "$dir/postgres/broker.pem"
+    chmod 600 "$dir/postgres/broker.pem"
+    sed --in-place '1i\
+hostssl with_certificate all 127.0.0.1/32 scram-sha-256 clientcert=verify-ca\
+hostnossl with_certificate all 127.0.0.1/32 reject' "$access"
 }
 
 # What the server has written survives its end, if not the machine's: that is
@@ -68,6 +82,10 @@ listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
 external_pid_file = '$dir/postgres/pid'
 fsync = off
+ssl = on
+ssl_ca_file = '$dir/postgres/ca.pem'
+ssl_cert_file = '$dir/postgres/broker.pem'
+ssl_key_file = '$dir/postgres/broker.pem'
 END
 }
 

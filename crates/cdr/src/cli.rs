@@ -51,7 +51,8 @@ const PROCESS_EXAMPLES: &str = "\
 Examples:
   cdr process                                  count what the topics hold and what comes, into usage.db, until Ctrl-C
   cdr process --until-end                      end when all that there is has been counted
-  STORE_URL=postgres://… cdr process           into PostgreSQL; start as many as you like
+  STORE_URL=postgres://… cdr process           into PostgreSQL; any number of them share the work
+  API_PORT=0 METRICS_PORT=0 cdr process        another one on the same host, with ports that are free
   cdr process --restart                        forget what was counted, and begin with the first message
 
 Sums and the place up to which the topics are read change in one transaction, so that every message counts once:
@@ -218,11 +219,11 @@ pub struct UsageArgs {
     pub msisdn: Option<String>,
 
     /// The first day
-    #[arg(long, value_name = "YYYY-MM-DD")]
+    #[arg(long, value_name = "YYYY-MM-DD", requires = "msisdn")]
     pub from: Option<NaiveDate>,
 
     /// The day behind the last
-    #[arg(long, value_name = "YYYY-MM-DD")]
+    #[arg(long, value_name = "YYYY-MM-DD", requires = "msisdn")]
     pub to: Option<NaiveDate>,
 
     /// Compute what should have been counted from the run's settings, instead of asking the store
@@ -230,7 +231,7 @@ pub struct UsageArgs {
     pub expected: bool,
 
     /// How many of the heaviest
-    #[arg(long, default_value_t = 5, value_name = "NUMBER")]
+    #[arg(long, default_value_t = 5, value_name = "NUMBER", conflicts_with = "msisdn")]
     pub top: u32,
 
     /// How it is written

@@ -84,9 +84,12 @@ fn of_kafka(error: &KafkaSinkError) -> Option<Exit> {
 
 fn of_store(error: &StoreError) -> Option<Exit> {
     match error {
-        StoreError::OtherCluster { .. } | StoreError::Newer { .. } => Some(Exit::Refused),
-        StoreError::Failed { passing: true, .. } => Some(Exit::Unreachable),
-        StoreError::Open { .. } | StoreError::Failed { .. } => None,
+        StoreError::OtherCluster { .. } | StoreError::OtherTopic { .. } | StoreError::Newer { .. } => {
+            Some(Exit::Refused)
+        }
+        StoreError::Open { .. } | StoreError::Failed { .. } => {
+            error.is_passing().then_some(Exit::Unreachable)
+        }
     }
 }
 

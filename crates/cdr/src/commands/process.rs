@@ -60,19 +60,30 @@ async fn count(
     counts: Arc<Counts>,
 ) -> anyhow::Result<()> {
     let process = setup::process(config, args.accept_loss, args.until_end);
+    let store = open(config, &process, args.restart, board.clone(), counts.clone()).await?;
     info!("Connecting to Kafka brokers {}", process.kafka.brokers);
-    let (stored, restart) = (config.process.store.clone(), args.restart);
+    info!("Counting into the usage store {}, as a member of group {}", store.name(), process.group);
+    consume(process, store, board.clone(), counts).await
+}
+
+/// Opens the store in a thread that may block, and empties it on demand.
+async fn open(
+    config: &Config,
+    process: &ProcessConfig,
+    restart: bool,
+    board: Arc<Board>,
+    watcher: Arc<dyn Watcher>,
+) -> anyhow::Result<Store> {
+    let (stored, kafka) = (config.process.store.clone(), process.kafka.clone());
     let opened = tokio::task::spawn_blocking(move || {
-        let mut store = Store::open(&stored)?;
+        let mut store = processing::open(&stored, &kafka, &board, &*watcher)?;
         if restart {
             store.clear()?;
             info!("The usage store {} is emptied; counting anew", store.name());
         }
         anyhow::Ok(store)
     });
-    let store = opened.await.context("opening the store ended unexpectedly")??;
-    info!("Counting into the usage store {}, as a member of group {}", store.name(), process.group);
-    consume(process, store, board.clone(), counts).await
+    opened.await.context("opening the store ended unexpectedly")?
 }
 
 /// Counts in a thread that may block.
@@ -92,8 +103,9 @@ async fn consume(
 /// Whatever keeps it from counting.
 pub(super) async fn count_to_the_end(config: &Config, board: &Arc<Board>) -> anyhow::Result<Store> {
     let process = setup::process(config, false, true);
-    let store = Store::open(&config.process.store)?;
-    consume(process, store, board.clone(), Arc::new(Counts::new(config))).await?;
+    let counts = Arc::new(Counts::new(config));
+    let store = open(config, &process, false, board.clone(), counts.clone()).await?;
+    consume(process, store, board.clone(), counts).await?;
     Ok(Store::open(&config.process.store)?)
 }
 
@@ -152,7 +164,31 @@ struct Counts {
     begun: Mutex<Option<(Instant, Instant)>>,
     topics: [String; 2],
     metrics: Metrics,
+    standing: Mutex<Standing>,
     readiness: Readiness,
+}
+
+/// What it takes to be at work.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    assigned: bool,
+    store: bool,
+    brokers: bool,
+}
+
+impl Standing {
+    /// Of a processor that is starting.
+    const STARTING: Standing = Standing { assigned: false, store: true, brokers: true };
+
+    /// What keeps it from its work.
+    fn obstacle(self) -> Option<&'static str> {
+        match self {
+            Standing { store: false, .. } => Some("the usage store does not answer"),
+            Standing { brokers: false, .. } => Some("no Kafka broker is connected"),
+            Standing { assigned: false, .. } => Some("the stream processor is starting"),
+            Standing { assigned: true, store: true, brokers: true } => None,
+        }
+    }
 }
 
 impl Counts {
@@ -164,7 +200,18 @@ impl Counts {
             begun: Mutex::default(),
             topics: [config.kafka.topic_data.clone(), config.kafka.topic_voice.clone()],
             metrics: Metrics::new(),
+            standing: Mutex::new(Standing::STARTING),
             readiness: Readiness::starting(),
+        }
+    }
+
+    /// Notes something of its standing, and tells whether it is ready then.
+    fn stands(&self, note: impl FnOnce(&mut Standing)) {
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        note(&mut standing);
+        match standing.obstacle() {
+            None => self.readiness.set_ready(),
+            Some(obstacle) => self.readiness.set_not_ready(obstacle),
         }
     }
 
@@ -208,7 +255,8 @@ impl Watcher for Counts {
         }
         let now = Instant::now();
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, told) = begun.get_or_insert((now, now));
+        let first_came = now.checked_sub(batch_time).unwrap_or(now);
+        let (_, told) = begun.get_or_insert((first_came, now));
         if now - *told >= TOLD_EVERY {
             *told = now;
             info!(
@@ -237,14 +285,15 @@ impl Watcher for Counts {
     }
 
     fn assigned(&self) {
-        self.readiness.set_ready();
+        self.stands(|standing| standing.assigned = true);
     }
 
     fn store_answers(&self, answers: bool) {
-        match answers {
-            true => self.readiness.set_ready(),
-            false => self.readiness.set_not_ready("the usage store does not answer"),
-        }
+        self.stands(|standing| standing.store = answers);
+    }
+
+    fn brokers_answer(&self, answer: bool) {
+        self.stands(|standing| standing.brokers = answer);
     }
 
     fn gone(&self, (topic, partition): &TopicPartition) {

@@ -265,7 +265,7 @@ pub static SETTINGS: &[Setting] = &[
         GIVE_UP_SECONDS_MAX,
     )
     .default("300")
-    .help("how long to keep trying unreachable brokers, in seconds"),
+    .help("how long to keep trying unreachable brokers, or the stream processor's store, in seconds"),
     properties("kafka.properties", "KAFKA_PROPERTIES", "kafka-property")
         .help("further librdkafka property, such as security.protocol=ssl; repeatable"),
     text("kafka.topic_dead_letter", "TOPIC_DEAD_LETTER", "topic-dead-letter", TOPIC)

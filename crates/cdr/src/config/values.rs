@@ -296,7 +296,7 @@ pub struct KafkaSettings {
     pub transaction_open_max: Duration,
     /// After which the broker aborts what a vanished producer left open.
     pub transaction_timeout: Duration,
-    /// How long to keep trying unreachable brokers.
+    /// How long to keep trying unreachable brokers, or the stream processor's store.
     pub give_up: Duration,
     /// Further librdkafka properties. All are secrets here, because some are.
     pub properties: BTreeMap<String, Secret>,

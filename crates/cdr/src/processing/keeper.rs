@@ -5,17 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cdr_model::Stream;
-use tracing::{debug, warn};
+use tracing::debug;
 
-use super::message;
 use super::store::{Advance, Batch, Outcome, Partition, Store, StoreError};
 use super::watch::Watcher;
+use super::{message, patience};
 use crate::delivery::board::Board;
 use crate::delivery::sink::kafka::{Delivered, Duties, Lags, Letter, Letters, Place, TopicPartition};
 use crate::processing::ProcessError;
-
-/// Between tries of a store that is away.
-const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// Values that wait to be sent to the dead letter topic, before they are.
 const LETTER_BYTES_MAX: usize = 8 << 20;
@@ -38,6 +35,8 @@ pub struct Keeper {
     failed: Option<ProcessError>,
     /// Whether positions have to be looked up anew.
     lost: bool,
+    /// Whether partitions came since it was last asked.
+    assigned: bool,
 }
 
 /// The batch that is being collected.
@@ -89,7 +88,24 @@ impl Keeper {
             give_up_after,
             failed: None,
             lost: false,
+            assigned: false,
         }
+    }
+
+    /// Notes which cluster the store's positions belong to.
+    ///
+    /// # Errors
+    /// A store that was filled from another one, is away for too long, or refuses.
+    pub fn bind(&mut self, cluster: &str) -> Result<(), ProcessError> {
+        self.persist(|store| store.bind(cluster))
+    }
+
+    /// Notes which topics the store's positions belong to, by their ids.
+    ///
+    /// # Errors
+    /// A store that was filled from topics that are no more, is away for too long, or refuses.
+    pub fn bind_topics(&mut self, topics: &BTreeMap<String, String>) -> Result<(), ProcessError> {
+        self.persist(|store| store.bind_topics(topics))
     }
 
     /// Adds a message to the open batch.
@@ -135,6 +151,11 @@ impl Keeper {
         self.lost || self.failed.is_some()
     }
 
+    /// Whether partitions came since the last call.
+    pub fn was_assigned(&mut self) -> bool {
+        std::mem::take(&mut self.assigned)
+    }
+
     /// How many messages wait, and since when.
     pub fn waiting(&self) -> (usize, Option<Instant>) {
         (self.open.messages, self.open.since)
@@ -165,19 +186,20 @@ impl Keeper {
     }
 
     fn store_batch(&mut self, mut open: Open) -> Result<Flushed, ProcessError> {
-        let begun = Instant::now();
         // Before the position passes them: a crash in between sends them again, and their headers
         // say that they are the same.
         self.letters.send(std::mem::take(&mut open.letters))?;
+        let begun = Instant::now();
         if self.add(&mut open)? == Outcome::Overtaken {
             return Ok(Flushed::Overtaken);
         }
+        let took = begun.elapsed();
         let counted = |stream| {
             let steps = open.steps.iter().filter(|((of, _), _)| *of == stream);
             steps.map(|(_, step)| step.counted).sum()
         };
-        let waited = open.since.map_or(Duration::ZERO, |since| begun - since);
-        self.watcher.stored(Stream::ALL.map(counted), waited, begun.elapsed());
+        let whole = open.since.map_or(took, |since| since.elapsed());
+        self.watcher.stored(Stream::ALL.map(counted), whole, took);
         open.reasons.iter().for_each(|(stream, reason)| self.watcher.dead(*stream, reason));
         Ok(Flushed::Stored)
     }
@@ -210,11 +232,39 @@ impl Keeper {
     /// Adds what is open to the store, and knows its positions then.
     fn add(&mut self, open: &mut Open) -> Result<Outcome, ProcessError> {
         open.batch.advances = self.advances(open);
-        let outcome = self.persist(|store| store.add(&mut open.batch))?;
+        let mut in_doubt = false;
+        let mut outcome = self.persist(|store| {
+            let outcome = store.add(&mut open.batch);
+            in_doubt |= outcome.is_err();
+            outcome
+        })?;
+        if outcome == Outcome::Overtaken && in_doubt && self.is_stored(&open.batch.advances)? {
+            // By the try before, whose answer was lost.
+            outcome = Outcome::Stored;
+        }
         if outcome == Outcome::Stored {
             self.known.extend(open.steps.iter().map(|(slot, step)| (*slot, Some(step.to))));
         }
         Ok(outcome)
+    }
+
+    /// Whether the stored positions are those behind a batch.
+    fn is_stored(&mut self, advances: &[Advance]) -> Result<bool, ProcessError> {
+        let positions = self.persist(Store::positions)?;
+        Ok(advances.iter().all(|advance| {
+            let at = positions.iter().find(|(partition, _)| *partition == advance.partition);
+            at.is_some_and(|(_, position)| position.next == advance.to)
+        }))
+    }
+
+    /// How far behind the store is: messages that wait here are not in it.
+    pub fn behind(&self, mut lags: Lags) -> Lags {
+        for ((stream, number), step) in &self.open.steps {
+            if let Some(lag) = lags.get_mut(&(self.topics[*stream as usize].clone(), *number)) {
+                lag.behind += i64::try_from(step.counted + step.dead).unwrap_or(i64::MAX);
+            }
+        }
+        lags
     }
 
     /// The stored positions of all partitions, also of those that others read.
@@ -242,31 +292,8 @@ impl Keeper {
         &mut self,
         mut act: impl FnMut(&mut Store) -> Result<T, StoreError>,
     ) -> Result<T, ProcessError> {
-        let begun = Instant::now();
-        let mut told = false;
-        loop {
-            match act(&mut self.store) {
-                Ok(done) => {
-                    if told {
-                        tracing::info!("The usage store {} is back", self.store.name());
-                        self.watcher.store_answers(true);
-                    }
-                    return Ok(done);
-                }
-                Err(error) if error.is_passing() && begun.elapsed() < self.give_up_after => {
-                    if self.board.is_stopping() && told {
-                        return Err(error.into());
-                    }
-                    if !told {
-                        warn!("{error}. Trying again for up to {} s", self.give_up_after.as_secs());
-                        self.watcher.store_answers(false);
-                        told = true;
-                    }
-                    pause(AGAIN_AFTER);
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let Keeper { store, board, watcher, give_up_after, .. } = self;
+        Ok(patience::persist(board, &**watcher, *give_up_after, || act(store))?)
     }
 
     /// The positions at which to go on, if some have turned out to be others.
@@ -310,6 +337,7 @@ impl Keeper {
 impl Duties for Keeper {
     fn assigned(&mut self, partitions: &[TopicPartition]) -> Vec<Option<i64>> {
         let slots = self.slots(partitions);
+        self.assigned = true;
         match self.look_up(&slots) {
             Ok(()) => self.watcher.assigned(),
             // It ends the processor; until then nothing is taken of partitions that are not known.
@@ -347,14 +375,6 @@ fn letter(delivered: Delivered<'_>, reason: &message::Unusable) -> Letter {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the processor has a thread of its own, with no other task"
-)]
-fn pause(time: Duration) {
-    std::thread::sleep(time);
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -371,6 +391,7 @@ mod tests {
         fn lags(&self, _: &Lags) {}
         fn assigned(&self) {}
         fn store_answers(&self, _: bool) {}
+        fn brokers_answer(&self, _: bool) {}
         fn gone(&self, _: &TopicPartition) {}
     }
 

@@ -9,6 +9,7 @@ mod http;
 mod keeper;
 pub mod message;
 pub mod metrics;
+mod patience;
 mod python;
 pub mod statement;
 pub mod store;
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use self::keeper::{Flushed, Keeper};
-use self::store::{Store, StoreError};
+use self::store::{Store, StoreConfig, StoreError};
 use self::watch::Watcher;
 use crate::delivery::board::Board;
 use crate::delivery::sink::kafka::{
@@ -86,7 +87,7 @@ pub enum ProcessError {
 /// store was filled from.
 pub fn process(
     config: &ProcessConfig,
-    mut store: Store,
+    store: Store,
     board: &Arc<Board>,
     watcher: &Arc<dyn Watcher>,
 ) -> Result<(), ProcessError> {
@@ -95,18 +96,42 @@ pub fn process(
     let mut cluster = Cluster::new(kafka, board)?;
     // The others are made by who writes to them, with the settings that they need.
     cluster.ensure(&[&config.topic_dead_letter])?;
-    if let Some(id) = cluster.id()? {
-        store.bind(&id)?;
-    }
     let letters = Letters::new(kafka, &config.topic_dead_letter, board)?;
-    let keeper =
+    let mut keeper =
         Keeper::new(store, letters, topics.clone(), board.clone(), watcher.clone(), kafka.give_up_after);
-    let keeper = Arc::new(Mutex::new(keeper));
+    if let Some(id) = cluster.id()? {
+        keeper.bind(&id)?;
+    }
     let names = [&*topics[0], &*topics[1]];
+    for topic in cluster.missing(&names)? {
+        warn!(
+            "Topic {topic} does not exist; it is counted as soon as it does. cdr run makes it; TOPIC_DATA and \
+             TOPIC_VOICE name it"
+        );
+    }
+    keeper.bind_topics(&cluster.topic_ids(&names)?)?;
+    let keeper = Arc::new(Mutex::new(keeper));
     let member = Member::join(kafka, &config.group, &names, board, keeper.clone())?;
     let now = Instant::now();
-    Processor { config, cluster, member, keeper, board, watcher, told: now, settled: now, looked: now }
-        .run()
+    let (told, settled, looked) = (now, now, now);
+    let mut processor =
+        Processor { config, cluster, member, keeper, board, watcher, told, settled, looked };
+    let outcome = processor.run();
+    processor.member.leave();
+    outcome
+}
+
+/// Opens the store that is set, and waits for one that is away.
+///
+/// # Errors
+/// One that is away for too long, cannot be used, or was made by a newer version.
+pub fn open(
+    store: &StoreConfig,
+    kafka: &KafkaConfig,
+    board: &Board,
+    watcher: &dyn Watcher,
+) -> Result<Store, StoreError> {
+    patience::persist(board, watcher, kafka.give_up_after, || Store::open(store))
 }
 
 struct Processor<'a> {
@@ -125,10 +150,13 @@ struct Processor<'a> {
 }
 
 impl Processor<'_> {
-    fn run(mut self) -> Result<(), ProcessError> {
+    fn run(&mut self) -> Result<(), ProcessError> {
         while !self.board.is_stopping() {
             let keeper = self.keeper.clone();
             let heard = self.member.hear(WAIT, |delivered| lock(&keeper).take(delivered))?;
+            if lock(&self.keeper).was_assigned() {
+                self.check_topics()?;
+            }
             if lock(&self.keeper).is_off_course() {
                 self.flush()?;
             }
@@ -176,20 +204,33 @@ impl Processor<'_> {
             self.member.go_on_at(&places)?;
         }
         let read: Vec<_> = known.into_iter().filter(|(_, next)| next.is_some()).collect();
-        self.member.note(&read);
+        if self.member.is_connected() {
+            self.member.note(&read);
+        }
         Ok(())
     }
 
     fn tell(&mut self) -> Result<(), ProcessError> {
         if self.told.elapsed() >= LULL {
-            self.watcher.lags(&self.member.lags());
+            self.watcher.brokers_answer(self.member.is_connected());
+            self.watcher.lags(&lock(&self.keeper).behind(self.member.lags()));
             self.told = Instant::now();
         }
-        if self.settled.elapsed() >= SETTLE_EVERY {
+        if self.settled.elapsed() >= SETTLE_EVERY && self.member.is_connected() {
             self.settled = Instant::now();
             lock(&self.keeper).settle(&self.member.lags())?;
+            self.check_topics()?;
         }
         Ok(())
+    }
+
+    /// Fails when a topic is not the one that the store has read, though it may be as long. A topic
+    /// that is deleted and made anew comes as new partitions, before any of its messages is stored,
+    /// unless that goes faster than the client looks.
+    fn check_topics(&mut self) -> Result<(), ProcessError> {
+        let KafkaConfig { topic_data, topic_voice, .. } = &*self.config.kafka;
+        let ids = self.cluster.topic_ids(&[topic_data, topic_voice])?;
+        lock(&self.keeper).bind_topics(&ids)
     }
 
     /// Whether all that there is in both topics has been read, by whomever, and is stored.
@@ -219,10 +260,12 @@ impl Processor<'_> {
             for ((_, partition), &next) in of_topic {
                 let (topic, partition, end) = (topic.clone(), *partition, end(*partition));
                 if next > end {
+                    self.check_topics()?;
                     return Err(ProcessError::Shrunk { topic, partition, next, end });
                 }
             }
         }
+        self.check_topics()?;
         Ok(true)
     }
 
@@ -237,7 +280,7 @@ impl Processor<'_> {
     fn out_of_range(&mut self) -> Result<(), ProcessError> {
         self.flush()?;
         let known = lock(&self.keeper).known();
-        let mut places = Vec::new();
+        let (mut places, mut found) = (Vec::new(), false);
         for (partition, next) in known {
             let Some(next) = next else {
                 places.push((partition, None));
@@ -245,6 +288,10 @@ impl Processor<'_> {
             };
             let (first, end) = self.member.range(&partition)?;
             let (topic, partition) = partition;
+            if next > end || next < first {
+                found = true;
+                self.check_topics()?;
+            }
             if next > end {
                 return Err(ProcessError::Shrunk { topic, partition, next, end });
             }
@@ -258,6 +305,10 @@ impl Processor<'_> {
                 );
             }
             places.push(((topic, partition), Some(next.max(first))));
+        }
+        if !found && places.iter().all(|(_, next)| next.is_some()) {
+            warn!("The brokers say that an offset is out of range, and then that it is not");
+            self.member.damaged()?;
         }
         // The client reads on only where it is told to.
         Ok(self.member.go_on_at(&places)?)

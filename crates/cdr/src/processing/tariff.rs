@@ -39,9 +39,22 @@ impl Tariff {
                 UsageType::Call(_) => seconds += sums.seconds,
             }
         }
-        let zar = Decimal::from(bytes) / Decimal::from(BYTES_PER_GB) * self.zar_per_gb
-            + Decimal::from(seconds) * self.zar_per_minute / Decimal::from(SECONDS_PER_MINUTE);
-        Charge { zar: to_the_cent(zar), wak: to_the_cent(zar * self.wak_per_zar) }
+        self.exactly(bytes, seconds).unwrap_or_else(|| {
+            let zar = Decimal::from(bytes) / Decimal::from(BYTES_PER_GB) * self.zar_per_gb
+                + Decimal::from(seconds) / Decimal::from(SECONDS_PER_MINUTE) * self.zar_per_minute;
+            Charge { zar: to_the_cent(zar), wak: to_the_cent(zar * self.wak_per_zar) }
+        })
+    }
+
+    /// Divides last, since a third of a minute has no end; `None` for sums beyond any subscriber's, of
+    /// which that is too much for 28 digits.
+    fn exactly(&self, bytes: u64, seconds: u64) -> Option<Charge> {
+        let (of_data, of_calls) = (Decimal::from(SECONDS_PER_MINUTE), Decimal::from(BYTES_PER_GB));
+        let data = Decimal::from(bytes).checked_mul(self.zar_per_gb)?.checked_mul(of_data)?;
+        let calls = Decimal::from(seconds).checked_mul(self.zar_per_minute)?.checked_mul(of_calls)?;
+        let (zar, unit) = (data.checked_add(calls)?, of_data * of_calls);
+        let wak = zar.checked_mul(self.wak_per_zar)?;
+        Some(Charge { zar: to_the_cent(zar / unit), wak: to_the_cent(wak / unit) })
     }
 }
 
@@ -58,11 +71,11 @@ mod tests {
     use super::*;
 
     fn check(bytes: u64, seconds: u64, zar: &str, wak: &str) {
-        let tariff = Tariff {
-            zar_per_gb: Decimal::from(49),
-            zar_per_minute: Decimal::ONE,
-            wak_per_zar: Decimal::from(2),
-        };
+        check_at(Decimal::from(2), bytes, seconds, zar, wak);
+    }
+
+    fn check_at(wak_per_zar: Decimal, bytes: u64, seconds: u64, zar: &str, wak: &str) {
+        let tariff = Tariff { zar_per_gb: Decimal::from(49), zar_per_minute: Decimal::ONE, wak_per_zar };
         let data = Sums { records: 1, up_bytes: bytes / 2, down_bytes: bytes - bytes / 2, seconds: 0 };
         let call = Sums { records: 1, seconds, ..Sums::default() };
         let usage =
@@ -88,6 +101,12 @@ mod tests {
         check(0, 3, "0.05", "0.10");
         check(500_000_000, 0, "24.50", "49.00");
         check(0, 27, "0.45", "0.90");
+    }
+
+    #[test]
+    fn a_third_of_a_minute_is_exact() {
+        // 1.005 WAK.
+        check_at(Decimal::new(3_015, 3), 0, 20, "0.33", "1.01");
     }
 
     #[test]

@@ -9,5 +9,6 @@ mod crashes;
 mod faults;
 mod index;
 mod processing;
+mod processing_faults;
 mod support;
 mod takeover;

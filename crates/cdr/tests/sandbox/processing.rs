@@ -19,7 +19,7 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use crate::support::{Running, Sandbox};
 
 /// Records of the sandbox's job.
-const RECORDS: u64 = 16_000;
+pub const RECORDS: u64 = 16_000;
 
 /// What a store must hold that has counted the job once.
 fn truth() -> Usage {
@@ -35,12 +35,12 @@ fn truth() -> Usage {
     usage
 }
 
-fn store(sandbox: &Sandbox) -> Store {
+pub fn store(sandbox: &Sandbox) -> Store {
     Store::open(&StoreConfig::File(sandbox.path("usage.db"))).expect("the store opens")
 }
 
 /// Messages that the store has counted; none while there is no store.
-fn counted(sandbox: &Sandbox) -> u64 {
+pub fn counted(sandbox: &Sandbox) -> u64 {
     if !sandbox.path("usage.db").exists() {
         return 0;
     }
@@ -51,7 +51,7 @@ fn counted(sandbox: &Sandbox) -> u64 {
 }
 
 /// Fails unless the store holds exactly the job.
-fn check_usage(what: &str, sandbox: &Sandbox) {
+pub fn check_usage(what: &str, sandbox: &Sandbox) {
     let mut found = Usage::default();
     let mut store = store(sandbox);
     let mut add = |msisdn, one: cdr::processing::store::HourUsage| {
@@ -71,11 +71,11 @@ fn check_usage(what: &str, sandbox: &Sandbox) {
     assert!(found.loads == truth.loads, "{what}: loads differ");
 }
 
-fn deliver(sandbox: &Sandbox) {
+pub fn deliver(sandbox: &Sandbox) {
     sandbox.run().with("SINKS", "kafka").start("run.log").complete("the job");
 }
 
-fn to_the_end(sandbox: &Sandbox, batch: usize) -> Running {
+pub fn to_the_end(sandbox: &Sandbox, batch: usize) -> Running {
     sandbox.process(batch).arguments(&["--until-end"]).start("process.log")
 }
 
@@ -106,7 +106,8 @@ fn a_processor_that_is_killed_again_and_again_counts_everything_once() {
     let sandbox = Sandbox::start();
     deliver(&sandbox);
     for until in [1, 900, 3_000, 3_001, 7_500, 12_000, 15_900] {
-        let mut processor = to_the_end(&sandbox, 150);
+        let process = sandbox.process(150).arguments(&["--until-end"]).with("KAFKA_PROPERTIES", SESSION);
+        let mut processor = process.start("process.log");
         processor.wait_until("so many are counted", || counted(&sandbox) >= until);
         processor.kill();
     }
@@ -179,7 +180,16 @@ fn halt(processor: &Running, sandbox: &Sandbox) {
 }
 
 /// Sends messages as anybody could.
-fn send(sandbox: &Sandbox, topic: &str, values: &[&str]) {
+pub fn send(sandbox: &Sandbox, topic: &str, values: &[&str]) {
+    send_all(sandbox, topic, values.iter().map(|value| letter("27", value)).collect());
+}
+
+pub fn letter(key: &str, value: &str) -> Letter {
+    let (key, value) = (Some(key.as_bytes().to_vec()), value.as_bytes().to_vec());
+    Letter { key, value, headers: Vec::new() }
+}
+
+pub fn send_all(sandbox: &Sandbox, topic: &str, letters: Vec<Letter>) {
     let config = KafkaConfig {
         brokers: sandbox.brokers(),
         topic_data: "cdr_data".to_owned(),
@@ -196,14 +206,6 @@ fn send(sandbox: &Sandbox, topic: &str, values: &[&str]) {
         give_up_after: Duration::from_secs(60),
         properties: std::collections::BTreeMap::new(),
     };
-    let letters: Vec<_> = values
-        .iter()
-        .map(|value| Letter {
-            key: Some(b"27".to_vec()),
-            value: value.as_bytes().to_vec(),
-            headers: Vec::new(),
-        })
-        .collect();
     let (topic, config) = (topic.to_owned(), Arc::new(config));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let sent = runtime.spawn_blocking(move || {
@@ -213,7 +215,7 @@ fn send(sandbox: &Sandbox, topic: &str, values: &[&str]) {
 }
 
 /// Values and reasons in the dead letter topic.
-fn dead_letters(sandbox: &Sandbox, count: usize) -> Vec<(String, Vec<String>)> {
+pub fn dead_letters(sandbox: &Sandbox, count: usize) -> Vec<(String, Vec<String>)> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", sandbox.brokers())
         .set("group.id", "unused")
@@ -346,7 +348,7 @@ fn admin(sandbox: &Sandbox) -> AdminClient<DefaultClientContext> {
     config.create().expect("an admin client")
 }
 
-fn delete_topic(sandbox: &Sandbox, topic: &str) {
+pub fn delete_topic(sandbox: &Sandbox, topic: &str) {
     let admin = admin(sandbox);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let deleted = runtime.block_on(admin.delete_topics(&[topic], &AdminOptions::new()));

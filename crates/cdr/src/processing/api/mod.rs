@@ -48,7 +48,7 @@ impl Readiness {
         Readiness(Arc::new(watch::Sender::new(Some("the stream processor is starting".to_owned()))))
     }
 
-    /// It has partitions, and its store answers.
+    /// Its group has told it its partitions, and brokers and store answer.
     pub fn set_ready(&self) {
         self.0.send_replace(None);
     }

@@ -11,6 +11,7 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use cdr_model::usage::{Hour, Interaction, Load, Quarter, Stay, Sums, UsageType};
@@ -105,7 +106,7 @@ pub struct Heavy {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("cannot open the usage store {store}: {reason}. {remedy}")]
-    Open { store: String, reason: String, remedy: &'static str },
+    Open { store: String, reason: String, remedy: &'static str, passing: bool },
     #[error(
         "the usage store {store} was made by a newer cdr (its schema is {found}, this one knows {known}). \
          Update cdr, or choose another store with STORE_PATH or STORE_URL"
@@ -117,6 +118,11 @@ pub enum StoreError {
          cdr process --restart"
     )]
     OtherCluster { store: String, stored: String, found: String },
+    #[error(
+        "topic {topic} was deleted and made anew since the usage store {store} has read it, so its offsets mean \
+         nothing there. Count anew with cdr process --restart, or into another store with STORE_PATH or STORE_URL"
+    )]
+    OtherTopic { store: String, topic: String },
     #[error("the usage store {store} failed: {reason}. {remedy}")]
     Failed { store: String, reason: String, remedy: &'static str, passing: bool },
 }
@@ -124,7 +130,10 @@ pub enum StoreError {
 impl StoreError {
     /// Whether a later try may do, as when a server is away.
     pub fn is_passing(&self) -> bool {
-        matches!(self, StoreError::Failed { passing: true, .. })
+        match self {
+            StoreError::Open { passing, .. } | StoreError::Failed { passing, .. } => *passing,
+            _ => false,
+        }
     }
 }
 
@@ -165,6 +174,7 @@ impl Store {
                 store: "at STORE_URL".to_owned(),
                 reason: "this cdr was built without PostgreSQL".to_owned(),
                 remedy: "Build it with the feature postgres, which is on by default",
+                passing: false,
             }),
         }
     }
@@ -181,6 +191,20 @@ impl Store {
                 Err(StoreError::OtherCluster { store: self.name(), stored, found: cluster.to_owned() })
             }
         }
+    }
+
+    /// Notes which topics the positions belong to, by the ids of those that have one, and whether they
+    /// belong to these.
+    ///
+    /// # Errors
+    /// A store that was filled from a topic that is no more.
+    pub fn bind_topics(&mut self, topics: &BTreeMap<String, String>) -> Result<()> {
+        for (topic, id) in topics {
+            if each!(self, store => store.bind_topic(topic, id))? != *id {
+                return Err(StoreError::OtherTopic { store: self.name(), topic: topic.clone() });
+            }
+        }
+        Ok(())
     }
 
     /// What people call it; without a password.
@@ -206,7 +230,7 @@ impl Store {
         each!(self, store => store.add(batch))
     }
 
-    /// Forgets everything: usage, loads, positions, cluster.
+    /// Forgets everything: usage, loads, positions, cluster, topics.
     ///
     /// # Errors
     /// A store that fails.

@@ -15,7 +15,8 @@ use super::{
 ///
 /// Hours come first in keys: records come in the order of time, so a batch changes pages that lie
 /// together, however large the file has grown.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE cluster (id TEXT NOT NULL);
     CREATE TABLE position (
         topic TEXT NOT NULL, partition INTEGER NOT NULL,
@@ -34,7 +35,11 @@ const MIGRATIONS: [&str; 1] = ["
         calls INTEGER NOT NULL, call_seconds INTEGER NOT NULL,
         PRIMARY KEY (quarter, tower)
     ) WITHOUT ROWID;
-"];
+",
+    "
+    CREATE TABLE topic (name TEXT NOT NULL PRIMARY KEY, id TEXT NOT NULL) WITHOUT ROWID;
+",
+];
 
 /// How long to wait for another process that writes.
 const BUSY: Duration = Duration::from_secs(10);
@@ -75,6 +80,7 @@ impl Sqlite {
         let refused = |error: rusqlite::Error| StoreError::Open {
             store: name.clone(),
             reason: error.to_string(),
+            passing: false,
             remedy: match error.sqlite_error_code() {
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => HELD,
                 _ => {
@@ -155,6 +161,20 @@ impl Sqlite {
         })
     }
 
+    pub(super) fn bind_topic(&mut self, topic: &str, id: &str) -> Result<String> {
+        self.with(|connection| {
+            const STORED: &str = "SELECT id FROM topic WHERE name = ?1";
+            // It is there but for the first time, and whoever only looks must not wait.
+            let stored = connection.prepare_cached(STORED)?.query_row([topic], |row| row.get(0));
+            if let Some(stored) = stored.optional()? {
+                return Ok(stored);
+            }
+            connection
+                .execute("INSERT INTO topic VALUES (?1, ?2) ON CONFLICT DO NOTHING", [topic, id])?;
+            connection.query_row(STORED, [topic], |row| row.get(0))
+        })
+    }
+
     pub(super) fn positions(&mut self) -> Result<Vec<(Partition, Position)>> {
         self.with(|connection| {
             let mut query = connection.prepare_cached(
@@ -208,7 +228,7 @@ impl Sqlite {
         self.with(|connection| {
             connection.execute_batch(
                 "BEGIN IMMEDIATE; DELETE FROM usage; DELETE FROM tower_load; DELETE FROM position;
-                 DELETE FROM cluster; COMMIT",
+                 DELETE FROM cluster; DELETE FROM topic; COMMIT",
             )
         })
     }

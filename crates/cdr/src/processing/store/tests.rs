@@ -211,6 +211,24 @@ pub(super) fn another_cluster_is_refused_until_all_is_cleared(place: &Place) {
     assert_eq!((stored(&mut store), store.positions().unwrap()), (Usage::default(), Vec::new()));
 }
 
+fn ids(id: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([("cdr_data".to_owned(), id.to_owned())])
+}
+
+pub(super) fn a_topic_that_was_made_anew_is_refused_until_all_is_cleared(place: &Place) {
+    let mut store = place.open();
+    store.bind_topics(&BTreeMap::new()).unwrap();
+    store.bind_topics(&ids("one")).unwrap();
+    place.open().bind_topics(&ids("one")).unwrap();
+    let error = place.open().bind_topics(&ids("other")).unwrap_err().to_string();
+    assert!(
+        error.starts_with("topic cdr_data was deleted and made anew since the usage store "),
+        "{error}"
+    );
+    store.clear().unwrap();
+    store.bind_topics(&ids("other")).unwrap();
+}
+
 /// The tests of one kind of store.
 macro_rules! promises {
     ($place:expr; $($name:ident),*) => {
@@ -231,7 +249,8 @@ mod in_a_file {
         a_subscriber_and_a_tower_are_found,
         stays_are_found_over_hours_and_batches,
         the_heaviest_are_the_sums_of_all,
-        another_cluster_is_refused_until_all_is_cleared
+        another_cluster_is_refused_until_all_is_cleared,
+        a_topic_that_was_made_anew_is_refused_until_all_is_cleared
     }
 }
 
@@ -260,7 +279,26 @@ fn a_file_of_a_newer_version_is_left_alone() {
     let file = rusqlite::Connection::open(path).unwrap();
     file.pragma_update(None, "user_version", 1_000).unwrap();
     let error = Store::open(&place.config).unwrap_err().to_string();
-    assert!(error.contains("made by a newer cdr (its schema is 1000, this one knows 1)"), "{error}");
+    assert!(error.contains("made by a newer cdr (its schema is 1000, this one knows 2)"), "{error}");
+}
+
+#[test]
+fn a_file_of_an_older_version_keeps_what_it_holds() {
+    let place = Place::file();
+    let StoreConfig::File(path) = &place.config else { panic!("not a file") };
+    let outcome = add(&mut place.open(), &[advance(0, None, 3)], &interactions(0));
+    assert_eq!(outcome, Outcome::Stored);
+    let file = rusqlite::Connection::open(path).unwrap();
+    file.execute_batch("DROP TABLE topic; PRAGMA user_version = 1").unwrap();
+    keeps_what_it_holds(&place);
+}
+
+/// After a step back to the first schema.
+fn keeps_what_it_holds(place: &Place) {
+    let mut store = place.open();
+    assert_eq!(stored(&mut store), truth(&interactions(0)));
+    store.bind_topics(&ids("one")).unwrap();
+    assert!(place.open().bind_topics(&ids("other")).is_err());
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::RunId;
 use super::config::{KafkaConfig, Timestamps};
 use super::error::{Failure, KafkaSinkError, Remedy, remedy};
 use super::health::{Health, Patience, Watch, pause};
+use super::native;
 use super::rights::Right;
 use super::session::failure;
 use crate::delivery::board::Board;
@@ -75,6 +76,20 @@ impl Cluster {
                 Some(code) => Err(KafkaError::MetadataFetch(code)),
             }
         })
+    }
+
+    /// Those of some topics that do not exist.
+    ///
+    /// # Errors
+    /// Brokers that are away for too long, or that refuse.
+    pub fn missing<'a>(&mut self, topics: &[&'a str]) -> Result<Vec<&'a str>, KafkaSinkError> {
+        let mut missing = Vec::new();
+        for topic in topics {
+            if self.partitions(topic)?.is_none() {
+                missing.push(*topic);
+            }
+        }
+        Ok(missing)
     }
 
     fn brokers(&mut self) -> Result<usize, KafkaSinkError> {
@@ -183,6 +198,20 @@ impl Cluster {
             // The client knows it when it has heard of the brokers.
             cluster.everything.fetch_metadata(None, longest)?;
             Ok(cluster.everything.client().fetch_cluster_id(longest))
+        })
+    }
+
+    /// The ids of topics, each of which a topic that is deleted and made anew has not again. Those
+    /// that do not exist are left out, and so are all where brokers give no ids.
+    ///
+    /// # Errors
+    /// Brokers that are away for too long, or that refuse.
+    pub fn topic_ids(&mut self, topics: &[&str]) -> Result<BTreeMap<String, String>, KafkaSinkError> {
+        let named = topics.iter().map(|&topic| topic.to_owned()).collect();
+        let right = Right::on_topics("Describe", named);
+        self.ask("to tell the ids of topics", right, |cluster, longest| {
+            native::topic_ids(cluster.everything.client(), topics, longest)
+                .map_err(KafkaError::MetadataFetch)
         })
     }
 

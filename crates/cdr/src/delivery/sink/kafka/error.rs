@@ -74,6 +74,7 @@ fn advice(code: Code) -> &'static str {
             "Its other members share partitions out in another way: end them, such as an older consumer of the same \
              name, or choose another group with PROCESS_GROUP"
         }
+        Code::InvalidGroupId => "Choose another name with PROCESS_GROUP",
         Code::GroupMaxSizeReached => {
             "Raise group.max.size of the brokers, or start fewer members than that"
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 
 use super::config::KafkaConfig;
 use super::error::{Failure, KafkaSinkError, Remedy, remedy};
@@ -13,8 +13,9 @@ use super::health::{Health, Patience, Watch, pause};
 use super::rights::Right;
 use crate::delivery::board::Board;
 
-/// What is sent of a message that is too large.
+/// What is sent of a value that is too large; if that is too large, too, of a key, and of both.
 const SHORTENED_BYTES: usize = 100_000;
+const SHORTEST_BYTES: usize = 1_000;
 
 /// Between tries.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -53,32 +54,46 @@ impl Letters {
         Ok(Letters { config: config.clone(), topic: topic.to_owned(), health, producer, patience })
     }
 
-    /// Sends all, and returns when the brokers have stored them. One that they find too large is
-    /// shortened, with a header that says from what. Must be called in a thread of the runtime that
-    /// may block.
+    /// Sends all, and returns when the brokers have stored them. One that they find too large is sent
+    /// alone, and then shortened, with a header that says from what. Must be called in a thread of the
+    /// runtime that may block.
     ///
     /// # Errors
     /// Brokers that are away for too long, or that refuse.
     pub fn send(&mut self, letters: Vec<Letter>) -> Result<(), KafkaSinkError> {
+        // Several in a batch may be too large together.
+        for letter in self.send_together(letters, false)? {
+            self.send_together(vec![letter], true)?;
+        }
+        self.patience.success();
+        Ok(())
+    }
+
+    /// Sends all; those that are too large are given back, or shortened until they are not.
+    fn send_together(
+        &mut self,
+        letters: Vec<Letter>,
+        shorten: bool,
+    ) -> Result<Vec<Letter>, KafkaSinkError> {
         let begun = Instant::now();
-        let mut left = letters;
+        let (mut left, mut large) = (letters, Vec::new());
         while !left.is_empty() {
-            let failed = self.try_all(left);
-            left = Vec::new();
+            let failed = self.try_all(std::mem::take(&mut left));
             for (letter, code) in failed {
-                if is_too_large(code) && letter.value.len() > SHORTENED_BYTES {
-                    left.push(letter.shortened());
-                } else {
-                    self.check(begun, code)?;
-                    left.push(letter);
+                match is_too_large(code) {
+                    true if !shorten => large.push(letter),
+                    true if !letter.is_shortest() => left.push(letter.shortened()),
+                    _ => {
+                        self.check(begun, code)?;
+                        left.push(letter);
+                    }
                 }
             }
             if !left.is_empty() {
                 pause(AGAIN_AFTER);
             }
         }
-        self.patience.success();
-        Ok(())
+        Ok(large)
     }
 
     /// Gives those that are not stored, with the reason.
@@ -115,7 +130,7 @@ impl Letters {
                 let right = Right::on_topic("Write", &self.topic);
                 Err(KafkaSinkError::Unauthorized { brokers, action, right, reason })
             }
-            Remedy::Reconnect | Remedy::Fenced => {
+            _ if is_of_producer(code) || self.producer.client().fatal_error().is_some() => {
                 self.producer = producer(&self.config, &self.health)?;
                 self.patience.failure(begun, &reason)
             }
@@ -135,16 +150,50 @@ fn producer(
     created.map_err(|error: KafkaError| KafkaSinkError::Property(error.to_string()))
 }
 
+/// Whether the brokers take nothing of this producer, though they might of another.
+fn is_of_producer(code: Code) -> bool {
+    matches!(
+        code,
+        Code::OutOfOrderSequenceNumber
+            | Code::UnknownProducerId
+            | Code::InvalidProducerIdMapping
+            | Code::InvalidProducerEpoch
+            | Code::Fatal
+    )
+}
+
 fn is_too_large(code: Code) -> bool {
     matches!(code, Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord)
 }
 
 impl Letter {
-    /// The beginning of its value, with a header that tells how long it was.
+    fn key_bytes(&self) -> usize {
+        self.key.as_ref().map_or(0, Vec::len)
+    }
+
+    fn is_shortest(&self) -> bool {
+        self.value.len() <= SHORTEST_BYTES && self.key_bytes() <= SHORTEST_BYTES
+    }
+
+    /// The beginning of its value, or of its key, with a header that tells how long it was.
     fn shortened(mut self) -> Letter {
-        self.headers.push(("shortened_from_bytes", self.value.len().to_string()));
-        self.value.truncate(SHORTENED_BYTES);
+        let (value_bytes, key_bytes) = (self.value.len(), self.key_bytes());
+        if value_bytes > SHORTENED_BYTES {
+            self.value.truncate(SHORTENED_BYTES);
+        } else {
+            self.value.truncate(SHORTEST_BYTES);
+            self.key.iter_mut().for_each(|key| key.truncate(SHORTEST_BYTES));
+        }
+        self.note_length("shortened_from_bytes", value_bytes, self.value.len());
+        self.note_length("key_shortened_from_bytes", key_bytes, self.key_bytes());
         self
+    }
+
+    /// The first length is what the message had.
+    fn note_length(&mut self, header: &'static str, before: usize, after: usize) {
+        if after < before && self.headers.iter().all(|(name, _)| *name != header) {
+            self.headers.push((header, before.to_string()));
+        }
     }
 }
 
@@ -156,5 +205,36 @@ fn record<'a>(topic: &'a str, letter: &'a Letter) -> FutureRecord<'a, [u8], [u8]
     match &letter.key {
         Some(key) => record.key(&**key),
         None => record,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(value: usize, key: usize, then: &[(usize, usize)], headers: &[(&str, &str)]) {
+        let (key, headers_then) = (Some(vec![b'k'; key]), vec![("topic", "t".to_owned())]);
+        let mut letter = Letter { key, value: vec![b'v'; value], headers: headers_then };
+        let mut lengths = Vec::new();
+        while !letter.is_shortest() {
+            letter = letter.shortened();
+            lengths.push((letter.value.len(), letter.key_bytes()));
+        }
+        assert_eq!(lengths, then);
+        let added: Vec<_> = letter.headers[1..].iter().map(|(name, value)| (*name, &**value)).collect();
+        assert_eq!(added, headers);
+    }
+
+    #[test]
+    fn what_is_too_large_is_shortened_until_nothing_is_left_to_shorten() {
+        check(900, 10, &[], &[]);
+        check(1_040_000, 10, &[(100_000, 10), (1_000, 10)], &[("shortened_from_bytes", "1040000")]);
+        check(5, 1_040_000, &[(5, 1_000)], &[("key_shortened_from_bytes", "1040000")]);
+        check(
+            500_000,
+            500_000,
+            &[(100_000, 500_000), (1_000, 1_000)],
+            &[("shortened_from_bytes", "500000"), ("key_shortened_from_bytes", "500000")],
+        );
     }
 }

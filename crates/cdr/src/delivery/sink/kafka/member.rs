@@ -15,10 +15,12 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use tracing::{debug, info, warn};
 
 use super::config::KafkaConfig;
-use super::error::KafkaSinkError;
+use super::error::{Failure, KafkaSinkError, Remedy, remedy};
 use super::health::{Health, Patience, Watch, pause};
+use super::retire::retire;
 use super::rights::Right;
 use crate::delivery::board::Board;
+use crate::telemetry::{RateLimit, and_more};
 
 /// A topic and the number of one of its partitions.
 pub type TopicPartition = (String, i32);
@@ -29,11 +31,27 @@ pub type Place = (TopicPartition, Option<i64>);
 /// How long one call may block.
 const CALL: Duration = Duration::from_secs(5);
 
+/// How long leaving the group may take: what is read is stored by then, and brokers that are away
+/// find out by themselves.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// What brokers refuse when they give no records.
 const READING: &str = "to deliver records";
 
-/// Damaged records may be the network's doing; so often they are the disk's.
+/// Damaged records may be the network's doing; so often, one time soon after the other, they are the
+/// disk's.
 const DAMAGED_MAX: u32 = 10;
+const DAMAGED_AGAIN: Duration = Duration::from_secs(60);
+
+/// By how much longer each pause is than the last, before damaged records are asked for again.
+const DAMAGED_PAUSE: Duration = Duration::from_millis(200);
+
+/// When partitions are taken, statistics may tell for this long, in microseconds, how far they were
+/// read the time before.
+const STALE_US: i64 = 1_500_000;
+
+/// At most one line about a kind of trouble in this time.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// What a member does when it gets partitions, or loses them. Called in the thread that reads.
 pub trait Duties: Send {
@@ -86,8 +104,9 @@ pub struct Member<D: Duties> {
     config: Arc<KafkaConfig>,
     group: String,
     patience: Patience,
-    /// How often damaged records came.
-    damaged: u32,
+    /// How often damaged records came, one time soon after the other, and when they last did.
+    damaged: Option<(u32, Instant)>,
+    told: RateLimit<String>,
 }
 
 /// What librdkafka calls back.
@@ -96,7 +115,6 @@ struct Hooks<D: Duties> {
     duties: Arc<Mutex<D>>,
     lags: Mutex<Lags>,
     assigned: Mutex<Vec<TopicPartition>>,
-    /// Whether a broker is connected; looked at twice a second.
     connected: AtomicBool,
     /// When partitions were last taken, in microseconds of the monotonic clock.
     placed_us: Mutex<i64>,
@@ -128,7 +146,8 @@ impl<D: Duties + 'static> Member<D> {
         let consumer: BaseConsumer<Hooks<D>> =
             config.group_consumer(group).create_with_context(hooks).map_err(refused)?;
         consumer.subscribe(topics).map_err(refused)?;
-        Ok(Member { consumer, config: config.clone(), group: group.to_owned(), patience, damaged: 0 })
+        let (config, group) = (config.clone(), group.to_owned());
+        Ok(Member { consumer, config, group, patience, damaged: None, told: RateLimit::new(TOLD_EVERY) })
     }
 
     /// Waits for a record, and shows it to `each`.
@@ -162,7 +181,7 @@ impl<D: Duties + 'static> Member<D> {
 
     /// Silence may be a topic's, or that of brokers that are away.
     fn look(&mut self) -> Result<(), KafkaSinkError> {
-        if self.consumer.context().connected.load(Ordering::Relaxed) {
+        if self.is_connected() {
             self.patience.success();
             return Ok(());
         }
@@ -175,15 +194,7 @@ impl<D: Duties + 'static> Member<D> {
         let topics = vec![self.config.topic_data.clone(), self.config.topic_voice.clone()];
         match code {
             Code::AutoOffsetReset | Code::OffsetOutOfRange => Ok(Heard::OutOfRange),
-            Code::BadMessage | Code::NotImplemented => {
-                self.damaged += 1;
-                if self.damaged > DAMAGED_MAX {
-                    let (action, code) = (READING.to_owned(), Code::BadMessage);
-                    let reason = code.to_string();
-                    return Err(KafkaSinkError::Rejected { brokers, action, code, reason });
-                }
-                Ok(Heard::Damaged(self.damaged, DAMAGED_MAX))
-            }
+            Code::BadMessage | Code::NotImplemented | Code::BadCompression => self.damaged(),
             Code::TopicAuthorizationFailed => Err(KafkaSinkError::Unauthorized {
                 brokers,
                 action: READING.to_owned(),
@@ -205,11 +216,42 @@ impl<D: Duties + 'static> Member<D> {
                 Err(KafkaSinkError::Rejected { brokers, action, code, reason })
             }
             _ => {
-                debug!("while reading: {error}");
+                if remedy(Failure::plain(code)) == Remedy::Retry {
+                    debug!("while reading: {error}");
+                } else if let Some(more) = self.told.pass(&reason) {
+                    warn!("Reading goes on after an error: {error}{}", and_more(more));
+                }
                 self.look()?;
                 Ok(Heard::Nothing)
             }
         }
+    }
+
+    /// Counts how often brokers gave what cannot be used, and leaves them some time.
+    ///
+    /// # Errors
+    /// Too often for a mishap.
+    pub fn damaged(&mut self) -> Result<Heard, KafkaSinkError> {
+        let before = self.damaged.filter(|(_, last)| last.elapsed() < DAMAGED_AGAIN);
+        let times = before.map_or(0, |(times, _)| times) + 1;
+        if times > DAMAGED_MAX {
+            let (brokers, action) = (self.config.brokers.clone(), READING.to_owned());
+            let (code, reason) = (Code::BadMessage, Code::BadMessage.to_string());
+            return Err(KafkaSinkError::Rejected { brokers, action, code, reason });
+        }
+        pause(DAMAGED_PAUSE * times);
+        self.damaged = Some((times, Instant::now()));
+        Ok(Heard::Damaged(times, DAMAGED_MAX))
+    }
+
+    /// Whether a broker is connected; looked at twice a second.
+    pub fn is_connected(&self) -> bool {
+        self.consumer.context().connected.load(Ordering::Relaxed)
+    }
+
+    /// Leaves the group, as far as brokers answer.
+    pub fn leave(self) {
+        retire(self, LEAVE_PATIENCE);
     }
 
     /// The partitions that this member has.
@@ -299,7 +341,8 @@ impl<D: Duties> ClientContext for Hooks<D> {
     }
 
     fn stats(&self, statistics: Statistics) {
-        if statistics.ts <= *lock(&self.placed_us) {
+        let age_us = statistics.ts - *lock(&self.placed_us);
+        if age_us <= 0 {
             return;
         }
         let connected =
@@ -308,7 +351,8 @@ impl<D: Duties> ClientContext for Hooks<D> {
         let assigned = lock(&self.assigned).clone();
         let lag_of = |(topic, partition): &TopicPartition| {
             let partitions = &statistics.topics.get(topic)?.partitions;
-            lag(partitions.get(partition)?)
+            let lag = lag(partitions.get(partition)?)?;
+            Some(Lag { end: lag.end.filter(|_| age_us > STALE_US), ..lag })
         };
         let lags = assigned.into_iter().filter_map(|one| lag_of(&one).map(|lag| (one, lag)));
         *lock(&self.lags) = lags.collect();
@@ -342,7 +386,10 @@ impl<D: Duties> ConsumerContext for Hooks<D> {
         let done = if response == Response::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             let offsets = lock(&self.duties).assigned(&named);
             lock(&self.assigned).extend_from_slice(&named);
-            info!("Reading {}", shown(&named));
+            // Nothing is added, mostly, when others come or go.
+            if !named.is_empty() || lock(&self.assigned).is_empty() {
+                info!("Reading {}", shown(&named));
+            }
             let places: Vec<_> = named.into_iter().zip(offsets).collect();
             let done = consumer.incremental_assign(&list(&places));
             self.placed();

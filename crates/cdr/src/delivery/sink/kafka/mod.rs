@@ -12,6 +12,7 @@ mod native;
 mod placement;
 pub mod property;
 mod reader;
+mod retire;
 mod rights;
 mod session;
 mod stride;

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -15,6 +13,7 @@ use super::config::{KafkaConfig, Timestamps};
 use super::error::{Failure, KafkaSinkError, Remedy, remedy};
 use super::health::{Health, Patience, Watch, pause};
 use super::native::{self, Batch};
+use super::retire::retire;
 use super::rights::Right;
 use crate::delivery::board::Board;
 
@@ -97,18 +96,8 @@ impl Session {
     }
 
     /// Drops it, and does not wait long for that.
-    ///
-    /// The client's threads wait until a time of day. When the clock is set back, a wait that has
-    /// begun takes that much longer, and it could be an hour before they hear that all is over.
     pub fn retire(self) {
-        let (at_work, over) = sync_channel::<()>(0);
-        thread::spawn(move || {
-            drop(self);
-            drop(at_work);
-        });
-        if over.recv_timeout(RETIRE_PATIENCE) == Err(RecvTimeoutError::Timeout) {
-            debug!("the client does not end; it is left to itself");
-        }
+        retire(self, RETIRE_PATIENCE);
     }
 
     pub fn begin(&mut self) -> Result<(), Trouble> {

@@ -2,7 +2,8 @@
 
 mod columns;
 mod schema;
-mod server;
+pub(super) mod server;
+mod tls;
 
 use std::fmt;
 
@@ -103,8 +104,8 @@ impl Postgres {
                 Err(StoreError::Newer { store: store(), found, known: schema::KNOWN })
             }
             Err(Refusal::Failed(error)) => {
-                let (_, remedy) = server::outlook(&error);
-                Err(StoreError::Open { store: store(), reason: server::reason(&error), remedy })
+                let (passing, remedy) = server::outlook(&error);
+                Err(StoreError::Open { store: store(), reason: server::reason(&error), remedy, passing })
             }
         }
     }
@@ -148,6 +149,15 @@ impl Postgres {
                 .client
                 .execute("INSERT INTO cluster (id) VALUES ($1) ON CONFLICT DO NOTHING", &[&cluster])?;
             session.client.query_one("SELECT id FROM cluster", &[])?.try_get(0)
+        })
+    }
+
+    pub(super) fn bind_topic(&mut self, topic: &str, id: &str) -> Result<String> {
+        self.with(|session| {
+            session
+                .client
+                .execute("INSERT INTO topic VALUES ($1, $2) ON CONFLICT DO NOTHING", &[&topic, &id])?;
+            session.client.query_one("SELECT id FROM topic WHERE name = $1", &[&topic])?.try_get(0)
         })
     }
 
@@ -197,7 +207,7 @@ impl Postgres {
     /// The tables are taken in the order in which `add` takes them.
     pub(super) fn clear(&mut self) -> Result<()> {
         self.with(|session| {
-            session.client.batch_execute("TRUNCATE position, usage, tower_load, cluster")
+            session.client.batch_execute("TRUNCATE position, usage, tower_load, cluster, topic")
         })
     }
 

@@ -8,7 +8,8 @@ use postgres::error::Error;
 /// Hours come first in keys: records come in the order of time, so a batch changes pages that lie
 /// together, however large the table has grown. Pages keep room for new versions of their rows:
 /// then no index has to change with them. Visits are packed as tightly as they would compress.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE cluster (single boolean PRIMARY KEY DEFAULT true CHECK (single), id text NOT NULL);
     CREATE TABLE position (
         topic text, partition integer,
@@ -28,7 +29,11 @@ const MIGRATIONS: [&str; 1] = ["
         calls bigint NOT NULL, call_seconds bigint NOT NULL,
         PRIMARY KEY (quarter, tower)
     ) WITH (fillfactor = 50);
-"];
+",
+    "
+    CREATE TABLE topic (name text PRIMARY KEY, id text NOT NULL);
+",
+];
 
 /// The schema that this program knows.
 pub const KNOWN: i64 = MIGRATIONS.len() as i64;

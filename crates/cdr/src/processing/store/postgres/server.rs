@@ -5,11 +5,12 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use postgres::config::{Host, SslMode};
+use postgres::config::Host;
 use postgres::error::{Error, SqlState};
-use postgres::{Client, Config, NoTls};
+use postgres::{Client, Config};
 
 use super::super::{Result, StoreError};
+use super::tls::{Connector, Tls};
 use crate::secret::Secret;
 
 /// How long a server may take to answer that it is there, unless the URL says otherwise.
@@ -41,6 +42,7 @@ const SESSION: &str = "
 pub struct Server {
     name: String,
     config: Config,
+    connector: Connector,
 }
 
 impl Server {
@@ -52,13 +54,15 @@ impl Server {
     pub fn parse(url: &Secret) -> Result<Server> {
         let text = url.expose();
         let is_url = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
+        let (tls, rest) = Tls::take(text)?;
         let refused = || StoreError::Open {
+            passing: false,
             store: "at STORE_URL".to_owned(),
             reason: "that is no URL of a PostgreSQL server".to_owned(),
             remedy: "It is like postgres://user:password@host:5432/name, where special characters of the password \
                      are encoded, such as %40 for @",
         };
-        let mut config: Config = text.parse().ok().filter(|_| is_url).ok_or_else(refused)?;
+        let mut config: Config = rest.parse().ok().filter(|_| is_url).ok_or_else(refused)?;
         // Two @ mean that the password has one, and the host would begin with the password's end.
         let strange =
             |host: &Host| matches!(host, Host::Tcp(host) if host.contains(['@', ':', '?', '#']));
@@ -68,18 +72,14 @@ impl Server {
         if strange {
             return Err(refused());
         }
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(StoreError::Open {
-                store: name(&config),
-                reason: "sslmode=require, and this cdr speaks to PostgreSQL without TLS".to_owned(),
-                remedy: "Where the network is trusted, leave sslmode out; elsewhere connect through a tunnel",
-            });
-        }
+        tls.apply(&mut config);
+        let name = name(&config);
+        let connector = Connector::new(&tls, &name)?;
         patience(&mut config);
         if config.get_application_name().is_none() {
             config.application_name("cdr");
         }
-        Ok(Server { name: name(&config), config })
+        Ok(Server { name, config, connector })
     }
 
     /// Host, port and database.
@@ -89,7 +89,7 @@ impl Server {
 
     /// Logs in.
     pub fn connect(&self) -> std::result::Result<Client, Error> {
-        let mut client = self.config.connect(NoTls)?;
+        let mut client = self.connector.connect(&self.config)?;
         client.batch_execute(SESSION)?;
         Ok(client)
     }
@@ -153,6 +153,11 @@ pub fn is_loss(error: &Error) -> bool {
 pub fn outlook(error: &Error) -> (bool, &'static str) {
     let Some(code) = error.code() else {
         return match is_loss(error) {
+            false if error.to_string().contains("TLS") => (
+                false,
+                "sslmode and sslrootcert in STORE_URL say whom to trust: the server's certificate must be signed by \
+                 it and, for verify-full, name the host",
+            ),
             true => (true, "Whether the server runs and can be reached will show: it is tried again"),
             false => (false, "What it answered cannot be used; choose another store with STORE_URL"),
         };
@@ -206,11 +211,24 @@ mod tests {
     }
 
     #[test]
+    #[cfg(not(feature = "tls"))]
     fn encryption_that_there_is_not_is_not_promised() {
         let error = parse("postgres://u:sesame@host/cdr?sslmode=require").map(|_| ()).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("host:5432/cdr: sslmode=require, and this cdr speaks"), "{text}");
-        assert!(text.contains("without TLS") && !text.contains("sesame"), "{text}");
+        assert!(text.contains("host:5432/cdr: its sslmode asks for TLS"), "{text}");
+        assert!(text.contains("built without") && !text.contains("sesame"), "{text}");
+    }
+
+    #[test]
+    #[cfg(feature = "tls")]
+    fn a_certificate_that_is_not_there_is_named() {
+        let url = "postgres://u:sesame@host/cdr?sslmode=verify-full&sslrootcert=/nowhere/ca.pem";
+        let text = parse(url).map(|_| ()).unwrap_err().to_string();
+        assert!(
+            text.contains("host:5432/cdr: sslrootcert=/nowhere/ca.pem cannot be used: No such"),
+            "{text}"
+        );
+        assert!(!text.contains("sesame"), "{text}");
     }
 
     #[test]

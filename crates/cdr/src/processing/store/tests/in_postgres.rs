@@ -10,10 +10,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Barrier, LazyLock};
 use std::thread;
 
+use ::postgres::error::SqlState;
 use ::postgres::{Client, NoTls};
 
 use super::*;
 use crate::processing::store::Postgres;
+use crate::processing::store::postgres::server;
 use crate::secret::Secret;
 
 /// A server that ends with this process.
@@ -21,6 +23,8 @@ struct Server {
     dir: PathBuf,
     /// Of its first database, with the password.
     url: String,
+    /// Where its certificates are.
+    tls: String,
 }
 
 fn script(name: &str) -> PathBuf {
@@ -50,8 +54,11 @@ impl Server {
         waiting.spawn().unwrap();
         services("start", &dir, &["--no-kafka", "--no-sftp", "--postgres", "--parent", &us]);
         let variables = fs::read_to_string(dir.join("services.env")).unwrap();
-        let url = variables.lines().find_map(|line| line.strip_prefix("STORE_URL=")).unwrap();
-        Server { url: url.to_owned(), dir }
+        let variable = |name: &str| {
+            let value = variables.lines().find_map(|line| line.strip_prefix(name));
+            value.unwrap().to_owned()
+        };
+        Server { url: variable("STORE_URL="), tls: variable("STORE_TLS_DIR="), dir }
     }
 
     /// The URL of a new database.
@@ -97,7 +104,8 @@ promises! {
     a_subscriber_and_a_tower_are_found,
     stays_are_found_over_hours_and_batches,
     the_heaviest_are_the_sums_of_all,
-    another_cluster_is_refused_until_all_is_cleared
+    another_cluster_is_refused_until_all_is_cleared,
+    a_topic_that_was_made_anew_is_refused_until_all_is_cleared
 }
 
 #[test]
@@ -119,7 +127,17 @@ fn a_newer_schema_is_left_alone() {
     drop(at(&url).open());
     client(&url).execute("UPDATE schema_version SET version = 1000", &[]).unwrap();
     let error = Store::open(&at(&url).config).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 1_000, known: 1, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 1_000, known: 2, .. }), "{error}");
+}
+
+#[test]
+fn an_older_schema_keeps_what_it_holds() {
+    let url = Server::shared().database();
+    let place = at(&url);
+    let outcome = add(&mut place.open(), &[advance(0, None, 3)], &interactions(0));
+    assert_eq!(outcome, Outcome::Stored);
+    client(&url).batch_execute("DROP TABLE topic; UPDATE schema_version SET version = 1").unwrap();
+    keeps_what_it_holds(&place);
 }
 
 /// The same subscribers and towers, in different orders; each of the two has a partition.
@@ -228,6 +246,22 @@ fn a_connection_that_the_server_ends_in_a_batch_leaves_nothing_of_it() {
     assert_eq!(add(&mut store, &[advance(0, None, 1)], &some), Outcome::Stored);
 }
 
+/// As when this process is halted in the middle of a batch.
+#[test]
+fn a_transaction_that_was_open_for_too_long_is_tried_again() {
+    let url = Server::shared().database();
+    let (mut ours, mut other) = (client(&url), client(&url));
+    let our_id: i32 = ours.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
+    let mut transaction = ours.transaction().unwrap();
+    transaction.batch_execute("SET LOCAL idle_in_transaction_session_timeout = '10ms'").unwrap();
+    let is_there = "SELECT FROM pg_stat_activity WHERE pid = $1";
+    while other.query_opt(is_there, &[&our_id]).unwrap().is_some() {}
+    let error = transaction.batch_execute("SELECT 1").unwrap_err();
+    assert_eq!(error.code().map(SqlState::code), Some("25P03"), "{error}");
+    let (passing, remedy) = server::outlook(&error);
+    assert!(passing && server::is_loss(&error), "{remedy}");
+}
+
 #[test]
 fn a_password_is_nowhere_to_be_read() {
     let server = Server::shared();
@@ -250,4 +284,58 @@ fn a_database_that_does_not_exist_is_named() {
     let error = Postgres::open(&Secret::new(url)).unwrap_err().to_string();
     assert!(error.contains("/nowhere: database \"nowhere\" does not exist (3D000)"), "{error}");
     assert!(error.contains("must exist"), "{error}");
+}
+
+/// Why a database cannot be opened.
+fn refusal(url: &str) -> String {
+    Postgres::open(&Secret::new(url)).unwrap_err().to_string()
+}
+
+/// Whether a store's connection is one with TLS, as its server sees it.
+#[cfg(feature = "tls")]
+fn is_secured(url: &str, options: &str) -> bool {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("secured-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    let _store = at(&format!("{url}?{options}&application_name={name}")).open();
+    let query =
+        "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = $1";
+    client(&Server::shared().url).query_one(query, &[&name]).unwrap().get(0)
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn connections_are_secured_as_the_url_says() {
+    let (url, root) = (Server::shared().database(), Server::shared().tls.clone() + "/ca.pem");
+    assert!(!is_secured(&url, "sslmode=disable"));
+    assert!(is_secured(&url, "sslmode=prefer"), "the server offers it");
+    assert!(is_secured(&url, "sslmode=require"));
+    assert!(is_secured(&url, &format!("sslmode=verify-full&sslrootcert={root}")));
+    let stranger = refusal(&format!("{url}?sslmode=verify-full&sslrootcert=system"));
+    assert!(stranger.contains("certificate verify failed"), "{stranger}");
+    assert!(stranger.contains("sslmode and sslrootcert in STORE_URL say whom to trust"), "{stranger}");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_server_of_another_name_is_trusted_when_its_name_does_not_matter() {
+    let root = format!("sslrootcert={}/ca.pem", Server::shared().tls);
+    let url = Server::shared().database().replace("127.0.0.1", "db.example");
+    let options = |mode: &str| format!("hostaddr=127.0.0.1&sslmode={mode}&{root}");
+    assert!(is_secured(&url, &options("verify-ca")));
+    assert!(is_secured(&url, &options("require")));
+    let refused = refusal(&format!("{url}?{}", options("verify-full")));
+    assert!(refused.contains("certificate verify failed"), "{refused}");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_server_that_wants_a_certificate_gets_one() {
+    let server = Server::shared();
+    client(&server.url).batch_execute("CREATE DATABASE with_certificate").unwrap();
+    let url = server.url.replace("/postgres", "/with_certificate?sslmode=require");
+    let without = refusal(&url);
+    assert!(without.contains("valid client certificate"), "{without}");
+    let tls = &server.tls;
+    let with = at(&format!("{url}&sslcert={tls}/client.crt&sslkey={tls}/client.key"));
+    with.open().bind("one").unwrap();
 }
