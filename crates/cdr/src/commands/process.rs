@@ -185,7 +185,7 @@ impl Standing {
         match self {
             Standing { store: false, .. } => Some("the usage store does not answer"),
             Standing { brokers: false, .. } => Some("no Kafka broker is connected"),
-            Standing { assigned: false, .. } => Some("the stream processor is starting"),
+            Standing { assigned: false, .. } => Some("its consumer group has not told it what to read"),
             Standing { assigned: true, store: true, brokers: true } => None,
         }
     }

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::support::process::{Ended, LIMIT, Process};
 use crate::support::scene::{Job, Scene};
+use crate::support::services::Services;
 
 /// What a store must hold that has counted the run once.
 fn truth(scene: &Scene) -> Usage {
@@ -71,6 +72,11 @@ fn stop(processor: Process) -> Ended {
 
 /// Asks the API of a processor, whose address its log tells.
 fn ask(processor: &Process, path: &str) -> String {
+    answer(processor, path).unwrap_or_else(|refusal| panic!("{path}: {refusal}"))
+}
+
+/// What the API answers, or with which words it refuses.
+fn answer(processor: &Process, path: &str) -> Result<String, String> {
     let line = processor.wait_for_line("Usage API on http://");
     let url = line.split("Usage API on ").nth(1).and_then(|rest| rest.split(',').next()).expect("a URL");
     let mut curl = Command::new("curl");
@@ -78,8 +84,10 @@ fn ask(processor: &Process, path: &str) -> String {
     let output = curl.arg(LIMIT.as_secs().to_string()).arg(format!("{url}{path}")).output();
     let output = output.expect("curl runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{path}: {text}{}", String::from_utf8_lossy(&output.stderr));
-    text
+    match output.status.success() {
+        true => Ok(text),
+        false => Err(text + &String::from_utf8_lossy(&output.stderr)),
+    }
 }
 
 #[test]
@@ -127,4 +135,34 @@ fn several_processors_share_a_database_while_some_come_and_go() {
     first.wait_until("all is counted", || counted(&mut store) == records(&scene));
     check(&scene, &mut store);
     assert_eq!(stop(first).count(url), 0, "the password is told");
+}
+
+#[test]
+fn a_database_that_is_away_is_waited_for_at_the_start_and_at_work() {
+    let fragile = Services::fragile();
+    let scene = Scene::at(fragile.services, "database-away", 20, 1_000);
+    let url = scene.services.variable("STORE_URL");
+    let deliver = |shard| scene.run().with("SINKS", "kafka").with("SHARD", shard).end().expect(0);
+    deliver("1/2");
+    let processor = {
+        let away = fragile.stop_postgres();
+        let processor = scene.process().with("STORE_URL", url).start();
+        processor.wait_for_line("Trying again for up to");
+        let refusal = answer(&processor, "/readyz").unwrap_err();
+        assert!(refusal.contains("the usage store does not answer"), "{refusal}");
+        away.end();
+        processor.wait_for_line("The usage store is back");
+        processor
+    };
+    processor.wait_until("it is ready", || answer(&processor, "/readyz").is_ok());
+    {
+        let away = fragile.stop_postgres();
+        deliver("2/2");
+        processor.wait_until("it is not ready", || answer(&processor, "/readyz").is_err());
+        away.end();
+    }
+    let mut store = Store::open(&StoreConfig::Postgres(Secret::new(url))).expect("a store");
+    processor.wait_until("all is counted", || counted(&mut store) == records(&scene));
+    check(&scene, &mut store);
+    assert_eq!(stop(processor).count(url), 0, "the password is told");
 }

@@ -138,6 +138,12 @@ impl Fragile {
         Disturbance { dir: &self.services.dir, undo: vec![("resume-sftp", vec![])] }
     }
 
+    /// Ends PostgreSQL as a crash would.
+    pub fn stop_postgres(&self) -> Disturbance<'_> {
+        run("stop-postgres", &self.services.dir, &[]);
+        Disturbance { dir: &self.services.dir, undo: vec![("start-postgres", vec![])] }
+    }
+
     fn brokers(&self, verb: &str, undo: &'static str, numbers: &[&'static str]) -> Disturbance<'_> {
         let mut disturbance = Disturbance { dir: &self.services.dir, undo: vec![] };
         for &number in numbers {
