@@ -2,7 +2,10 @@
 //!
 //! 1. Messages read and summed up on one core; and the same stored in a SQLite file.
 //! 2. `cdr process` from Kafka into SQLite, against kcat that only reads the same topics; and its
-//!    memory. Needs the brokers that `scripts/bench` starts; without KAFKA_BROKERS it is left out.
+//!    memory.
+//! 3. How long after a record was sent it is in the store, one record at a time.
+//!
+//! The last two need the brokers that `scripts/bench` starts; without KAFKA_BROKERS they are left out.
 //!
 //! `--quick` does one small round.
 
@@ -17,6 +20,8 @@ use cdr::processing::message;
 use cdr::processing::store::{Advance, Batch, Outcome, Partition, Store, StoreConfig};
 use cdr_model::usage::{Interaction, Load, Sums};
 use cdr_model::{Generator, PartIndex, Plan, Scenario, Shard, Stream};
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 /// Records that are stored at once, by default.
 const BATCH: usize = 100_000;
@@ -28,6 +33,7 @@ fn main() -> Result<()> {
     one_core(folder.path(), if quick { 7_200 } else { 172_800 }, rounds)?;
     if env::var_os("KAFKA_BROKERS").is_some() {
         from_kafka(folder.path(), if quick { 7_200 } else { 172_800 }, rounds)?;
+        freshness(folder.path(), if quick { 5 } else { 100 })?;
     }
     Ok(())
 }
@@ -170,6 +176,48 @@ fn from_kafka(folder: &Path, seconds: u64, rounds: usize) -> Result<()> {
     Ok(())
 }
 
+fn freshness(folder: &Path, count: usize) -> Result<()> {
+    println!("\n3. {count} records, one at a time, each sent when the last one is stored");
+    let (topic, path) = ("bench_fresh", folder.join("fresh.db"));
+    let brokers = env::var("KAFKA_BROKERS").context("KAFKA_BROKERS")?;
+    let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &brokers).create()?;
+    let messages = messages(3_600)?;
+    let counted = |store: &mut Store| -> Result<u64> {
+        Ok(store.positions()?.iter().map(|(_, position)| position.counted).sum())
+    };
+    let wait_for = |store: &mut Store, wanted: u64| -> Result<()> {
+        let begun = Instant::now();
+        while counted(store)? < wanted {
+            ensure!(begun.elapsed() < Duration::from_secs(60), "record {wanted} is not counted");
+            pause(Duration::from_millis(1));
+        }
+        Ok(())
+    };
+    let mut process = Command::new(env!("CARGO_BIN_EXE_cdr"));
+    process.args(["process", "-q", "--store-path"]).arg(&path).args(["--topic-data", topic]);
+    process.args(["--topic-voice", "bench_fresh_voice", "--metrics-port", "0", "--api-port", "0"]);
+    let (mut processor, mut store) = (process.spawn()?, Store::open(&StoreConfig::File(path))?);
+    let mut took_ms = Vec::new();
+    let mut begin = 0;
+    for (number, &end) in (0..=count as u64).zip(&messages.ends) {
+        let value = &messages.text[begin..end];
+        begin = end;
+        let begun = Instant::now();
+        producer.send(BaseRecord::<(), _>::to(topic).payload(value)).map_err(|(error, _)| error)?;
+        producer.flush(Duration::from_secs(60))?;
+        wait_for(&mut store, number + 1)?;
+        // The first one waits until the processor knows its partitions.
+        if number > 0 {
+            took_ms.push(begun.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+    Command::new("kill").arg(processor.id().to_string()).status()?;
+    processor.wait()?;
+    let slowest = took_ms.iter().copied().fold(0.0, f64::max);
+    println!("  in the store {:.0} ms after it was sent (slowest: {slowest:.0} ms)", median(took_ms));
+    Ok(())
+}
+
 fn ended(command: &mut Command) -> Result<()> {
     let output = command.output()?;
     ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -190,7 +238,7 @@ fn peak_memory(command: &mut Command) -> Result<u64> {
             ensure!(ended.success(), "{command:?}: {ended}");
             return Ok(peak);
         }
-        pause();
+        pause(Duration::from_millis(20));
     }
 }
 
@@ -203,6 +251,6 @@ fn check(path: &Path, records: u64) -> Result<()> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "nothing else runs in this thread")]
-fn pause() {
-    std::thread::sleep(Duration::from_millis(20));
+fn pause(time: Duration) {
+    std::thread::sleep(time);
 }
