@@ -76,9 +76,8 @@ async fn open(
 ) -> anyhow::Result<Store> {
     let (stored, kafka) = (config.process.store.clone(), process.kafka.clone());
     let opened = tokio::task::spawn_blocking(move || {
-        let mut store = processing::open(&stored, &kafka, &board, &*watcher)?;
+        let store = processing::open(&stored, restart, &kafka, &board, &*watcher)?;
         if restart {
-            store.clear()?;
             info!("The usage store {} is emptied; counting anew", store.name());
         }
         anyhow::Ok(store)

@@ -14,7 +14,7 @@ use crate::delivery::board::Board;
 use crate::delivery::sink::kafka::{Delivered, Duties, Lags, Letter, Letters, Place, TopicPartition};
 use crate::processing::ProcessError;
 
-/// Values that wait to be sent to the dead letter topic, before they are.
+/// Keys and values that wait to be sent to the dead letter topic, before they are.
 const LETTER_BYTES_MAX: usize = 8 << 20;
 
 /// A partition of a stream's topic.
@@ -133,7 +133,7 @@ impl Keeper {
             Err(reason) => {
                 step.dead += 1;
                 self.open.reasons.push((stream, reason.kind()));
-                self.open.letter_bytes += delivered.value.len();
+                self.open.letter_bytes += delivered.value.len() + delivered.key.map_or(0, <[u8]>::len);
                 self.open.letters.push(letter(delivered, &reason));
             }
         }

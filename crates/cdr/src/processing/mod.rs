@@ -121,17 +121,24 @@ pub fn process(
     outcome
 }
 
-/// Opens the store that is set, and waits for one that is away.
+/// Opens the store that is set, empties it on demand, and waits for one that is away.
 ///
 /// # Errors
 /// One that is away for too long, cannot be used, or was made by a newer version.
 pub fn open(
     store: &StoreConfig,
+    restart: bool,
     kafka: &KafkaConfig,
     board: &Board,
     watcher: &dyn Watcher,
 ) -> Result<Store, StoreError> {
-    patience::persist(board, watcher, kafka.give_up_after, || Store::open(store))
+    patience::persist(board, watcher, kafka.give_up_after, || {
+        let mut store = Store::open(store)?;
+        if restart {
+            store.clear()?;
+        }
+        Ok(store)
+    })
 }
 
 struct Processor<'a> {
@@ -155,7 +162,7 @@ impl Processor<'_> {
             let keeper = self.keeper.clone();
             let heard = self.member.hear(WAIT, |delivered| lock(&keeper).take(delivered))?;
             if lock(&self.keeper).was_assigned() {
-                self.check_topics()?;
+                self.look_at_topics()?;
             }
             if lock(&self.keeper).is_off_course() {
                 self.flush()?;
@@ -216,10 +223,10 @@ impl Processor<'_> {
             self.watcher.lags(&lock(&self.keeper).behind(self.member.lags()));
             self.told = Instant::now();
         }
-        if self.settled.elapsed() >= SETTLE_EVERY && self.member.is_connected() {
+        if self.settled.elapsed() >= SETTLE_EVERY {
             self.settled = Instant::now();
             lock(&self.keeper).settle(&self.member.lags())?;
-            self.check_topics()?;
+            self.look_at_topics()?;
         }
         Ok(())
     }
@@ -231,6 +238,16 @@ impl Processor<'_> {
         let KafkaConfig { topic_data, topic_voice, .. } = &*self.config.kafka;
         let ids = self.cluster.topic_ids(&[topic_data, topic_voice])?;
         lock(&self.keeper).bind_topics(&ids)
+    }
+
+    /// The same, unless brokers do not answer now: others may give records all the same.
+    fn look_at_topics(&mut self) -> Result<(), ProcessError> {
+        let KafkaConfig { topic_data, topic_voice, .. } = &*self.config.kafka;
+        let ids = self.cluster.topic_ids_if_any_answer(&[topic_data, topic_voice])?;
+        match ids {
+            Some(ids) => lock(&self.keeper).bind_topics(&ids),
+            None => Ok(()),
+        }
     }
 
     /// Whether all that there is in both topics has been read, by whomever, and is stored.
@@ -306,9 +323,9 @@ impl Processor<'_> {
             }
             places.push(((topic, partition), Some(next.max(first))));
         }
-        if !found && places.iter().all(|(_, next)| next.is_some()) {
+        if !found {
             warn!("The brokers say that an offset is out of range, and then that it is not");
-            self.member.damaged()?;
+            self.member.out_of_range()?;
         }
         // The client reads on only where it is told to.
         Ok(self.member.go_on_at(&places)?)

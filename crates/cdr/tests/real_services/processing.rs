@@ -166,3 +166,39 @@ fn a_database_that_is_away_is_waited_for_at_the_start_and_at_work() {
     check(&scene, &mut store);
     assert_eq!(stop(processor).count(url), 0, "the password is told");
 }
+
+/// Opens the database with such options in its URL, where the system trusts a certificate's owner; by
+/// default nobody.
+fn open_with_tls(scene: &Scene, options: &str, system: &str) -> Ended {
+    let url = format!("{}?{options}", scene.services.variable("STORE_URL"));
+    scene.usage("27821234567").with("STORE_URL", url).with("SSL_CERT_FILE", system).end()
+}
+
+#[test]
+fn a_database_is_trusted_by_the_certificates_that_are_told_and_by_no_others() {
+    let scene = Scene::new("database-trusted", 1, 10);
+    let tls = scene.services.variable("STORE_TLS_DIR");
+    let (root, stranger) = (format!("{tls}/ca.pem"), format!("{tls}/client.crt"));
+    let told = |file: &str, mode: &str| format!("sslmode={mode}&sslrootcert={file}");
+    let check = |options: &str, system: &str, trusted: bool| {
+        let ended = open_with_tls(&scene, options, system).expect(1);
+        let error = ended.line("cdr: ");
+        match trusted {
+            true => assert!(error.contains("has no usage there"), "{options}: {error}"),
+            false => assert!(error.contains("certificate verify failed"), "{options}: {error}"),
+        }
+    };
+    for mode in ["require", "verify-ca", "verify-full"] {
+        check(&told(&root, mode), &stranger, true);
+        check(&told(&stranger, mode), &root, false);
+    }
+    check("sslmode=verify-full", &root, true);
+    check("sslmode=verify-full", &stranger, false);
+    check(&told("system", "verify-full"), &root, true);
+    // Who is trusted by the system is trusted by name only.
+    let other = scene.services.variable("STORE_URL").replace("127.0.0.1", "db.example");
+    let url = format!("{other}?hostaddr=127.0.0.1&sslmode=verify-ca");
+    let ended = scene.usage("27821234567").with("STORE_URL", url).with("SSL_CERT_FILE", &root).end();
+    assert!(ended.expect(1).line("cdr: ").contains("certificate verify failed"));
+    check("sslmode=require", &stranger, true);
+}

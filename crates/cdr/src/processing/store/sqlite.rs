@@ -171,7 +171,9 @@ impl Sqlite {
             }
             connection
                 .execute("INSERT INTO topic VALUES (?1, ?2) ON CONFLICT DO NOTHING", [topic, id])?;
-            connection.query_row(STORED, [topic], |row| row.get(0))
+            // Another process may have emptied it meanwhile.
+            let stored = connection.query_row(STORED, [topic], |row| row.get(0)).optional()?;
+            Ok(stored.unwrap_or_else(|| id.to_owned()))
         })
     }
 

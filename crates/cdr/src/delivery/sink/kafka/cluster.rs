@@ -34,6 +34,13 @@ const SETTLED_AFTER: Duration = Duration::from_secs(3);
 /// Progress records that are read first; more only if the run's own is not among them.
 const TAIL_RECORDS: i64 = 500;
 
+/// What brokers refuse when they tell no ids.
+const TELL_IDS: &str = "to tell the ids of topics";
+
+fn describe(topics: &[&str]) -> Right {
+    Right::on_topics("Describe", topics.iter().map(|&topic| topic.to_owned()).collect())
+}
+
 /// A connection for questions.
 pub struct Cluster {
     config: Arc<KafkaConfig>,
@@ -207,12 +214,28 @@ impl Cluster {
     /// # Errors
     /// Brokers that are away for too long, or that refuse.
     pub fn topic_ids(&mut self, topics: &[&str]) -> Result<BTreeMap<String, String>, KafkaSinkError> {
-        let named = topics.iter().map(|&topic| topic.to_owned()).collect();
-        let right = Right::on_topics("Describe", named);
-        self.ask("to tell the ids of topics", right, |cluster, longest| {
-            native::topic_ids(cluster.everything.client(), topics, longest)
-                .map_err(KafkaError::MetadataFetch)
-        })
+        self.ask(TELL_IDS, describe(topics), |cluster, longest| cluster.ids(topics, longest))
+    }
+
+    /// The same at one try: `None` where brokers do not answer now.
+    ///
+    /// # Errors
+    /// Brokers that refuse.
+    pub fn topic_ids_if_any_answer(
+        &mut self,
+        topics: &[&str],
+    ) -> Result<Option<BTreeMap<String, String>>, KafkaSinkError> {
+        match self.ids(topics, CALL) {
+            Ok(ids) => Ok(Some(ids)),
+            Err(error) if remedy(failure(&error)) == Remedy::Retry => Ok(None),
+            Err(error) => Err(self.refused(TELL_IDS, describe(topics), &error)),
+        }
+    }
+
+    fn ids(&self, topics: &[&str], longest: Duration) -> Result<BTreeMap<String, String>, KafkaError> {
+        // The controller tells them, and the client hears who that is by asking any broker.
+        self.everything.fetch_metadata(topics.first().copied(), longest)?;
+        native::topic_ids(self.everything.client(), topics, longest).map_err(KafkaError::MetadataFetch)
     }
 
     /// Creates topics; returns those that exist already.

@@ -166,6 +166,7 @@ fn is_absence(code: Code) -> bool {
         code,
         Code::AllBrokersDown
             | Code::BrokerTransportFailure
+            | Code::DestroyBroker
             | Code::OperationTimedOut
             | Code::MessageTimedOut
             | Code::TimedOutQueue

@@ -55,38 +55,42 @@ impl Letters {
     }
 
     /// Sends all, and returns when the brokers have stored them. One that they find too large is sent
-    /// alone, and then shortened, with a header that says from what. Must be called in a thread of the
+    /// with fewer others, then alone, and then shortened, with a header that says from what. Must be called in a thread of the
     /// runtime that may block.
     ///
     /// # Errors
     /// Brokers that are away for too long, or that refuse.
     pub fn send(&mut self, letters: Vec<Letter>) -> Result<(), KafkaSinkError> {
-        // Several in a batch may be too large together.
-        for letter in self.send_together(letters, false)? {
-            self.send_together(vec![letter], true)?;
+        let mut groups = vec![letters];
+        while let Some(group) = groups.pop() {
+            let mut large = self.send_together(group)?;
+            // Several may be too large together.
+            match large.len() {
+                0 => {}
+                1 => groups.push(large.into_iter().map(Letter::shortened).collect()),
+                count => {
+                    groups.push(large.split_off(count / 2));
+                    groups.push(large);
+                }
+            }
         }
         self.patience.success();
         Ok(())
     }
 
-    /// Sends all; those that are too large are given back, or shortened until they are not.
-    fn send_together(
-        &mut self,
-        letters: Vec<Letter>,
-        shorten: bool,
-    ) -> Result<Vec<Letter>, KafkaSinkError> {
+    /// Sends all but those that are too large, which are given back.
+    fn send_together(&mut self, letters: Vec<Letter>) -> Result<Vec<Letter>, KafkaSinkError> {
         let begun = Instant::now();
         let (mut left, mut large) = (letters, Vec::new());
         while !left.is_empty() {
+            let alone = left.len() == 1;
             let failed = self.try_all(std::mem::take(&mut left));
             for (letter, code) in failed {
-                match is_too_large(code) {
-                    true if !shorten => large.push(letter),
-                    true if !letter.is_shortest() => left.push(letter.shortened()),
-                    _ => {
-                        self.check(begun, code)?;
-                        left.push(letter);
-                    }
+                if is_too_large(code) && !(alone && letter.is_shortest()) {
+                    large.push(letter);
+                } else {
+                    self.check(begun, code)?;
+                    left.push(letter);
                 }
             }
             if !left.is_empty() {

@@ -46,10 +46,6 @@ const DAMAGED_AGAIN: Duration = Duration::from_secs(60);
 /// By how much longer each pause is than the last, before damaged records are asked for again.
 const DAMAGED_PAUSE: Duration = Duration::from_millis(200);
 
-/// When partitions are taken, statistics may tell for this long, in microseconds, how far they were
-/// read the time before.
-const STALE_US: i64 = 1_500_000;
-
 /// At most one line about a kind of trouble in this time.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 
@@ -194,7 +190,9 @@ impl<D: Duties + 'static> Member<D> {
         let topics = vec![self.config.topic_data.clone(), self.config.topic_voice.clone()];
         match code {
             Code::AutoOffsetReset | Code::OffsetOutOfRange => Ok(Heard::OutOfRange),
-            Code::BadMessage | Code::NotImplemented | Code::BadCompression => self.damaged(),
+            Code::BadMessage | Code::NotImplemented | Code::BadCompression => {
+                self.mishap(Code::BadMessage)
+            }
             Code::TopicAuthorizationFailed => Err(KafkaSinkError::Unauthorized {
                 brokers,
                 action: READING.to_owned(),
@@ -227,16 +225,21 @@ impl<D: Duties + 'static> Member<D> {
         }
     }
 
-    /// Counts how often brokers gave what cannot be used, and leaves them some time.
+    /// Counts how often the brokers called an offset out of range that they have, and leaves them some
+    /// time.
     ///
     /// # Errors
     /// Too often for a mishap.
-    pub fn damaged(&mut self) -> Result<Heard, KafkaSinkError> {
+    pub fn out_of_range(&mut self) -> Result<Heard, KafkaSinkError> {
+        self.mishap(Code::OffsetOutOfRange)
+    }
+
+    fn mishap(&mut self, code: Code) -> Result<Heard, KafkaSinkError> {
         let before = self.damaged.filter(|(_, last)| last.elapsed() < DAMAGED_AGAIN);
         let times = before.map_or(0, |(times, _)| times) + 1;
         if times > DAMAGED_MAX {
             let (brokers, action) = (self.config.brokers.clone(), READING.to_owned());
-            let (code, reason) = (Code::BadMessage, Code::BadMessage.to_string());
+            let reason = code.to_string();
             return Err(KafkaSinkError::Rejected { brokers, action, code, reason });
         }
         pause(DAMAGED_PAUSE * times);
@@ -341,8 +344,7 @@ impl<D: Duties> ClientContext for Hooks<D> {
     }
 
     fn stats(&self, statistics: Statistics) {
-        let age_us = statistics.ts - *lock(&self.placed_us);
-        if age_us <= 0 {
+        if statistics.ts <= *lock(&self.placed_us) {
             return;
         }
         let connected =
@@ -351,8 +353,7 @@ impl<D: Duties> ClientContext for Hooks<D> {
         let assigned = lock(&self.assigned).clone();
         let lag_of = |(topic, partition): &TopicPartition| {
             let partitions = &statistics.topics.get(topic)?.partitions;
-            let lag = lag(partitions.get(partition)?)?;
-            Some(Lag { end: lag.end.filter(|_| age_us > STALE_US), ..lag })
+            lag(partitions.get(partition)?)
         };
         let lags = assigned.into_iter().filter_map(|one| lag_of(&one).map(|lag| (one, lag)));
         *lock(&self.lags) = lags.collect();
@@ -361,11 +362,15 @@ impl<D: Duties> ClientContext for Hooks<D> {
 
 /// What a reader of committed records has still to read; at the end there may be marks of
 /// transactions, which are no records.
+///
+/// When a partition is taken, its offsets are for a moment those of the time before, but for that of
+/// the end that was seen, which is unknown then.
 fn lag(partition: &Partition) -> Option<Lag> {
     if partition.ls_offset < 0 || partition.next_offset < 0 || partition.fetch_state != "active" {
         return None;
     }
-    match partition.next_offset >= partition.ls_offset && partition.fetchq_cnt == 0 {
+    let is_read = partition.next_offset >= partition.ls_offset && partition.fetchq_cnt == 0;
+    match is_read && partition.eof_offset == partition.next_offset {
         true => Some(Lag { behind: 0, end: Some(partition.next_offset) }),
         false => {
             let behind = partition.ls_offset - partition.app_offset.max(partition.lo_offset);

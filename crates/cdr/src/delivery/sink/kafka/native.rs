@@ -171,6 +171,7 @@ pub fn topic_ids<C: ClientContext>(
         let mut count = 0;
         let described = rd_kafka_DescribeTopics_result_topics(result, &mut count);
         let described = (0..count).map(|at| *described.add(at));
+        let described = described.filter(|topic| !topic.is_null());
         Ok(described.filter_map(|topic| name_and_id(topic)).collect())
     }
 }

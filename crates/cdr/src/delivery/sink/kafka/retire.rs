@@ -4,6 +4,7 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tracing::debug;
 
 /// Drops a client, and waits no longer than this for it: what is left then ends with the process.
@@ -13,7 +14,10 @@ use tracing::debug;
 /// asks to leave its group until somebody answers.
 pub(super) fn retire<T: Send + 'static>(client: T, longest: Duration) {
     let (at_work, over) = sync_channel::<()>(0);
+    // What a consumer does when it gives up its partitions may need the runtime.
+    let runtime = Handle::try_current().ok();
     thread::spawn(move || {
+        let _entered = runtime.as_ref().map(Handle::enter);
         drop(client);
         drop(at_work);
     });
@@ -46,6 +50,23 @@ mod tests {
         assert!(ended.try_recv().is_err());
         drop(may_end);
         ended.recv().unwrap();
+    }
+
+    #[test]
+    fn the_runtime_is_at_hand() {
+        struct Asks(SyncSender<bool>);
+        impl Drop for Asks {
+            fn drop(&mut self) {
+                self.0
+                    .send(Handle::try_current().is_ok_and(|runtime| runtime.block_on(async { true })))
+                    .unwrap();
+            }
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (asks, answer) = sync_channel(1);
+        let _entered = runtime.enter();
+        retire(Asks(asks), Duration::from_secs(600));
+        assert!(answer.recv().unwrap());
     }
 
     #[test]

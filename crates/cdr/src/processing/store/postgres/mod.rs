@@ -157,7 +157,9 @@ impl Postgres {
             session
                 .client
                 .execute("INSERT INTO topic VALUES ($1, $2) ON CONFLICT DO NOTHING", &[&topic, &id])?;
-            session.client.query_one("SELECT id FROM topic WHERE name = $1", &[&topic])?.try_get(0)
+            // Another process may have emptied it meanwhile.
+            let stored = session.client.query_opt("SELECT id FROM topic WHERE name = $1", &[&topic])?;
+            stored.map_or_else(|| Ok(id.to_owned()), |row| row.try_get(0))
         })
     }
 

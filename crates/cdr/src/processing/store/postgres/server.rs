@@ -5,12 +5,12 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use postgres::config::Host;
+use postgres::config::{Host, SslMode};
 use postgres::error::{Error, SqlState};
 use postgres::{Client, Config};
 
 use super::super::{Result, StoreError};
-use super::tls::{Connector, Tls};
+use super::tls::{Connector, Tls, is_broken};
 use crate::secret::Secret;
 
 /// How long a server may take to answer that it is there, unless the URL says otherwise.
@@ -43,6 +43,8 @@ pub struct Server {
     name: String,
     config: Config,
     connector: Connector,
+    /// Whether a connection without TLS will do, too.
+    is_tls_optional: bool,
 }
 
 impl Server {
@@ -79,7 +81,7 @@ impl Server {
         if config.get_application_name().is_none() {
             config.application_name("cdr");
         }
-        Ok(Server { name, config, connector })
+        Ok(Server { name, config, connector, is_tls_optional: tls.is_optional() })
     }
 
     /// Host, port and database.
@@ -89,7 +91,16 @@ impl Server {
 
     /// Logs in.
     pub fn connect(&self) -> std::result::Result<Client, Error> {
-        let mut client = self.connector.connect(&self.config)?;
+        let connected = match self.connector.connect(&self.config) {
+            // As libpq does; a server may have TLS that does not work, or not for this user.
+            Err(error) if self.is_tls_optional && (is_of_tls(&error) || is_of_login(&error)) => {
+                let mut config = self.config.clone();
+                config.ssl_mode(SslMode::Disable);
+                self.connector.connect(&config).map_err(|_| error)
+            }
+            connected => connected,
+        };
+        let mut client = connected?;
         client.batch_execute(SESSION)?;
         Ok(client)
     }
@@ -143,17 +154,45 @@ pub fn reason(error: &Error) -> String {
 /// Whether the connection is lost with this error.
 pub fn is_loss(error: &Error) -> bool {
     match error.code() {
-        // 25P03 and 25P04: the transaction was open for too long, as when this process was halted.
-        Some(code) => ["08", "57P", "25P03", "25P04"].iter().any(|of| code.code().starts_with(of)),
-        None => error.is_closed() || error.source().is_some_and(|cause| cause.is::<io::Error>()),
+        Some(code) => ["08", "57P"].iter().any(|of| code.code().starts_with(of)) || is_overdue(code),
+        None => {
+            let broken =
+                |cause: &(dyn std::error::Error + 'static)| cause.is::<io::Error>() || is_broken(cause);
+            error.is_closed() || causes(error).any(broken)
+        }
     }
+}
+
+/// Whether a transaction was open for too long, as when this process was halted: by
+/// `idle_in_transaction_session_timeout` or, since PostgreSQL 17, by `transaction_timeout`.
+fn is_overdue(code: &SqlState) -> bool {
+    ["25P03", "25P04"].contains(&code.code())
+}
+
+fn causes(error: &Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    let mut next = error.source();
+    std::iter::from_fn(move || {
+        let cause = next?;
+        next = cause.source();
+        Some(cause)
+    })
+}
+
+/// Whether no connection with TLS came about.
+fn is_of_tls(error: &Error) -> bool {
+    error.code().is_none() && error.to_string().contains("TLS")
+}
+
+/// Whether the server lets nobody in who comes like this.
+fn is_of_login(error: &Error) -> bool {
+    error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
 }
 
 /// Whether a later try may do, and what people can do for it.
 pub fn outlook(error: &Error) -> (bool, &'static str) {
     let Some(code) = error.code() else {
         return match is_loss(error) {
-            false if error.to_string().contains("TLS") => (
+            false if is_of_tls(error) => (
                 false,
                 "sslmode and sslrootcert in STORE_URL say whom to trust: the server's certificate must be signed by \
                  it and, for verify-full, name the host",
@@ -177,9 +216,8 @@ pub fn outlook(error: &Error) -> (bool, &'static str) {
         (_, Some("53")) => {
             (true, "The server has reached a limit; raise it, or let fewer clients connect")
         }
-        (_, Some("08" | "57")) | (&SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT, _) => {
-            (true, "The server ends or begins; it is tried again")
-        }
+        (_, Some("08" | "57")) => (true, "The server ends or begins; it is tried again"),
+        _ if is_overdue(code) => (true, "A transaction was open for too long; it is tried again"),
         (_, Some("28")) => (false, "The user and password in STORE_URL must be those of the server"),
         (_, Some("3D")) => (false, "The database in STORE_URL must exist: createdb makes it"),
         (&SqlState::INSUFFICIENT_PRIVILEGE, _) | (_, Some("3F")) => {

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use postgres::config::SslMode;
+use postgres::config::{Host, SslMode};
 use postgres::error::Error;
 use postgres::{Client, Config};
 
@@ -32,7 +32,7 @@ enum Mode {
     Prefer,
     /// TLS; with whoever it is, unless there is a certificate to trust.
     Require,
-    /// With a server that somebody vouches for whom we trust.
+    /// With a server that one of the told authorities vouches for.
     VerifyCa,
     /// With a server that is also the one that the URL names.
     VerifyFull,
@@ -42,7 +42,7 @@ enum Mode {
 #[derive(Debug)]
 pub struct Tls {
     mode: Mode,
-    /// Whom to trust; the system's certificates where it is not told, or `system`.
+    /// The authorities to trust, and nobody else; those of the system where none are told.
     root: Option<PathBuf>,
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
@@ -52,41 +52,57 @@ impl Tls {
     /// Takes its part out of a URL, and gives the rest.
     ///
     /// # Errors
-    /// A mode that there is not. It is not told, since it may be part of a password.
+    /// A mode or a file's name that cannot be. It is not told, since it may be part of a password.
     pub fn take(url: &str) -> Result<(Tls, String)> {
         let mut tls = Tls { mode: Mode::Prefer, root: None, certificate: None, key: None };
         let Some((base, query)) = url.split_once('?') else { return Ok((tls, url.to_owned())) };
         let mut rest = Vec::new();
+        let (mut mode, mut root) = (None, None);
         for pair in query.split('&') {
             // In a URL of PostgreSQL a plus sign stands for itself.
             let encoded = pair.replace('+', "%2B");
             let (name, value) = form_urlencoded::parse(encoded.as_bytes()).next().unwrap_or_default();
-            let path = || Some(PathBuf::from(&*value));
+            let file = || {
+                let named = !value.is_empty() && !value.contains('\0');
+                named.then(|| PathBuf::from(&*value)).ok_or_else(no_file)
+            };
             match &*name {
                 "sslmode" => {
                     let known = MODES.iter().find(|(word, _)| *word == value);
-                    tls.mode = known.ok_or_else(no_mode)?.1;
+                    mode = Some(known.ok_or_else(no_mode)?.1);
                 }
-                "sslrootcert" => tls.root = path(),
-                "sslcert" => tls.certificate = path(),
-                "sslkey" => tls.key = path(),
+                "sslrootcert" => root = Some(file()?),
+                "sslcert" => tls.certificate = Some(file()?),
+                "sslkey" => tls.key = Some(file()?),
                 _ => rest.push(pair),
             }
         }
-        // As libpq has it: who tells whom to trust wants it to be looked at, and where that is
-        // everybody whom the system trusts, a certificate says nothing without its name.
-        tls.mode = match (tls.mode, tls.root.as_deref()) {
-            (Mode::Disable, _) => Mode::Disable,
-            (_, Some(root)) if root == Path::new(SYSTEM) => Mode::VerifyFull,
-            (Mode::Require, Some(_)) => Mode::VerifyCa,
-            (mode, _) => mode,
+        let is_system = root.as_deref() == Some(Path::new(SYSTEM));
+        tls.root = root.filter(|_| !is_system);
+        tls.mode = match (mode, &tls.root) {
+            // As libpq has it: whoever tells whom to trust wants it to be looked at.
+            (Some(Mode::Require), Some(_)) => Mode::VerifyCa,
+            // Where everybody is trusted whom the system trusts, a certificate says nothing without
+            // the name in it.
+            (Some(Mode::VerifyCa), None) => Mode::VerifyFull,
+            (mode, None) if is_system && mode != Some(Mode::Disable) => Mode::VerifyFull,
+            (mode, _) => mode.unwrap_or(Mode::Prefer),
         };
         let rest = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
         Ok((tls, rest))
     }
 
-    /// Tells the client what it can know of it.
+    /// Whether a connection without TLS will do where one with it does not come about.
+    pub fn is_optional(&self) -> bool {
+        self.mode == Mode::Prefer
+    }
+
+    /// Tells the client what it can know of it. A socket of this machine needs none.
     pub fn apply(&self, config: &mut Config) {
+        if config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_))) {
+            config.ssl_mode(SslMode::Disable);
+            return;
+        }
         config.ssl_mode(match self.mode {
             Mode::Disable => SslMode::Disable,
             Mode::Prefer => SslMode::Prefer,
@@ -100,6 +116,15 @@ fn no_mode() -> StoreError {
         store: "at STORE_URL".to_owned(),
         reason: "its sslmode is none that there is".to_owned(),
         remedy: "It is one of disable, prefer, require, verify-ca and verify-full",
+        passing: false,
+    }
+}
+
+fn no_file() -> StoreError {
+    StoreError::Open {
+        store: "at STORE_URL".to_owned(),
+        reason: "its sslrootcert, sslcert or sslkey names no file".to_owned(),
+        remedy: "It is the file's name, in which special characters are encoded, such as %20 for a space",
         passing: false,
     }
 }
@@ -122,6 +147,7 @@ impl Connector {
         imp::connector(tls).map(Connector).map_err(refused)
     }
 
+    #[cfg_attr(not(feature = "tls"), expect(clippy::clone_on_copy, reason = "only that one is Copy"))]
     pub fn connect(&self, config: &Config) -> std::result::Result<Client, Error> {
         config.connect(self.0.clone())
     }
@@ -129,21 +155,24 @@ impl Connector {
 
 #[cfg(feature = "tls")]
 mod imp {
+    use std::error::Error;
     use std::path::Path;
 
     use openssl::error::ErrorStack;
-    use openssl::ssl::{SslConnector, SslConnectorBuilder, SslFiletype, SslMethod, SslVerifyMode};
-    use postgres_openssl::MakeTlsConnector;
+    use openssl::pkey::PKey;
+    use openssl::ssl::{ErrorCode, SslConnector, SslConnectorBuilder, SslMethod, SslVerifyMode};
+    use openssl::x509::store::X509StoreBuilder;
+    use postgres_openssl::{MakeTlsConnector, set_postgresql_alpn};
 
-    use super::{Mode, SYSTEM, Tls};
+    use super::{Mode, Tls};
 
     pub type Connector = MakeTlsConnector;
 
     type Refusal = (String, &'static str);
 
     pub fn connector(tls: &Tls) -> Result<Connector, Refusal> {
-        let failed = |error: ErrorStack| (error.to_string(), "OpenSSL does not begin");
         let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(failed)?;
+        set_postgresql_alpn(&mut builder).map_err(failed)?;
         files(tls, &mut builder)?;
         let verifies = tls.mode >= Mode::VerifyCa;
         builder.set_verify(if verifies { SslVerifyMode::PEER } else { SslVerifyMode::NONE });
@@ -160,28 +189,52 @@ mod imp {
         if tls.mode == Mode::Disable {
             return Ok(());
         }
-        if let Some(path) = tls.root.as_deref().filter(|path| *path != Path::new(SYSTEM)) {
-            used("sslrootcert", path, builder.set_ca_file(path))?;
+        if let Some(path) = &tls.root {
+            // Instead of those of the system, with which the builder begins.
+            let none = X509StoreBuilder::new().map_err(failed)?.build();
+            builder.set_cert_store(none);
+            used("sslrootcert", path, || builder.set_ca_file(path))?;
         }
         if let Some(path) = &tls.certificate {
-            used("sslcert", path, builder.set_certificate_chain_file(path))?;
+            used("sslcert", path, || builder.set_certificate_chain_file(path))?;
         }
         if let Some(path) = &tls.key {
-            used("sslkey", path, builder.set_private_key_file(path, SslFiletype::PEM))?;
+            used("sslkey", path, || {
+                let pem = std::fs::read(path).unwrap_or_default();
+                // One with a passphrase would be asked for at the terminal.
+                let key = PKey::private_key_from_pem_callback(&pem, |_| Ok(0))?;
+                builder.set_private_key(&key)
+            })?;
         }
         Ok(())
     }
 
-    fn used(what: &str, path: &Path, result: Result<(), ErrorStack>) -> Result<(), Refusal> {
-        result.map_err(|error| {
-            let why = match std::fs::File::open(path) {
-                Err(why) => why.to_string(),
-                Ok(_) => error.to_string(),
-            };
-            (
-                format!("{what}={} cannot be used: {why}", path.display()),
-                "It is a file in PEM format that may be read; a key has no passphrase",
-            )
+    fn failed(error: ErrorStack) -> Refusal {
+        (error.to_string(), "OpenSSL does not begin")
+    }
+
+    fn used(
+        what: &str,
+        path: &Path,
+        mut act: impl FnMut() -> Result<(), ErrorStack>,
+    ) -> Result<(), Refusal> {
+        let why = match (std::fs::File::open(path), act()) {
+            (_, Ok(())) => return Ok(()),
+            (Err(why), _) => why.to_string(),
+            (Ok(_), Err(error)) => error.to_string(),
+        };
+        Err((
+            format!("{what}={} cannot be used: {why}", path.display()),
+            "It is a file in PEM format that may be read; a key has no passphrase",
+        ))
+    }
+
+    /// Whether a handshake failed because the connection broke.
+    pub fn is_broken(cause: &(dyn Error + 'static)) -> bool {
+        let cause = cause.downcast_ref::<openssl::ssl::Error>();
+        cause.is_some_and(|error| {
+            error.io_error().is_some()
+                || matches!(error.code(), ErrorCode::SYSCALL | ErrorCode::ZERO_RETURN)
         })
     }
 }
@@ -197,13 +250,19 @@ mod imp {
     pub fn connector(tls: &Tls) -> Result<Connector, (String, &'static str)> {
         match tls.mode {
             Mode::Disable | Mode::Prefer => Ok(NoTls),
-            _ => Err((
+            Mode::Require | Mode::VerifyCa | Mode::VerifyFull => Err((
                 "its sslmode asks for TLS, and this cdr was built without".to_owned(),
                 "Build it with the feature tls, which is on by default",
             )),
         }
     }
+
+    pub fn is_broken(_: &(dyn std::error::Error + 'static)) -> bool {
+        false
+    }
 }
+
+pub use imp::is_broken;
 
 #[cfg(test)]
 mod tests {
@@ -230,12 +289,11 @@ mod tests {
             Some("ca.pem"),
             "postgres://u@h/n",
         );
-        check(
-            "postgres://u@h/n?sslrootcert=system",
-            Mode::VerifyFull,
-            Some("system"),
-            "postgres://u@h/n",
-        );
+        for system in ["sslrootcert=system", "sslmode=require&sslrootcert=system", "sslmode=verify-ca"] {
+            check(&format!("postgres://u@h/n?{system}"), Mode::VerifyFull, None, "postgres://u@h/n");
+        }
+        let disabled = "postgres://u@h/n?sslmode=disable&sslrootcert=system";
+        check(disabled, Mode::Disable, None, "postgres://u@h/n");
     }
 
     #[test]
@@ -243,6 +301,15 @@ mod tests {
         let (tls, _) = Tls::take("postgres://u@h/n?sslcert=c.pem&sslkey=k.pem").unwrap();
         let path = |path: &str| Some(PathBuf::from(path));
         assert_eq!((tls.certificate, tls.key), (path("c.pem"), path("k.pem")));
+    }
+
+    #[test]
+    fn what_names_no_file_is_refused() {
+        for value in ["", "sesame%00"] {
+            let error = Tls::take(&format!("postgres://u@h/n?sslcert={value}")).map(|_| ()).unwrap_err();
+            assert!(error.to_string().contains("sslcert or sslkey names no file"), "{error}");
+            assert!(!error.to_string().contains("sesame"), "{error}");
+        }
     }
 
     #[test]
