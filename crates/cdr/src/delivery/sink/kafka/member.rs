@@ -100,9 +100,18 @@ pub struct Member<D: Duties> {
     config: Arc<KafkaConfig>,
     group: String,
     patience: Patience,
-    /// How often damaged records came, one time soon after the other, and when they last did.
-    damaged: Option<(u32, Instant)>,
+    mishaps: Option<Mishaps>,
     told: RateLimit<String>,
+}
+
+/// How often brokers gave what cannot be used, one time soon after the other.
+#[derive(Clone, Copy)]
+struct Mishaps {
+    times: u32,
+    last: Instant,
+    /// Damaged records, if there were any: after those, the client (librdkafka 2.12) reads on at a wrong
+    /// place in the brokers' answer, and may ask for offsets that there are not.
+    code: Code,
 }
 
 /// What librdkafka calls back.
@@ -143,7 +152,7 @@ impl<D: Duties + 'static> Member<D> {
             config.group_consumer(group).create_with_context(hooks).map_err(refused)?;
         consumer.subscribe(topics).map_err(refused)?;
         let (config, group) = (config.clone(), group.to_owned());
-        Ok(Member { consumer, config, group, patience, damaged: None, told: RateLimit::new(TOLD_EVERY) })
+        Ok(Member { consumer, config, group, patience, mishaps: None, told: RateLimit::new(TOLD_EVERY) })
     }
 
     /// Waits for a record, and shows it to `each`.
@@ -235,15 +244,19 @@ impl<D: Duties + 'static> Member<D> {
     }
 
     fn mishap(&mut self, code: Code) -> Result<Heard, KafkaSinkError> {
-        let before = self.damaged.filter(|(_, last)| last.elapsed() < DAMAGED_AGAIN);
-        let times = before.map_or(0, |(times, _)| times) + 1;
+        let before = self.mishaps.filter(|mishaps| mishaps.last.elapsed() < DAMAGED_AGAIN);
+        let times = before.map_or(0, |mishaps| mishaps.times) + 1;
+        let code = match before {
+            Some(Mishaps { code: Code::BadMessage, .. }) => Code::BadMessage,
+            _ => code,
+        };
         if times > DAMAGED_MAX {
             let (brokers, action) = (self.config.brokers.clone(), READING.to_owned());
             let reason = code.to_string();
             return Err(KafkaSinkError::Rejected { brokers, action, code, reason });
         }
         pause(DAMAGED_PAUSE * times);
-        self.damaged = Some((times, Instant::now()));
+        self.mishaps = Some(Mishaps { times, last: Instant::now(), code });
         Ok(Heard::Damaged(times, DAMAGED_MAX))
     }
 
