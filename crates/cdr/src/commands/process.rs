@@ -159,12 +159,19 @@ struct Counts {
     counted: [AtomicU64; 2],
     dead: AtomicU64,
     behind: AtomicI64,
-    /// When counting began, and when it was last told.
-    begun: Mutex<Option<(Instant, Instant)>>,
+    course: Mutex<Option<Course>>,
     topics: [String; 2],
     metrics: Metrics,
     standing: Mutex<Standing>,
     readiness: Readiness,
+}
+
+/// When something was counted.
+#[derive(Clone, Copy, Debug)]
+struct Course {
+    first_came: Instant,
+    last_stored: Instant,
+    told: Instant,
 }
 
 /// What it takes to be at work.
@@ -196,7 +203,7 @@ impl Counts {
             counted: Default::default(),
             dead: AtomicU64::default(),
             behind: AtomicI64::default(),
-            begun: Mutex::default(),
+            course: Mutex::default(),
             topics: [config.kafka.topic_data.clone(), config.kafka.topic_voice.clone()],
             metrics: Metrics::new(),
             standing: Mutex::new(Standing::STARTING),
@@ -229,12 +236,13 @@ impl Counts {
     }
 
     fn tell_end(&self) {
-        let begun = *self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((begun, _)) = begun else {
+        let course = *self.course.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Course { first_came, last_stored, .. }) = course else {
             info!("This start counted nothing: there was nothing new");
             return;
         };
-        let seconds = begun.elapsed().as_secs_f64();
+        // Without the time in which it only waited for more.
+        let seconds = (last_stored - first_came).as_secs_f64();
         let rate = self.counted().iter().sum::<u64>() as f64 / seconds.max(0.001);
         info!(
             "This start counted {} in {seconds:.1} s: {} records/s",
@@ -253,11 +261,12 @@ impl Watcher for Counts {
             count.fetch_add(more, Ordering::Relaxed);
         }
         let now = Instant::now();
-        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut course = self.course.lock().unwrap_or_else(PoisonError::into_inner);
         let first_came = now.checked_sub(batch_time).unwrap_or(now);
-        let (_, told) = begun.get_or_insert((first_came, now));
-        if now - *told >= TOLD_EVERY {
-            *told = now;
+        let course = course.get_or_insert(Course { first_came, last_stored: now, told: now });
+        course.last_stored = now;
+        if now - course.told >= TOLD_EVERY {
+            course.told = now;
             info!(
                 "Counted {}; {} messages behind",
                 self.text(),

@@ -176,9 +176,12 @@ impl Total {
     }
 }
 
-/// `1 h 2 min`
+/// `1 h 2 min`, `5 s`
 fn call_time(seconds: u64) -> String {
-    units::duration(std::time::Duration::from_secs(seconds))
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        _ => units::duration(std::time::Duration::from_secs(seconds)),
+    }
 }
 
 impl Amount {
