@@ -89,14 +89,16 @@ fn brokers_that_are_down_for_a_minute_are_waited_for() {
 }
 
 #[test]
-fn a_network_that_carries_nothing_for_a_while_is_waited_for() {
+fn a_network_that_carries_nothing_for_half_a_minute_is_waited_for() {
     let fragile = Services::fragile();
     let scene = Scene::at(fragile.services, "network-paused", PARTS, 50);
     let job = course::slow(&scene).with("SFTP_REQUEST_TIMEOUT_SECONDS", 5);
     let ended = disturbed(&scene, job.with("SFTP_CONNECT_TIMEOUT_SECONDS", 2), |process| {
         let (_sftp, _brokers) = (fragile.pause_sftp(), fragile.pause_brokers());
+        let begun = Instant::now();
         process.wait_for_line("are away (");
         process.wait_for_line("is away (");
+        process.wait_until("half a minute has passed", || begun.elapsed() >= LONG / 2);
     });
     assert!(ended.count("is back") >= 1 && ended.count("are back") >= 1, "{}", ended.lines.join("\n"));
     assert_eq!(ended.count("ERROR"), 0, "{}", ended.lines.join("\n"));
