@@ -92,17 +92,22 @@ pub fn process(
     watcher: &Arc<dyn Watcher>,
 ) -> Result<(), ProcessError> {
     let kafka = &config.kafka;
-    let topics = [kafka.topic_data.clone(), kafka.topic_voice.clone()];
+    let names = kafka.record_topics();
     let mut cluster = Cluster::new(kafka, board)?;
     // The others are made by who writes to them, with the settings that they need.
     cluster.ensure(&[&config.topic_dead_letter])?;
     let letters = Letters::new(kafka, &config.topic_dead_letter, board)?;
-    let mut keeper =
-        Keeper::new(store, letters, topics.clone(), board.clone(), watcher.clone(), kafka.give_up_after);
+    let mut keeper = Keeper::new(
+        store,
+        letters,
+        names.map(str::to_owned),
+        board.clone(),
+        watcher.clone(),
+        kafka.give_up_after,
+    );
     if let Some(id) = cluster.id()? {
         keeper.bind(&id)?;
     }
-    let names = [&*topics[0], &*topics[1]];
     for topic in cluster.missing(&names)? {
         warn!(
             "Topic {topic} does not exist; it is counted as soon as it does. cdr run makes it; TOPIC_DATA and \
@@ -235,16 +240,13 @@ impl Processor<'_> {
     /// that is deleted and made anew comes as new partitions, before any of its messages is stored,
     /// unless that goes faster than the client looks.
     fn check_topics(&mut self) -> Result<(), ProcessError> {
-        let KafkaConfig { topic_data, topic_voice, .. } = &*self.config.kafka;
-        let ids = self.cluster.topic_ids(&[topic_data, topic_voice])?;
+        let ids = self.cluster.topic_ids(&self.config.kafka.record_topics())?;
         lock(&self.keeper).bind_topics(&ids)
     }
 
     /// The same, unless brokers do not answer now: others may give records all the same.
     fn look_at_topics(&mut self) -> Result<(), ProcessError> {
-        let KafkaConfig { topic_data, topic_voice, .. } = &*self.config.kafka;
-        let ids = self.cluster.topic_ids_if_any_answer(&[topic_data, topic_voice])?;
-        match ids {
+        match self.cluster.topic_ids_if_any_answer(&self.config.kafka.record_topics())? {
             Some(ids) => lock(&self.keeper).bind_topics(&ids),
             None => Ok(()),
         }
@@ -263,11 +265,11 @@ impl Processor<'_> {
         self.looked = Instant::now();
         lock(&self.keeper).settle(&lags)?;
         let positions = lock(&self.keeper).all_positions()?;
-        for topic in [&self.config.kafka.topic_data, &self.config.kafka.topic_voice] {
+        for topic in self.config.kafka.record_topics() {
             // A topic that does not exist holds nothing.
             let ranges = self.cluster.committed_range(topic)?.unwrap_or_default();
             for ((first, end), partition) in ranges.iter().copied().zip(0..) {
-                let next = positions.get(&(topic.clone(), partition)).copied().unwrap_or(first);
+                let next = positions.get(&(topic.to_owned(), partition)).copied().unwrap_or(first);
                 if next < end {
                     return Ok(false);
                 }
@@ -275,7 +277,7 @@ impl Processor<'_> {
             let end = |partition: i32| ranges.get(partition as usize).map_or(0, |&(_, end)| end);
             let of_topic = positions.iter().filter(|((of, _), _)| of == topic);
             for ((_, partition), &next) in of_topic {
-                let (topic, partition, end) = (topic.clone(), *partition, end(*partition));
+                let (topic, partition, end) = (topic.to_owned(), *partition, end(*partition));
                 if next > end {
                     self.check_topics()?;
                     return Err(ProcessError::Shrunk { topic, partition, next, end });

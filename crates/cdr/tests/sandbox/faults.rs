@@ -12,10 +12,10 @@ use crate::support::Sandbox;
 const WHILE: Fault = Delay(Duration::from_millis(700));
 
 /// Kafka's code for a broker that is not the one to ask at the moment, and for one that is too slow.
-const NOT_LEADER: Fault = Fail(6);
+pub const NOT_LEADER: Fault = Fail(6);
 const TIMED_OUT: Fault = Fail(7);
-const COORDINATOR_LOADS: Fault = Fail(14);
-const NOT_COORDINATOR: Fault = Fail(16);
+pub const COORDINATOR_LOADS: Fault = Fail(14);
+pub const NOT_COORDINATOR: Fault = Fail(16);
 const CONCURRENT_TRANSACTIONS: Fault = Fail(51);
 /// SFTP's code for a failure of any kind.
 const FAILURE: Fault = Fail(4);

@@ -12,6 +12,7 @@ use cdr_sandbox::kafka::ApiKey;
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
+use crate::faults::{COORDINATOR_LOADS, NOT_COORDINATOR, NOT_LEADER};
 use crate::processing::{
     RECORDS, check_usage, counted, dead_letters, delete_topic, deliver, letter, send, send_all,
     to_the_end,
@@ -22,11 +23,6 @@ use crate::support::{LIMIT, Running, Sandbox};
 const ILLEGAL_GENERATION: Fault = Fail(22);
 const UNKNOWN_MEMBER: Fault = Fail(25);
 const REBALANCE_IN_PROGRESS: Fault = Fail(27);
-/// For a group whose coordinator is not there yet, or is somebody else.
-const COORDINATOR_LOADS: Fault = Fail(14);
-const NOT_COORDINATOR: Fault = Fail(16);
-/// For brokers that are not the ones to ask.
-const NOT_LEADER: Fault = Fail(6);
 /// For a producer that is of no more use.
 const OUT_OF_ORDER: Fault = Fail(45);
 

@@ -46,7 +46,23 @@ pub struct KafkaConfig {
     pub properties: BTreeMap<String, Secret>,
 }
 
+/// Of consumers that read much. The client's own bounds let it read 100,000 records of each partition
+/// ahead, which cost 250 MB and are no faster.
+const BULK_READING: [(&str, &str); 5] = [
+    ("fetch.wait.max.ms", "100"),
+    ("fetch.message.max.bytes", "500000"),
+    ("fetch.max.bytes", "2000000"),
+    ("queued.min.messages", "5000"),
+    // A full queue would otherwise rest for a second, which readers of short topics notice.
+    ("fetch.queue.backoff.ms", "1"),
+];
+
 impl KafkaConfig {
+    /// The topics of data and voice records.
+    pub fn record_topics(&self) -> [&str; 2] {
+        [&self.topic_data, &self.topic_voice]
+    }
+
     /// The topic of a record stream.
     pub fn topic(&self, stream: Stream) -> &str {
         match stream {
@@ -93,36 +109,27 @@ impl KafkaConfig {
         config
     }
 
-    /// A consumer of committed records that reads much: it checks what came over the network. The
-    /// client's own bounds let it read 100,000 records of each partition ahead, which cost 250 MB and
-    /// are no faster.
+    /// A consumer of committed records that reads much: it checks what came over the network.
     pub(super) fn bulk_consumer(&self) -> ClientConfig {
         let mut config = self.consumer("read_committed");
         config.set("check.crcs", "true");
-        config.set("fetch.wait.max.ms", "100");
-        config.set("fetch.message.max.bytes", "500000");
-        config.set("fetch.max.bytes", "2000000");
-        config.set("queued.min.messages", "5000");
-        // A full queue would otherwise rest for a second, which readers of short topics notice.
-        config.set("fetch.queue.backoff.ms", "1");
+        for (name, value) in BULK_READING {
+            config.set(name, value);
+        }
         config
     }
 
     /// A member of a group that shares partitions out among its members. Where it begins is told by
     /// who keeps what it reads, never by the brokers.
     pub(super) fn group_consumer(&self, group: &str) -> ClientConfig {
-        let mut config = self.client(&[
-            ("fetch.wait.max.ms", "100"),
-            ("fetch.message.max.bytes", "500000"),
-            ("fetch.max.bytes", "2000000"),
-            ("queued.min.messages", "5000"),
+        let of_members = [
             ("queued.max.messages.kbytes", "16384"),
-            ("fetch.queue.backoff.ms", "1"),
             // Topics that are made later are found within this time.
             ("topic.metadata.refresh.interval.ms", "5000"),
             // A member that was killed is missed after this time, and others take its partitions over.
             ("session.timeout.ms", "10000"),
-        ]);
+        ];
+        let mut config = self.client(&[&BULK_READING[..], &of_members].concat());
         config.set("group.id", group);
         config.set("partition.assignment.strategy", "cooperative-sticky");
         config.set("isolation.level", "read_committed");

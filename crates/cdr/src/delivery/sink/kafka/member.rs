@@ -196,7 +196,6 @@ impl<D: Duties + 'static> Member<D> {
     fn trouble(&mut self, error: &KafkaError) -> Result<Heard, KafkaSinkError> {
         let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
         let (brokers, reason) = (self.config.brokers.clone(), error.to_string());
-        let topics = vec![self.config.topic_data.clone(), self.config.topic_voice.clone()];
         match code {
             Code::AutoOffsetReset | Code::OffsetOutOfRange => Ok(Heard::OutOfRange),
             Code::BadMessage | Code::NotImplemented | Code::BadCompression => {
@@ -205,7 +204,7 @@ impl<D: Duties + 'static> Member<D> {
             Code::TopicAuthorizationFailed => Err(KafkaSinkError::Unauthorized {
                 brokers,
                 action: READING.to_owned(),
-                right: Right::on_topics("Read", topics),
+                right: Right::on_topics("Read", self.config.record_topics().map(str::to_owned).to_vec()),
                 reason,
             }),
             Code::GroupAuthorizationFailed => Err(KafkaSinkError::Unauthorized {
@@ -239,8 +238,8 @@ impl<D: Duties + 'static> Member<D> {
     ///
     /// # Errors
     /// Too often for a mishap.
-    pub fn out_of_range(&mut self) -> Result<Heard, KafkaSinkError> {
-        self.mishap(Code::OffsetOutOfRange)
+    pub fn out_of_range(&mut self) -> Result<(), KafkaSinkError> {
+        self.mishap(Code::OffsetOutOfRange).map(drop)
     }
 
     fn mishap(&mut self, code: Code) -> Result<Heard, KafkaSinkError> {

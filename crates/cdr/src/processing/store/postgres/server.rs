@@ -9,8 +9,8 @@ use postgres::config::{Host, SslMode};
 use postgres::error::{Error, SqlState};
 use postgres::{Client, Config};
 
-use super::super::{Result, StoreError};
-use super::tls::{Connector, Tls, is_broken};
+use super::super::Result;
+use super::tls::{Connector, Tls, is_broken, unusable_url};
 use crate::secret::Secret;
 
 /// How long a server may take to answer that it is there, unless the URL says otherwise.
@@ -57,12 +57,12 @@ impl Server {
         let text = url.expose();
         let is_url = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
         let (tls, rest) = Tls::take(text)?;
-        let refused = || StoreError::Open {
-            passing: false,
-            store: "at STORE_URL".to_owned(),
-            reason: "that is no URL of a PostgreSQL server".to_owned(),
-            remedy: "It is like postgres://user:password@host:5432/name, where special characters of the password \
-                     are encoded, such as %40 for @",
+        let refused = || {
+            unusable_url(
+                "that is no URL of a PostgreSQL server",
+                "It is like postgres://user:password@host:5432/name, where special characters of the password \
+                 are encoded, such as %40 for @",
+            )
         };
         let mut config: Config = rest.parse().ok().filter(|_| is_url).ok_or_else(refused)?;
         // Two @ mean that the password has one, and the host would begin with the password's end.

@@ -112,21 +112,23 @@ impl Tls {
 }
 
 fn no_mode() -> StoreError {
-    StoreError::Open {
-        store: "at STORE_URL".to_owned(),
-        reason: "its sslmode is none that there is".to_owned(),
-        remedy: "It is one of disable, prefer, require, verify-ca and verify-full",
-        passing: false,
-    }
+    unusable_url(
+        "its sslmode is none that there is",
+        "It is one of disable, prefer, require, verify-ca and verify-full",
+    )
 }
 
 fn no_file() -> StoreError {
-    StoreError::Open {
-        store: "at STORE_URL".to_owned(),
-        reason: "its sslrootcert, sslcert or sslkey names no file".to_owned(),
-        remedy: "It is the file's name, in which special characters are encoded, such as %20 for a space",
-        passing: false,
-    }
+    unusable_url(
+        "its sslrootcert, sslcert or sslkey names no file",
+        "It is the file's name, in which special characters are encoded, such as %20 for a space",
+    )
+}
+
+/// What is wrong with a URL, of which nothing is told: any part may be one of a password.
+pub fn unusable_url(reason: &str, remedy: &'static str) -> StoreError {
+    let store = "at STORE_URL".to_owned();
+    StoreError::Open { store, reason: reason.to_owned(), remedy, passing: false }
 }
 
 /// What makes connections.
