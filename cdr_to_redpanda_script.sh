@@ -35,7 +35,7 @@ that of `cdr run`.
 HELP
 }
 
-say() {
+log() {
     printf '%s\n' "$*" >&2
 }
 
@@ -97,9 +97,9 @@ check_services() {
         return
     fi
     for complaint in "${complaints[@]}"; do
-        say "$level: $complaint"
+        log "$level: $complaint"
     done
-    say "Start the services: docker-compose up -d sftp redpanda-0 redpanda-1 redpanda-2"
+    log "Start the services: docker-compose up -d sftp redpanda-0 redpanda-1 redpanda-2"
     if [[ $level == ERROR ]]; then
         exit "$exit_unreachable"
     fi
@@ -116,13 +116,13 @@ find_program() {
         return
     fi
     if ! type -P cargo >/dev/null; then
-        say "ERROR: no program cdr on the PATH or at $built, and no cargo to build it"
-        say "Install Rust, or run it in a container: docker-compose up cdr"
+        log "ERROR: no program cdr on the PATH or at $built, and no cargo to build it"
+        log "Install Rust, or run it in a container: docker-compose up cdr"
         exit 1
     fi
-    say "Building cdr, which takes a few minutes the first time"
+    log "Building cdr, which takes a few minutes the first time"
     if ! cargo build --release --locked -p cdr --manifest-path "$root/Cargo.toml" >&2; then
-        say "ERROR: cdr could not be built"
+        log "ERROR: cdr could not be built"
         exit 1
     fi
 }

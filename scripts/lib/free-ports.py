@@ -1,4 +1,4 @@
-"""Prints as many free TCP ports of 127.0.0.1 as the argument says.
+"""Prints as many free TCP ports of 127.0.0.1 as the argument is.
 
 All of them are held until the last is found, so no two are the same.
 """

@@ -7,7 +7,7 @@
 # resolve, and which leads to whatever a test puts in between.
 # shellcheck disable=SC2154 # The script that sources this sets dir.
 
-# Who may log in where a login is asked for.
+# Who may log in where a login is required.
 kafka_user=cdr
 kafka_password=kafka-password
 

@@ -2,7 +2,7 @@
 
     when-process-ends.py PID COMMAND [ARGUMENT]...
 
-The kernel says when the process ends, also when it was killed or still waits
+The kernel reports when the process ends, also when it was killed or still waits
 to be reaped, and also when its id has been given to another process since.
 """
 

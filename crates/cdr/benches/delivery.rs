@@ -26,22 +26,27 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use cdr::config::{self, FlagValues};
-use cdr::delivery::board::Board;
+use cdr::delivery::checkpoint::LocalCheckpoint;
+use cdr::delivery::cursors::FileCursors;
 use cdr::delivery::index::IndexFile;
-use cdr::delivery::milestones::Milestones;
+use cdr::delivery::lease::Lease;
 use cdr::delivery::pace::{Pace, SimulatedClock};
-use cdr::delivery::sink::kafka::{Batch, Blocks, Delivery, KafkaConfig, Limits, Lookout, RunId};
-use cdr::delivery::sink::sftp::SftpStore;
-use cdr::setup;
+use cdr::delivery::records::{Blocks, Limits, Probe, RecordDelivery, RecordsConfig, RunAtKafka, RunId};
+use cdr::files::OpenGate;
+use cdr::files::sftp::{SftpConfig, SftpSink};
+use cdr::kafka::{Handover, KafkaConfig};
 use cdr::telemetry::Counters;
-use cdr_model::progress::{Cursors, Parameters, Places, RecordCursor, Sinks};
-use cdr_model::{Generator, LineEnd, Micros, Plan, Scenario, Shard};
+use cdr_model::progress::{Cursors, KAFKA, Parameters, RecordCursor, SinkTargets};
+use cdr_model::{
+    FileFormat, Generator, MessageFormat, Micros, PerStream, Plan, Scenario, Shard, Stream,
+};
 use chrono::{NaiveDateTime, Utc};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 fn main() -> Result<()> {
     let quick = env::args().any(|argument| argument == "--quick");
@@ -129,14 +134,14 @@ impl Bench {
         };
         let plan = Plan::new(&scenario, Shard::WHOLE)?;
         let generator = Arc::new(Generator::new(&scenario)?);
-        let config = self.kafka_config()?;
-        let records = plan.parts() * 2 * u64::from(plan.line_count());
+        let (config, topics) = (self.config()?.kafka, topics());
+        let records: u64 = plan.streams().map(|stream| plan.records(stream)).sum();
         println!("1. Kafka, {records} records in each turn, {} rounds", self.rounds);
         let mut turns = Turns::new(&["exactly once", "without transactions"]);
         for round in 0..=self.rounds {
             // Who goes first finds other caches and queues than who goes second.
             let plain_first = round % 2 == 1;
-            let plain = || without_transactions(&config, &plan, &generator);
+            let plain = || without_transactions(&config, &topics, &plan, &generator);
             let before = plain_first.then(plain).transpose()?;
             let once = self.exactly_once(&config, &scenario, &plan, &generator, round)?;
             let plain = before.map_or_else(plain, Ok)?;
@@ -150,11 +155,8 @@ impl Bench {
         Ok(())
     }
 
-    fn kafka_config(&self) -> Result<KafkaConfig> {
-        let mut config = setup::kafka(&self.config()?);
-        config.topic_data = "bench_data".to_owned();
-        config.topic_voice = "bench_voice".to_owned();
-        Ok(config)
+    fn brokers(&self) -> Result<String> {
+        Ok(self.config()?.kafka.brokers.clone())
     }
 
     /// The default settings, with the services' addresses from the environment.
@@ -166,37 +168,42 @@ impl Bench {
 
     fn exactly_once(
         &self,
-        config: &KafkaConfig,
+        kafka: &Arc<KafkaConfig>,
         scenario: &Scenario,
         plan: &Plan,
         generator: &Arc<Generator>,
         round: usize,
     ) -> Result<Duration> {
         let runtime = tokio::runtime::Runtime::new()?;
-        let board = Arc::new(Board::default());
         let id = RunId { name: format!("bench-{round}"), shard: Shard::WHOLE };
-        let (config, its_board) = (config.clone(), board.clone());
+        let records = RecordsConfig { topics: topics(), ..self.config()?.records.as_ref().clone() };
+        let (kafka, records, shutdown) = (kafka.clone(), Arc::new(records), CancellationToken::new());
+        let run = RunAtKafka { kafka, records, id, shutdown: shutdown.clone() };
+        let whole = plan.clone();
         let opening = runtime.spawn_blocking(move || {
-            let (claim, found) = Lookout::open(config, id, its_board)?.0.claim()?;
-            anyhow::Ok((claim.prepare()?, found))
+            let (producer, state) = Probe::open(run)?.0.fence()?;
+            anyhow::Ok((producer.prepare(&whole)?, state))
         });
-        let (connection, found) = runtime.block_on(opening)??;
-        let cursors = Cursors { kafka: Some(RecordCursor::at(plan.first())), ..Cursors::default() };
-        let parameters = Parameters::new(scenario, LineEnd::Lf);
-        let progress = connection.new_progress(parameters, Places::new(), &found, cursors, 0);
-        let counters = Arc::new(Counters::new(plan.parts()));
+        let (ready, state) = runtime.block_on(opening)??;
+        let cursors = Cursors { records: Some(RecordCursor::at(plan.first())), ..Cursors::default() };
+        let parameters = Parameters::new(scenario, FileFormat::default(), MessageFormat::default());
+        let targets = SinkTargets::from([(KAFKA.to_owned(), KAFKA.to_owned())]);
+        let progress = ready.new_progress(parameters, targets.clone(), &state, cursors, 0);
+        let counters = Arc::new(Counters::new(plan.parts(), plan.streams().count(), &targets));
         let index = IndexFile::lock(&self.folder.join("bench.dat"), Shard::WHOLE)?;
-        let sinks = Sinks { kafka: true, sftp: false, directory: false };
-        let delivery = Delivery {
-            connection,
+        let delivery = RecordDelivery {
+            ready,
             plan: plan.clone(),
             generator: generator.clone(),
-            clock: Arc::new(SimulatedClock::new(Pace::Max, Micros(0), plan.history_end())),
-            board,
+            format: MessageFormat::default(),
+            clock: Arc::new(SimulatedClock::new(Pace::Max, plan, Micros(0))),
+            files: Arc::new(FileCursors::default()),
+            lease: Arc::new(Lease::default()),
+            shutdown,
             counters: counters.clone(),
-            milestones: Milestones::new(plan.clone(), sinks, index, counters),
+            checkpoint: LocalCheckpoint::new(plan.clone(), targets, index, counters),
             progress,
-            recorded: found.progress,
+            recorded: state.progress,
         };
         let begun = Instant::now();
         let progress = delivery.run()?;
@@ -214,10 +221,10 @@ impl Bench {
         let runtime = tokio::runtime::Runtime::new()?;
         for round in 0..=self.rounds {
             let folders = ["cdr", "openssh"].map(|who| format!("bench-{who}-{round}"));
-            let mut settings = setup::sftp(&config);
+            let mut settings = config.sftp.clone();
             settings.remote_path.clone_from(&folders[0]);
             let contents = vec![b'x'; bytes];
-            let ours = runtime.block_on(upload(settings, config.sftp.in_flight, count, contents))?;
+            let ours = runtime.block_on(upload(settings, count, contents))?;
             let theirs = sftp.put(&folders[1])?;
             for folder in folders {
                 let found = fs::read_dir(root.join(&folder))?.count();
@@ -274,8 +281,7 @@ impl Bench {
         println!("\n5. Pace: {rate} records a second and stream for {seconds} s, at real time");
         // The first run makes the topics, so that the reader is there before the second begins.
         ensure!(self.paced("paced-before", 1, rate).spawn()?.wait()?.success(), "cdr run failed");
-        let reader =
-            Reader::at_the_end(&self.kafka_config()?.brokers, &["bench_paced", "bench_paced_voice"])?;
+        let reader = Reader::at_the_end(&self.brokers()?, &["bench_paced", "bench_paced_voice"])?;
         let mut run =
             self.paced("paced", seconds, rate).args(["--start", "now", "--pace", "realtime"]).spawn()?;
         let mut late_ms = Vec::new();
@@ -327,7 +333,7 @@ impl Bench {
             Ok(begun.elapsed())
         };
         run(&["run", "--restart"])?;
-        let brokers = self.kafka_config()?.brokers;
+        let brokers = self.brokers()?;
         let mut turns = Turns::new(&["cdr verify", "kcat, one topic after the other"]);
         for round in 0..=self.rounds {
             let verified = run(&["verify"])?;
@@ -384,7 +390,7 @@ impl Bench {
         Ok(time)
     }
 
-    /// One run of the program: the time it tells, and its peak memory in MB.
+    /// One run of the program: the time it reports, and its peak memory in MB.
     fn job(&self, sinks: &str, round: usize) -> Result<(Duration, f64)> {
         let name = format!("bench-{}-{round}", sinks.replace(',', "-"));
         let folder = self.folder.join(&name);
@@ -400,8 +406,9 @@ impl Bench {
             .output()?;
         let log = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "cdr run failed:\n{log}");
-        let told = log.split("MB in ").nth(1).and_then(|rest| rest.split(':').next());
-        let (number, unit) = told.and_then(|told| told.split_once(' ')).context("no time in the log")?;
+        let found = log.split("MB in ").nth(1).and_then(|rest| rest.split(':').next());
+        let (number, unit) =
+            found.and_then(|found| found.split_once(' ')).context("no time in the log")?;
         let unit_s = if unit == "ms" { 1e-3 } else { 1.0 };
         let seconds = number.parse::<f64>()? * unit_s;
         let peak_kb: f64 = String::from_utf8_lossy(&output.stdout).trim().parse()?;
@@ -415,13 +422,24 @@ code = subprocess.call(sys.argv[1:])
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 sys.exit(code)";
 
+/// Topics of the benchmark's own.
+fn topics() -> PerStream<String> {
+    PerStream::from_fn(|stream: Stream| format!("bench_{}", stream.short_name()))
+}
+
 /// The same records by the same client with the same settings, but no transaction.
 #[expect(clippy::disallowed_methods, reason = "nothing else runs in this thread")]
-fn without_transactions(config: &KafkaConfig, plan: &Plan, generator: &Generator) -> Result<Duration> {
+fn without_transactions(
+    config: &KafkaConfig,
+    topics: &PerStream<String>,
+    plan: &Plan,
+    generator: &Generator,
+) -> Result<Duration> {
     let mut properties = config.producer("unused");
     properties.remove("transactional.id").remove("transaction.timeout.ms");
     let producer: ThreadedProducer<DefaultProducerContext> = properties.create()?;
-    let mut blocks = Blocks::new([config.partitions as usize; 2]);
+    let mut blocks =
+        Blocks::new(MessageFormat::default(), &PerStream::from_fn(|_| config.partitions as usize));
     let limits = Limits { records: 5_000, bytes: usize::MAX, before: plan.history_end() };
     let mut at = RecordCursor::at(plan.first());
     let begun = Instant::now();
@@ -429,7 +447,7 @@ fn without_transactions(config: &KafkaConfig, plan: &Plan, generator: &Generator
         blocks.clear();
         at = blocks.fill(generator, plan, at, limits);
         for (stream, partition, block) in blocks.iter() {
-            let (topic, mut batch) = (config.topic(stream), Batch::of(block));
+            let (topic, mut batch) = (&topics[stream], Handover::of(block));
             while let Err(code) = batch.hand_over(&producer, topic, partition) {
                 ensure!(code == RDKafkaErrorCode::QueueFull, "{code}");
                 std::thread::sleep(Duration::from_millis(2));
@@ -441,21 +459,17 @@ fn without_transactions(config: &KafkaConfig, plan: &Plan, generator: &Generator
 }
 
 /// Uploads the same content under many names, connecting included.
-async fn upload(
-    settings: cdr::delivery::sink::sftp::SftpConfig,
-    in_flight: usize,
-    count: usize,
-    content: Vec<u8>,
-) -> Result<Duration> {
+async fn upload(settings: SftpConfig, count: usize, content: Vec<u8>) -> Result<Duration> {
     let begun = Instant::now();
-    let store = SftpStore::new(settings)?;
+    let in_flight = settings.in_flight;
+    let store = SftpSink::new(&settings)?;
     let (room, content) = (Arc::new(Semaphore::new(in_flight)), Arc::new(content));
     let mut uploads = tokio::task::JoinSet::new();
     for number in 0..count {
         let permit = room.clone().acquire_owned().await?;
         let (store, content) = (store.clone(), content.clone());
         uploads.spawn(async move {
-            let result = store.put(&format!("file-{number:04}.csv"), content.as_ref(), None).await;
+            let result = store.put(&format!("file-{number:04}.csv"), content.as_ref(), &OpenGate).await;
             drop(permit);
             result
         });

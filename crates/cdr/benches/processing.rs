@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use cdr::processing::message;
-use cdr::processing::store::{Advance, Batch, Outcome, Partition, Store, StoreConfig};
+use cdr::processing::store::{Added, Batch, OffsetAdvance, Partition, Store, StoreConfig};
 use cdr_model::usage::{Interaction, Load, Sums};
-use cdr_model::{Generator, PartIndex, Plan, Scenario, Shard, Stream};
+use cdr_model::{Generator, MessageFormat, PartIndex, Plan, Scenario, Shard, Stream};
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
@@ -56,8 +56,9 @@ fn messages(seconds: u64) -> Result<Messages> {
     let mut all = Messages { stream: Vec::new(), text: Vec::new(), ends: Vec::new() };
     for part in 0..plan.files() {
         let part = plan.part(PartIndex(part));
-        for stream in Stream::ALL {
-            generator.messages(stream, &part, 0..part.line_count, |message| {
+        for stream in plan.streams() {
+            let records = 0..generator.count(stream, part.index);
+            MessageFormat::Json.encode(&generator, stream, &part, records, |message| {
                 all.text.extend_from_slice(message.value);
                 all.ends.push(all.text.len());
                 all.stream.push(stream);
@@ -95,9 +96,10 @@ fn one_core(folder: &Path, seconds: u64, rounds: usize) -> Result<()> {
         in_batches(&messages, |batch| {
             let to = next.unwrap_or(0) + batch.len() as i64;
             let partition = Partition { topic: "bench".to_owned(), number: 0 };
-            let advance = Advance { partition, from: next, to, counted: batch.len() as u64, dead: 0 };
+            let advance =
+                OffsetAdvance { partition, from: next, to, counted: batch.len() as u64, dead: 0 };
             let mut batch = Batch { advances: vec![advance], interactions: std::mem::take(batch) };
-            ensure!(store.add(&mut batch)? == Outcome::Stored, "overtaken");
+            ensure!(store.add(&mut batch)? == Added::Stored, "offset conflict");
             next = Some(to);
             Ok(())
         })?;
@@ -183,7 +185,7 @@ fn freshness(folder: &Path, count: usize) -> Result<()> {
     let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &brokers).create()?;
     let messages = messages(3_600)?;
     let counted = |store: &mut Store| -> Result<u64> {
-        Ok(store.positions()?.iter().map(|(_, position)| position.counted).sum())
+        Ok(store.committed()?.iter().map(|(_, at)| at.counted).sum())
     };
     let wait_for = |store: &mut Store, wanted: u64| -> Result<()> {
         let begun = Instant::now();
@@ -244,7 +246,7 @@ fn peak_memory(command: &mut Command) -> Result<u64> {
 
 fn check(path: &Path, records: u64) -> Result<()> {
     let mut store = Store::open(&StoreConfig::File(path.to_owned()))?;
-    let counted: u64 = store.positions()?.iter().map(|(_, position)| position.counted).sum();
+    let counted: u64 = store.committed()?.iter().map(|(_, at)| at.counted).sum();
     ensure!(counted == records, "{counted} records were counted");
     drop(store);
     Ok(fs::remove_file(path)?)

@@ -1,17 +1,16 @@
-//! What the process tells its caller at its end.
+//! How the process reports its end to its caller.
 
 use std::process::ExitCode;
 
 use cdr_model::ScenarioError;
 use cdr_model::resume::Conflict;
 
-use crate::config::ConfigError;
 use crate::delivery::DeliveryError;
-use crate::delivery::sink::files::FilesError;
-use crate::delivery::sink::kafka::KafkaSinkError;
-use crate::delivery::sink::sftp::SftpError;
+use crate::files::{FileSinkError, FileSinkFailure};
+use crate::kafka::KafkaError;
 use crate::processing::ProcessError;
 use crate::processing::store::StoreError;
+use crate::settings::ConfigError;
 
 /// How a command ended. The numbers are documented in `cdr --help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +27,11 @@ pub enum Exit {
     Terminated = 143,
 }
 
+/// What was requested cannot be; the text names why, and what can.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         ExitCode::from(exit as u8)
@@ -42,10 +46,7 @@ impl Exit {
 }
 
 fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
-    if cause.is::<ConfigError>() || cause.is::<ScenarioError>() {
-        return Some(Exit::Usage);
-    }
-    if cause.is::<cdr_model::NumberingPlanError>() || cause.is::<cdr_model::ShardError>() {
+    if cause.is::<UsageError>() || cause.is::<ConfigError>() || cause.is::<ScenarioError>() {
         return Some(Exit::Usage);
     }
     if cause.is::<Conflict>() {
@@ -55,7 +56,8 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(error) = cause.downcast_ref::<DeliveryError>() {
         return match error {
             DeliveryError::Kafka(error) => of_kafka(error),
-            DeliveryError::Files(FilesError::Sftp(error)) => of_sftp(error),
+            DeliveryError::Files(error) => of_files(error),
+            DeliveryError::Conflict(_) => Some(Exit::Refused),
             _ => None,
         };
     }
@@ -69,15 +71,15 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(error) = cause.downcast_ref::<StoreError>() {
         return of_store(error);
     }
-    cause.downcast_ref().and_then(of_kafka).or_else(|| cause.downcast_ref().and_then(of_sftp))
+    let of_sink = || cause.downcast_ref().and_then(of_files);
+    cause.downcast_ref().and_then(of_kafka).or_else(of_sink)
 }
 
-fn of_kafka(error: &KafkaSinkError) -> Option<Exit> {
+fn of_kafka(error: &KafkaError) -> Option<Exit> {
     match error {
-        KafkaSinkError::Unreachable { .. } | KafkaSinkError::Waited { .. } => Some(Exit::Unreachable),
-        KafkaSinkError::Fenced { .. } => Some(Exit::Fenced),
-        KafkaSinkError::Property(_) => Some(Exit::Usage),
-        KafkaSinkError::Conflict(_) => Some(Exit::Refused),
+        KafkaError::Unreachable { .. } | KafkaError::Waited { .. } => Some(Exit::Unreachable),
+        KafkaError::Fenced { .. } => Some(Exit::Fenced),
+        KafkaError::Property(_) => Some(Exit::Usage),
         _ => None,
     }
 }
@@ -93,10 +95,10 @@ fn of_store(error: &StoreError) -> Option<Exit> {
     }
 }
 
-fn of_sftp(error: &SftpError) -> Option<Exit> {
-    match error {
-        SftpError::GaveUp { .. } => Some(Exit::Unreachable),
-        SftpError::NoCredentials { .. } | SftpError::KeyFile { .. } => Some(Exit::Usage),
-        _ => None,
+fn of_files(error: &FileSinkError) -> Option<Exit> {
+    match error.kind() {
+        FileSinkFailure::Unreachable => Some(Exit::Unreachable),
+        FileSinkFailure::Configuration => Some(Exit::Usage),
+        FileSinkFailure::Other => None,
     }
 }

@@ -6,9 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-use cdr::commands::config::markdown;
-use cdr::config::Environment;
-use cdr::config::settings::SETTINGS;
+use cdr::config::SETTINGS;
+use cdr::settings::Environment;
 use serde_yaml_ng::Value;
 
 fn project(file: &str) -> String {
@@ -110,7 +109,7 @@ fn the_dev_environment_finds_what_the_stack_publishes() {
 }
 
 #[test]
-fn the_brokers_are_healthy_when_rpk_says_so() {
+fn the_brokers_are_healthy_when_rpk_reports_so() {
     for (name, _) in BROKERS {
         let test = strings(&services()[name]["healthcheck"]["test"]);
         assert_eq!(test[0], "CMD-SHELL");
@@ -202,15 +201,4 @@ fn the_image_runs_the_job_without_root_and_without_user() {
     let manifest = project("Cargo.toml");
     let version = manifest.split("rust-version = \"").nth(1).and_then(|rest| rest.split('"').next());
     assert!(dockerfile.contains(&format!("FROM rust:{}-", version.unwrap())), "{version:?}");
-}
-
-#[test]
-fn the_readme_lists_the_settings() {
-    let readme = project("README.md");
-    let begin = "<!-- settings: begin; printed by `cdr config --markdown` -->\n";
-    let table = readme.split(begin).nth(1).and_then(|rest| rest.split("<!-- settings: end -->").next());
-    assert!(
-        table.is_some_and(|table| table.trim() == markdown().trim()),
-        "put the output of `cdr config --markdown` between the README's two settings comments"
-    );
 }

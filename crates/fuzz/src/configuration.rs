@@ -7,10 +7,11 @@ use std::io;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use cdr::config::settings::SETTINGS;
-use cdr::config::{Config, FileText, FlagValues, Inputs, SettingFlags, StartTime, resolve};
+use cdr::config::{Config, FileText, FlagValues, Inputs, SETTINGS, SettingFlags, StartTime, resolve};
+use cdr::delivery::pace::SimulatedClock;
+use cdr::settings::Setting;
 use cdr::setup;
-use cdr_model::{Plan, Stream};
+use cdr_model::{Micros, Plan};
 use chrono::NaiveDateTime;
 use clap::{Args, Command, FromArgMatches};
 
@@ -54,7 +55,7 @@ pub fn check(bytes: &[u8]) {
 
 /// What an error has to name one of: a setting, or the file.
 static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
-    let of_setting = |setting: &cdr::config::Setting| {
+    let of_setting = |setting: &Setting| {
         let flag = setting.flag.map(|flag| format!("--{flag}"));
         [Some(setting.key.to_owned()), Some(setting.env.to_owned()), flag].into_iter().flatten()
     };
@@ -85,8 +86,9 @@ fn outcome(
     flags: &FlagValues,
 ) -> Result<String, String> {
     let file = Some(FileText { name: "cdr.toml", text: file });
-    let resolved = resolve(Inputs { flags, variables, file }).map_err(|error| chain(&error))?;
-    let config = Config::build(&resolved, &read_file).map_err(|error| chain(&error))?;
+    let inputs = Inputs { flags, variables, file, read_file };
+    let resolved = resolve(inputs).map_err(|error| chain(&error))?;
+    let config = Config::build(&resolved).map_err(|error| chain(&error))?;
     let planned = plan(&config).map_err(|error| format!("{error:#}"))?;
     let values = resolved.values.iter().map(|value| format!("{} {}", value.shown(), value.given()));
     let properties = resolved.properties.values().map(|property| property.shown().to_owned());
@@ -109,23 +111,23 @@ fn chain(error: &dyn std::error::Error) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// Goes as far with a valid configuration as a run can without asking anybody.
+/// Goes as far with a valid configuration as a run can without any network.
 fn plan(config: &Config) -> Result<String, Box<dyn std::error::Error>> {
     let start = match config.data.start {
         StartTime::At(start) => start,
         StartTime::Now => NaiveDateTime::default(),
     };
-    let scenario = setup::scenario(config, start)?;
-    let run = setup::run_id(config)?;
+    let scenario = setup::scenario(config, start);
+    let run = setup::run_id(config);
     let plan = Plan::new(&scenario, run.shard)?;
     let plan = if config.run.follow { plan.without_end() } else { plan };
     let (first, last) = (plan.part(plan.first()), plan.history_end());
-    let _ = (setup::pace(config, &plan), plan.parts(), plan.end());
+    let _ = (SimulatedClock::new(config.run.pace, &plan, Micros(0)), plan.parts(), plan.end());
     let parameters = setup::parameters(config, &scenario);
     assert!(parameters.differences(&parameters).is_empty());
-    let (kafka, sftp) = (setup::kafka(config), setup::sftp(config));
-    assert_eq!(setup::places(config).len(), config.run.sinks.len());
-    Ok(format!("{} {last} {kafka:?} {sftp:?}", first.file_name(Stream::Data)))
+    let names: Vec<_> =
+        plan.streams().map(|stream| first.file_name(stream, config.file_format)).collect();
+    Ok(format!("{names:?} {last}"))
 }
 
 /// Whether the mark is in a value that is a secret.

@@ -1,7 +1,7 @@
 //! A CSV file is read back as what it was made of, and any damage to it is found.
 
 use cdr::verify::{WrongFile, difference};
-use cdr_model::LineEnd;
+use cdr_model::{FileFormat, LineEnd};
 use csv::{ReaderBuilder, StringRecord, Terminator, WriterBuilder};
 use serde_json::Value;
 
@@ -22,16 +22,17 @@ pub fn check(bytes: &[u8]) {
 
 fn file(world: &World, line_end: LineEnd) -> Vec<u8> {
     let World { generator, part, stream, range } = world;
-    let (mut header, mut lines) = (Vec::new(), Vec::new());
-    cdr_model::Generator::csv_header(*stream, line_end, &mut header);
-    generator.csv_lines(*stream, part, range.clone(), line_end, &mut lines);
-    [header, lines].concat()
+    let (mut file, format) = (Vec::new(), FileFormat::Csv(line_end));
+    format.header(*stream, &mut file);
+    format.body(generator, *stream, part, range.clone(), &mut file);
+    format.footer(*stream, &mut file);
+    file
 }
 
 /// What somebody else's parser reads are the records, and what somebody else's writer makes of them
 /// is the file.
 fn check_rows(world: &World, line_end: LineEnd, file: &[u8]) {
-    let fields = world.stream.fields();
+    let fields: Vec<&str> = world.stream.fields().iter().map(|field| field.name).collect();
     let mut reader = ReaderBuilder::new().from_reader(file);
     assert_eq!(reader.headers().expect("a header line"), fields);
     let rows: Vec<StringRecord> = reader.records().collect::<Result<_, _>>().expect("rows");
@@ -46,7 +47,7 @@ fn check_rows(world: &World, line_end: LineEnd, file: &[u8]) {
         LineEnd::CrLf => Terminator::CRLF,
     };
     let mut writer = WriterBuilder::new().terminator(terminator).from_writer(Vec::new());
-    writer.write_record(fields).expect("a header line");
+    writer.write_record(&fields).expect("a header line");
     rows.iter().for_each(|row| writer.write_record(row).expect("a row"));
     assert_eq!(writer.into_inner().expect("a file"), file);
 }
@@ -82,19 +83,23 @@ fn changed(mut file: Vec<u8>, numbers: &mut Numbers<'_>) -> Vec<u8> {
 }
 
 fn check_verdict(file: &[u8], changed: &[u8]) {
-    match difference(file, changed) {
+    match difference(&file.to_vec(), changed) {
         None => assert!(file == changed, "called right, and is not"),
-        Some(WrongFile::Size { expected, found }) => {
+        Some(WrongFile::Shorter { expected, found }) => {
             assert_eq!((expected, found), (file.len() as u64, changed.len() as u64));
-            assert_ne!(expected, found);
+            assert!(file.starts_with(changed) && file.len() > changed.len());
         }
-        Some(WrongFile::Content { line }) => {
+        Some(WrongFile::Longer { expected }) => {
+            assert_eq!(expected, file.len() as u64);
+            assert!(changed.starts_with(file) && changed.len() > file.len());
+        }
+        Some(WrongFile::Differs { line }) => {
             let lines =
                 |of: &[u8]| of.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
             let (right, wrong): (Vec<_>, Vec<_>) = (lines(file), lines(changed));
             let same = right.iter().zip(&wrong).take_while(|(right, wrong)| right == wrong).count();
-            assert_eq!(line, same + 1, "the first line that differs");
+            assert_eq!(line, same as u64 + 1, "the first line that differs");
         }
-        Some(other) => panic!("{other:?} of two contents"),
+        Some(WrongFile::Missing) => panic!("there are two contents"),
     }
 }

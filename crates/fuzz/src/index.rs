@@ -6,9 +6,9 @@ use std::sync::LazyLock;
 
 use cdr::delivery::index::IndexFile;
 use cdr_model::Shard;
-use cdr_model::resume::{Destination, IndexOwner, LocalIndex};
+use cdr_model::resume::{IndexOwner, KafkaState, LocalIndex};
 
-use crate::offered::{Choice, PARAMETERS, PLACES};
+use crate::offered::{Choice, PARAMETERS, TARGETS};
 
 static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().expect("a folder"));
 
@@ -28,11 +28,11 @@ pub fn check(bytes: &[u8]) {
         }
     }
     let mut choice = Choice::of(bytes);
-    if let LocalIndex::Complete { owner: Some(IndexOwner { parameters, places }), .. } = &found {
-        choice.decide(parameters, places, None, found.clone());
-        choice.decide(parameters, places, Some(Destination::default()), found.clone());
+    if let LocalIndex::Complete { owner: Some(IndexOwner { parameters, targets }), .. } = &found {
+        choice.decide(parameters, targets, None, found.clone());
+        choice.decide(parameters, targets, Some(KafkaState::default()), found.clone());
     }
-    choice.decide(&PARAMETERS, &PLACES, None, found);
+    choice.decide(&PARAMETERS, &TARGETS, None, found);
 }
 
 /// What is read of these two contents.

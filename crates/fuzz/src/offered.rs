@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
-use cdr_model::progress::{Parameters, Places, Sinks};
-use cdr_model::resume::{Decision, Destination, Facts, LocalIndex, Wish, decide, stands};
-use cdr_model::{LineEnd, Plan, Scenario, Shard};
+use cdr_model::progress::{KAFKA, Parameters, SinkTargets};
+use cdr_model::resume::{Decision, Facts, KafkaState, LocalIndex, StartMode, decide, is_final};
+use cdr_model::{FileFormat, MessageFormat, Plan, Scenario, Shard};
 use chrono::NaiveDate;
 
 /// Plans that differ in what a cursor may be: whole, one shard of several, without an end, and with
@@ -27,18 +27,20 @@ pub static PLANS: LazyLock<Vec<Plan>> = LazyLock::new(|| {
 });
 
 /// The parameters of a run like any other.
-pub static PARAMETERS: LazyLock<Parameters> =
-    LazyLock::new(|| Parameters::new(&Scenario::default(), LineEnd::Lf).with("RUN_NAME", "cdr"));
-
-/// The places of a run like any other.
-pub static PLACES: LazyLock<Places> = LazyLock::new(|| {
-    let places = [("kafka", "kafka"), ("sftp", "cdr_data@sftp:22/upload")];
-    places.map(|(sink, place)| (sink.to_owned(), place.to_owned())).into()
+pub static PARAMETERS: LazyLock<Parameters> = LazyLock::new(|| {
+    let formats = (FileFormat::default(), MessageFormat::default());
+    Parameters::new(&Scenario::default(), formats.0, formats.1).with("RUN_NAME", "cdr")
 });
 
-const WISHES: [Wish; 3] = [Wish::Continue, Wish::Restart, Wish::TrustIndex];
+/// The targets of a run like any other.
+pub static TARGETS: LazyLock<SinkTargets> = LazyLock::new(|| {
+    let targets = [("kafka", "kafka"), ("sftp", "cdr_data@sftp:22/upload")];
+    targets.map(|(sink, target)| (sink.to_owned(), target.to_owned())).into()
+});
 
-/// A plan, a wish and a choice of sinks, drawn from an input as a whole: so each is tried with many
+const MODES: [StartMode; 3] = [StartMode::Continue, StartMode::Restart, StartMode::TrustIndex];
+
+/// A plan, a start mode and a choice of sinks, drawn from an input as a whole: so each is tried with many
 /// inputs, and one input always with the same.
 pub struct Choice(u64);
 
@@ -61,47 +63,48 @@ impl Choice {
     pub fn decide(
         &mut self,
         parameters: &Parameters,
-        places: &Places,
-        destination: Option<Destination>,
+        targets: &SinkTargets,
+        kafka: Option<KafkaState>,
         local: LocalIndex,
     ) {
         let used = 1 + self.below(7);
-        let sinks = Sinks { kafka: used & 1 != 0, sftp: used & 2 != 0, directory: used & 4 != 0 };
+        let mut used_targets = targets.clone();
+        for (nth, sink) in [KAFKA, "sftp", "directory"].into_iter().enumerate() {
+            match used & (1 << nth) != 0 {
+                true => drop(used_targets.entry(sink.to_owned()).or_default()),
+                false => drop(used_targets.remove(sink)),
+            }
+        }
         let facts = Facts {
             plan: &PLANS[self.below(PLANS.len())],
             parameters,
-            sinks,
-            places,
-            destination,
+            targets: &used_targets,
+            kafka,
             local,
             index_file: "idx_data.dat",
-            wish: WISHES[self.below(WISHES.len())],
+            mode: MODES[self.below(MODES.len())],
         };
         check_decision(&facts, &decide(&facts));
     }
 }
 
 fn check_decision(facts: &Facts<'_>, decision: &Decision) {
-    if let Some(destination) = &facts.destination {
-        let _ = stands(decision, destination);
+    if let Some(state) = &facts.kafka {
+        let _ = is_final(decision, state);
     }
     match decision {
         Decision::Start => {}
         Decision::Continue(cursors) | Decision::Adopt(cursors) => {
-            let Sinks { kafka, sftp, directory } = facts.sinks;
-            assert!(!kafka || cursors.kafka.is_some(), "{cursors:?}");
-            assert!(!sftp || cursors.sftp.is_some(), "{cursors:?}");
-            assert!(!directory || cursors.directory.is_some(), "{cursors:?}");
-            let record = cursors.kafka.map(|cursor| cursor.part);
-            for part in [record, cursors.sftp, cursors.directory].into_iter().flatten() {
-                assert!(facts.plan.owns(part), "{cursors:?}");
+            for sink in facts.targets.keys() {
+                let part = cursors.parts().find(|(name, _)| name == sink);
+                assert!(part.is_some_and(|(_, part)| facts.plan.owns(part)), "{sink}: {cursors:?}");
             }
-            let complete = cursors.complete_before(facts.sinks).expect("a sink");
+            let complete = cursors.complete_before(facts.targets).expect("a sink");
             assert!(!facts.plan.is_done(complete), "{cursors:?}");
             let _ = facts.plan.parts_before(complete);
-            let _ = facts.plan.part(complete).file_name(cdr_model::Stream::Data);
+            let _ = facts.plan.part(complete).file_name(cdr_model::Stream::Data, FileFormat::default());
         }
-        Decision::Finished => assert_ne!(facts.wish, Wish::Restart),
+        Decision::Finished => assert_ne!(facts.mode, StartMode::Restart),
         Decision::Refuse(conflict) => assert!(!conflict.to_string().is_empty()),
     }
 }

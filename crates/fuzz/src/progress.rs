@@ -1,9 +1,10 @@
 //! Any bytes as a progress record: refused or understood, and then decided about.
 
+use cdr_model::PerStream;
 use cdr_model::progress::{Progress, RecordCursor};
-use cdr_model::resume::{Destination, IndexOwner, LocalIndex};
+use cdr_model::resume::{IndexOwner, KafkaState, LocalIndex};
 
-use crate::offered::{Choice, PARAMETERS, PLACES, PLANS};
+use crate::offered::{Choice, PARAMETERS, PLANS, TARGETS};
 
 /// Reads the bytes as the value of a message in `cdr_progress`.
 pub fn check(bytes: &[u8]) {
@@ -17,46 +18,45 @@ pub fn check(bytes: &[u8]) {
         }
     }
     let mut choice = Choice::of(bytes);
-    let destination = destination(&progress);
+    let state = state(&progress);
     let mut indices = indices(&progress);
     let local = indices.swap_remove(choice.below(indices.len()));
-    choice.decide(&progress.parameters, &progress.places, Some(destination.clone()), local);
-    choice.decide(&progress.parameters, &PLACES, Some(destination.clone()), LocalIndex::Absent);
-    choice.decide(&PARAMETERS, &PLACES, Some(destination), LocalIndex::Absent);
+    choice.decide(&progress.parameters, &progress.targets, Some(state.clone()), local);
+    choice.decide(&progress.parameters, &TARGETS, Some(state.clone()), LocalIndex::Absent);
+    choice.decide(&PARAMETERS, &TARGETS, Some(state), LocalIndex::Absent);
 }
 
 /// What is counted up of a progress that a run goes on with.
 fn check_fitting(progress: &Progress) {
-    for (topic, counts) in &progress.delivered {
-        assert!(counts.iter().sum::<i64>() >= 0, "{topic}");
+    for (stream, counts) in progress.delivered.iter() {
+        assert!(counts.iter().sum::<i64>() >= 0, "{stream}");
     }
 }
 
-/// A cluster whose topics end where the progress says, or where it does not.
-fn destination(progress: &Progress) -> Destination {
-    let begin = &progress.begin_offsets;
-    let end_offsets = progress.delivered.iter().map(|(topic, counts)| {
-        let begin = |partition| begin.get(topic).and_then(|begin| begin.get(partition));
-        let ends = counts
-            .iter()
-            .enumerate()
-            .map(|(partition, &count)| begin(partition).copied().unwrap_or(0).saturating_add(count));
-        (topic.clone(), Some(ends.collect()))
-    });
-    Destination {
-        end_offsets: end_offsets.collect(),
+/// A cluster whose topics end where the progress has them, or elsewhere.
+fn state(progress: &Progress) -> KafkaState {
+    let ends = |stream| {
+        let (begin, counts) = (&progress.begin_offsets[stream], &progress.delivered[stream]);
+        let end = |(partition, &count): (usize, &i64)| {
+            begin.get(partition).copied().unwrap_or(0).saturating_add(count)
+        };
+        (!counts.is_empty()).then(|| counts.iter().enumerate().map(end).collect())
+    };
+    KafkaState {
+        end_offsets: PerStream::from_fn(ends),
         settled: progress.finished,
         progress: Some(progress.clone()),
-        ..Destination::default()
+        ..KafkaState::default()
     }
 }
 
 /// Index files that may lie beside the run: none, and some near where the progress is.
 fn indices(progress: &Progress) -> Vec<LocalIndex> {
     let parameters = progress.parameters.clone();
-    let owner = IndexOwner { parameters, places: progress.places.clone() };
+    let owner = IndexOwner { parameters, targets: progress.targets.clone() };
     let part = |cursor: RecordCursor| cursor.part;
-    let near = [Some(progress.begin.part), progress.cursors.kafka.map(part), progress.cursors.sftp];
+    let sftp = progress.cursors.files.get("sftp").copied();
+    let near = [Some(progress.begin.part), progress.cursors.records.map(part), sftp];
     let complete = near.into_iter().flatten().flat_map(|last| {
         let owner = owner.clone();
         [None, Some(owner)].map(|owner| LocalIndex::Complete { last, owner })

@@ -1,6 +1,8 @@
 //! A message is JSON that holds exactly what its record does.
 
-use cdr_model::{DataRecord, Micros, Population, Stream, VoiceRecord};
+use std::any::Any;
+
+use cdr_model::{DataRecord, MessageFormat, Micros, Population, Record, Records, Stream, VoiceRecord};
 use serde_json::{Map, Value, json};
 
 use crate::world::{Numbers, World};
@@ -10,7 +12,7 @@ pub fn check(bytes: &[u8]) {
     let Some(world) = World::new(&mut Numbers(bytes)) else { return };
     let mut expected = expected(&world).into_iter();
     let World { generator, part, stream, range } = &world;
-    generator.messages(*stream, part, range.clone(), |message| {
+    MessageFormat::Json.encode(generator, *stream, part, range.clone(), |message| {
         let expected = expected.next().expect("no more messages than records");
         let text = std::str::from_utf8(message.value).expect("UTF-8");
         let found: Value = serde_json::from_str(text).expect("JSON");
@@ -27,14 +29,23 @@ pub fn check(bytes: &[u8]) {
 /// What the records hold, by the names of their fields.
 pub fn expected(world: &World) -> Vec<Map<String, Value>> {
     let World { generator, part, stream, range } = world;
-    let people = generator.population();
-    match stream {
-        Stream::Data => {
-            generator.data(part, range.clone()).map(|record| of_data(people, &record)).collect()
-        }
-        Stream::Voice => {
-            generator.voice(part, range.clone()).map(|record| of_voice(people, &record)).collect()
-        }
+    let mut named = Named { people: generator.population(), records: Vec::new() };
+    generator.each(*stream, part, range.clone(), &mut named);
+    named.records
+}
+
+/// Takes records by their own fields, not as they describe themselves.
+struct Named<'a> {
+    people: &'a Population,
+    records: Vec<Map<String, Value>>,
+}
+
+impl Records for Named<'_> {
+    fn take<R: Record>(&mut self, record: &R) {
+        let record: &dyn Any = record;
+        let data = record.downcast_ref().map(|record| of_data(self.people, record));
+        let voice = || record.downcast_ref().map(|record| of_voice(self.people, record));
+        self.records.push(data.or_else(voice).expect("a record of either stream"));
     }
 }
 
@@ -69,9 +80,9 @@ fn of_voice(people: &Population, record: &VoiceRecord) -> Map<String, Value> {
 }
 
 fn named(stream: Stream, values: Vec<Value>) -> Map<String, Value> {
-    let names = stream.fields();
-    assert_eq!(names.len(), values.len());
-    names.iter().map(|&name| name.to_owned()).zip(values).collect()
+    let fields = stream.fields();
+    assert_eq!(fields.len(), values.len());
+    fields.iter().map(|field| field.name.to_owned()).zip(values).collect()
 }
 
 fn time(time: Micros) -> String {

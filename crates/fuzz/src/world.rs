@@ -58,9 +58,10 @@ impl World {
         let index =
             if nth >> 63 == 0 { nth % plan.files() } else { plan.files() - 1 - !nth % plan.files() };
         let part = plan.part(PartIndex(index));
-        let stream = Stream::ALL[usize::from(numbers.byte() & 1)];
-        let first = numbers.u32() % part.line_count;
-        let range = first..part.line_count.min(first + 1 + numbers.u32() % RECORDS_MAX);
+        let stream = [Stream::Data, Stream::Voice][usize::from(numbers.byte() & 1)];
+        let count = plan.count(stream, part.index);
+        let first = numbers.u32() % count;
+        let range = first..count.min(first + 1 + numbers.u32() % RECORDS_MAX);
         let generator = Generator::new(&scenario).ok()?;
         Some(World { generator, part, stream, range })
     }

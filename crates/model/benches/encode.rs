@@ -6,7 +6,10 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use cdr_model::{Generator, LineEnd, Part, PartIndex, Plan, Scenario, Shard, Stream};
+use cdr_model::{
+    FileFormat, Generator, MessageFormat, Part, PartIndex, Plan, Record, Records, Scenario, Shard,
+    Stream,
+};
 
 const RECORDS: u32 = 1_000_000;
 
@@ -23,18 +26,24 @@ const CASES: &[Case] = &[
     ("to JSON", Stream::Voice, json),
 ];
 
+struct Seen;
+
+impl Records for Seen {
+    fn take<R: Record>(&mut self, record: &R) {
+        black_box(*record);
+    }
+}
+
 fn records(generator: &Generator, _: Stream, part: &Part, _: &mut Vec<u8>) {
-    generator.data(part, 0..part.line_count).for_each(|record| {
-        black_box(record);
-    });
+    generator.each(Stream::Data, part, 0..u32::MAX, &mut Seen);
 }
 
 fn csv(generator: &Generator, stream: Stream, part: &Part, out: &mut Vec<u8>) {
-    generator.csv_lines(stream, part, 0..part.line_count, LineEnd::Lf, out);
+    FileFormat::default().body(generator, stream, part, 0..u32::MAX, out);
 }
 
 fn json(generator: &Generator, stream: Stream, part: &Part, out: &mut Vec<u8>) {
-    generator.messages(stream, part, 0..part.line_count, |message| {
+    MessageFormat::Json.encode(generator, stream, part, 0..u32::MAX, |message| {
         out.extend_from_slice(message.value);
     });
 }
@@ -44,7 +53,7 @@ fn main() -> Result<(), cdr_model::ScenarioError> {
     let scenario = Scenario::default();
     let generator = Generator::new(&scenario)?;
     let plan = Plan::new(&scenario, Shard::WHOLE)?;
-    let (parts, rounds) = if short { (2, 1) } else { (u64::from(RECORDS / plan.line_count()), ROUNDS) };
+    let (parts, rounds) = if short { (2, 1) } else { (u64::from(RECORDS / plan.count_max()), ROUNDS) };
     let mut out = Vec::with_capacity(1 << 20);
     let mut times = vec![Vec::new(); CASES.len()];
     let mut bytes = vec![0; CASES.len()];
@@ -59,7 +68,7 @@ fn main() -> Result<(), cdr_model::ScenarioError> {
             times[case].push(begin.elapsed());
         }
     }
-    let records = parts * u64::from(plan.line_count());
+    let records = parts * u64::from(plan.count_max());
     for (case, (name, stream, _)) in CASES.iter().enumerate() {
         let median = median(&mut times[case]);
         let rate = records as f64 / median.as_secs_f64() / 1e6;

@@ -5,38 +5,53 @@
 //! part of a run can be generated alone, in constant time, by any thread or host.
 //!
 //! ```
-//! use cdr_model::{Generator, LineEnd, Plan, PartIndex, Scenario, Shard, Stream};
+//! use cdr_model::{FileFormat, Generator, Plan, PartIndex, Scenario, Shard, Stream};
 //!
 //! let scenario = Scenario::default();
 //! let plan = Plan::new(&scenario, Shard::WHOLE)?;
 //! let generator = Generator::new(&scenario)?;
 //! let part = plan.part(PartIndex(1_000_000));
 //! let mut csv = Vec::new();
-//! generator.csv_file(Stream::Data, &part, LineEnd::Lf, &mut csv);
+//! FileFormat::default().file(&generator, Stream::Data, &part, &mut csv);
 //! assert!(csv.starts_with(b"msisdn,tower_id,"));
 //! # Ok::<(), cdr_model::ScenarioError>(())
 //! ```
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "test-additions")]
+mod additions;
+mod field;
 mod format;
 mod generate;
 mod numbering;
+mod part;
 mod plan;
 mod population;
+mod profile;
 pub mod progress;
 mod random;
 mod record;
 pub mod resume;
 mod scenario;
+mod service;
+mod stream;
+mod text;
 mod time;
+mod timeline;
 pub mod usage;
 
-pub use format::{LineEnd, Message};
+pub use field::{Field, FieldKind, Fields, Record, Records};
+pub use format::{FileFormat, LineEnd, Message, MessageFormat, SchemaFormat};
 pub use generate::Generator;
 pub use numbering::{NumberingPlan, NumberingPlanError};
-pub use plan::{Part, PartIndex, Plan, Shard, ShardError};
+pub use part::{Part, PartIndex};
+pub use plan::{Plan, Shard, ShardError};
 pub use population::{Msisdn, Population};
-pub use record::{CallType, DataRecord, DataType, Stream, VoiceRecord};
+pub use record::{DataRecord, VoiceRecord};
 pub use scenario::{Profile, Scenario, ScenarioError};
+pub use service::{CallType, DataType};
+pub use stream::{PerStream, Stream, Streams};
+pub use text::FixedText;
 pub use time::Micros;
+pub use timeline::Timeline;

@@ -3,23 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::NaiveDateTime;
-use serde::{Deserialize, Serialize};
-
-use crate::record::Stream;
+use crate::part::{Part, PartIndex};
 use crate::scenario::{Scenario, ScenarioError};
+use crate::stream::{Stream, Streams};
 use crate::time::Micros;
-
-/// Number of a part within a run, from 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct PartIndex(pub u64);
-
-impl fmt::Display for PartIndex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+use crate::timeline::Timeline;
 
 /// Every `of`-th part, beginning with part `number - 1`: the share of one of several processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,68 +75,21 @@ impl fmt::Display for Shard {
     }
 }
 
-/// One interval of the run: the same number of records in each stream, and one file for each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
-    pub index: PartIndex,
-    /// File time, and the beginning of the window in which the records' times lie.
-    pub start: Micros,
-    /// Length of the window in seconds; its end is not part of it.
-    pub interval_s: u64,
-    /// Records in each stream.
-    pub line_count: u32,
-}
-
-impl Part {
-    /// The end of the window.
-    pub fn end(&self) -> Micros {
-        self.start.plus_seconds(self.interval_s)
-    }
-
-    /// Name of a stream's file: `cdr_data_20240101_001645.csv`.
-    pub fn file_name(&self, stream: Stream) -> String {
-        let name: String =
-            self.start.to_string().chars().filter(char::is_ascii_digit).take(14).collect();
-        let (date, time) = name.split_at(8);
-        format!("{stream}_{date}_{time}.csv")
-    }
-}
-
 /// The parts of a run, or of one shard of it, as data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    start: Micros,
-    interval_s: u64,
-    line_count: u32,
-    lines_per_second: u32,
-    files: u64,
+    timeline: Timeline,
+    streams: Streams,
     shard: Shard,
     endless: bool,
 }
 
 impl Plan {
     /// # Errors
-    /// A scenario that is not valid, whose file count or interval rounds to 0, or whose history ends
-    /// after the year 9999.
+    /// A scenario that cannot be simulated.
     pub fn new(scenario: &Scenario, shard: Shard) -> Result<Self, ScenarioError> {
-        scenario.validate()?;
-        let &Scenario { total_seconds, line_count, lines_per_second, .. } = scenario;
-        let files =
-            round_half_even(u128::from(total_seconds) * u128::from(lines_per_second), line_count.into());
-        if files == 0 {
-            return Err(ScenarioError::NoFiles { total_seconds, lines_per_second, line_count });
-        }
-        let interval_s = round_half_even(total_seconds.into(), files.into());
-        if interval_s == 0 {
-            return Err(ScenarioError::NoInterval { total_seconds, files });
-        }
-        let start = Micros::from_civil(scenario.start);
-        let plan =
-            Plan { start, interval_s, line_count, lines_per_second, files, shard, endless: false };
-        match plan.part(PartIndex(files - 1)).end() {
-            end if end <= YEAR_10000 => Ok(plan),
-            _ => Err(ScenarioError::EndsTooLate),
-        }
+        let timeline = Timeline::new(scenario)?;
+        Ok(Plan { timeline, streams: scenario.streams, shard, endless: false })
     }
 
     /// The same plan without an end: after the history, interval follows interval, until the
@@ -162,30 +103,42 @@ impl Plan {
         Plan { shard, ..self }
     }
 
-    /// The first part, of any shard, whose window would reach beyond the year 9999.
-    fn last_possible(&self) -> u64 {
-        let micros = (YEAR_10000.0 - self.start.0) as u64;
-        micros / 1_000_000 / self.interval_s - 1
+    /// The streams of the run, in order.
+    pub fn streams(&self) -> impl Iterator<Item = Stream> + Clone + use<> {
+        self.streams.iter()
     }
 
     /// Seconds from one part's window to the next.
     pub fn interval_s(&self) -> u64 {
-        self.interval_s
+        self.timeline.interval_s()
     }
 
     /// Parts of the whole run, over all shards: the contract's `FILE_COUNT`.
     pub fn files(&self) -> u64 {
-        self.files
+        self.timeline.files()
     }
 
-    /// Records per simulated second and stream, as configured.
-    pub fn lines_per_second(&self) -> u32 {
-        self.lines_per_second
+    /// Records of a stream in a part; none of a stream that is not of the run.
+    pub fn count(&self, stream: Stream, index: PartIndex) -> u32 {
+        if self.streams.contains(stream) { self.timeline.count(stream, index) } else { 0 }
     }
 
-    /// Records of one stream in each part.
-    pub fn line_count(&self) -> u32 {
-        self.line_count
+    /// No part has more records of a stream.
+    pub fn count_max(&self) -> u32 {
+        self.timeline.count_max()
+    }
+
+    /// Records of a stream in this shard's parts before a cursor.
+    pub fn records_before(&self, stream: Stream, cursor: PartIndex) -> u64 {
+        match self.streams.contains(stream) {
+            true => self.timeline.total(stream, self.parts_before(cursor)),
+            false => 0,
+        }
+    }
+
+    /// Records of a stream in this shard's history.
+    pub fn records(&self, stream: Stream) -> u64 {
+        self.records_before(stream, PartIndex(self.files()))
     }
 
     /// Whether the plan goes on after the history.
@@ -193,27 +146,21 @@ impl Plan {
         self.endless
     }
 
-    /// Any part, whether or not this shard delivers it, in constant time.
+    /// Any part up to [`Plan::last`], whether or not this shard delivers it, in constant time.
     pub fn part(&self, index: PartIndex) -> Part {
-        let start = self.start.plus_seconds((index.0 + 1) * self.interval_s);
-        Part { index, start, interval_s: self.interval_s, line_count: self.line_count }
+        self.timeline.part(index)
+    }
+
+    /// The last part, of any shard, that a plan without end can have.
+    pub fn last(&self) -> PartIndex {
+        self.timeline.last()
     }
 
     /// The part, of any shard, in whose window a time lies; a plan without end has one for every
     /// time behind its beginning.
     pub fn part_at(&self, time: Micros) -> Option<PartIndex> {
-        let seconds = time.0.checked_sub(self.start.0)?.div_euclid(1_000_000);
-        let index = u64::try_from(seconds).ok()?.checked_div(self.interval_s)?.checked_sub(1)?;
-        (self.endless || index < self.files).then_some(PartIndex(index))
-    }
-
-    /// The part, of any shard, that has a file of this name.
-    pub fn part_of_file(&self, name: &str) -> Option<PartIndex> {
-        let stream = Stream::ALL.into_iter().find(|stream| name.starts_with(stream.name()))?;
-        let time = name.strip_prefix(stream.name())?.strip_prefix('_')?.strip_suffix(".csv")?;
-        let time = NaiveDateTime::parse_from_str(time, "%Y%m%d_%H%M%S").ok()?;
-        let index = self.part_at(Micros::from_civil(time))?;
-        (self.part(index).file_name(stream) == name).then_some(index)
+        let index = self.timeline.part_at(time)?;
+        (self.endless || index.0 < self.files()).then_some(index)
     }
 
     /// The first part of this shard.
@@ -223,7 +170,12 @@ impl Plan {
 
     /// The part of this shard that follows one of its parts.
     pub fn after(&self, index: PartIndex) -> PartIndex {
-        PartIndex(index.0 + self.shard.step())
+        PartIndex(index.0.saturating_add(self.shard.step()))
+    }
+
+    /// The cursor behind this shard's first `parts` parts.
+    pub fn nth(&self, parts: u64) -> PartIndex {
+        PartIndex(self.shard.first().saturating_add(parts.saturating_mul(self.shard.step())))
     }
 
     /// This shard's last part before a cursor, if there is one.
@@ -234,27 +186,27 @@ impl Plan {
 
     /// Whether a cursor stands behind this shard's last part; never, for a plan without end.
     pub fn is_done(&self, cursor: PartIndex) -> bool {
-        cursor.0 >= if self.endless { self.last_possible() } else { self.files }
+        if self.endless { cursor > self.last() } else { cursor.0 >= self.files() }
     }
 
     /// Whether the part lies beyond the history, where only a plan without end has parts.
     pub fn is_beyond_history(&self, index: PartIndex) -> bool {
-        index.0 >= self.files
+        index.0 >= self.files()
     }
 
     /// The cursor behind the last part of this shard's history.
     pub fn end(&self) -> PartIndex {
-        PartIndex(self.shard.first() + self.parts() * self.shard.step())
+        self.nth(self.parts())
     }
 
     /// The end of the last window of the whole run's history.
     pub fn history_end(&self) -> Micros {
-        self.part(PartIndex(self.files - 1)).end()
+        self.part(PartIndex(self.files() - 1)).end()
     }
 
     /// Parts of this shard's history.
     pub fn parts(&self) -> u64 {
-        self.parts_before(PartIndex(self.files))
+        self.parts_before(PartIndex(self.files()))
     }
 
     /// How many of this shard's parts come before a cursor.
@@ -264,22 +216,8 @@ impl Plan {
 
     /// Whether a cursor stands on one of this shard's parts, or behind its last.
     pub fn owns(&self, cursor: PartIndex) -> bool {
-        cursor.0 <= self.last_possible() + self.shard.step()
+        cursor.0 <= self.last().0.saturating_add(1 + self.shard.step())
             && cursor.0 >= self.shard.first()
             && (cursor.0 - self.shard.first()).is_multiple_of(self.shard.step())
     }
-}
-
-/// Texts of times have four digits for the year. A window may end here, since its end is not in it.
-const YEAR_10000: Micros = Micros(253_402_300_800_000_000);
-
-/// Python's `round(numerator / denominator)`: a half goes to the even neighbour.
-fn round_half_even(numerator: u128, denominator: u128) -> u64 {
-    let (quotient, rest) = (numerator / denominator, numerator % denominator);
-    let up = match (rest * 2).cmp(&denominator) {
-        std::cmp::Ordering::Less => false,
-        std::cmp::Ordering::Equal => quotient % 2 == 1,
-        std::cmp::Ordering::Greater => true,
-    };
-    (quotient + u128::from(up)) as u64
 }

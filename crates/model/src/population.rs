@@ -11,10 +11,14 @@ use fake::faker::name::en::LastName;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::format::FixedText;
+use crate::numbering::E164_DIGITS_MAX;
 use crate::random::{below_wide, mix};
 use crate::scenario::Scenario;
+use crate::text::FixedText;
 use crate::time::DIGIT_PAIRS;
+
+/// How many digits a number has, country code included.
+pub(crate) const MSISDN_DIGITS: std::ops::RangeInclusive<usize> = 3..=E164_DIGITS_MAX;
 
 /// Room for a lead of nine digits and ten more, so that digits can be written in one piece.
 const MSISDN_ROOM: usize = 24;
@@ -109,7 +113,7 @@ impl Population {
         self.sites[usize::from(index)].as_str()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn site_text(&self, index: u16) -> &FixedText<URL_ROOM> {
         &self.sites[usize::from(index)]
     }

@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::format::LineEnd;
-use crate::plan::{Part, PartIndex, Plan};
-use crate::record::Stream;
+use crate::format::{FileFormat, MessageFormat};
+use crate::part::PartIndex;
+use crate::plan::{Plan, Shard};
 use crate::scenario::Scenario;
+use crate::stream::{PerStream, Stream, Streams};
 
-/// Version of the progress record's format; another one is refused rather than guessed at.
-pub const PROGRESS_VERSION: u32 = 1;
+/// Version of the progress record's format. Version 1, which had two streams, is read, too; any other
+/// is refused rather than guessed at.
+const PROGRESS_VERSION: u32 = 2;
 
 /// Everything that decides which bytes a run delivers where, as names and values for people.
 ///
@@ -33,9 +35,9 @@ pub struct Difference {
 }
 
 impl Parameters {
-    /// The parameters of a scenario and its files.
-    pub fn new(scenario: &Scenario, line_end: LineEnd) -> Self {
-        let values: [(&str, String); 13] = [
+    /// The parameters of a scenario and of the formats of its files and messages.
+    pub fn new(scenario: &Scenario, files: FileFormat, messages: MessageFormat) -> Self {
+        let values = [
             ("CDR_SEED", scenario.seed.to_string()),
             ("START", scenario.start.to_string()),
             ("TOTAL_SECONDS", scenario.total_seconds.to_string()),
@@ -47,10 +49,29 @@ impl Parameters {
             ("TOWERS", scenario.towers.to_string()),
             ("SITES", scenario.sites.to_string()),
             ("NUMBERING", scenario.numbering.to_string()),
-            ("LINE_END", line_end.to_string()),
             ("GENERATION", GENERATION.to_string()),
         ];
-        Parameters(values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        let mut parameters = Parameters::default();
+        for (name, value) in values {
+            parameters = parameters.with(name, &value);
+        }
+        // What was added later stands here only where it is not as it always was, so that runs of
+        // older versions are continued.
+        if scenario.streams != Streams::default() {
+            parameters = parameters.with("STREAMS", &scenario.streams.to_string());
+        }
+        let formats = files.parameters().into_iter().chain(messages.parameters());
+        formats.fold(parameters, |parameters, (name, value)| parameters.with(name, value))
+    }
+
+    /// The same with the topic that a stream goes to.
+    pub fn with_topic(self, stream: Stream, topic: &str) -> Self {
+        self.with(&topic_parameter(stream), topic)
+    }
+
+    /// The topic that a stream goes to.
+    pub fn topic(&self, stream: Stream) -> &str {
+        self.get(&topic_parameter(stream)).unwrap_or(stream.name())
     }
 
     /// The same with one more, such as the topic that a stream goes to.
@@ -76,117 +97,138 @@ impl Parameters {
     }
 }
 
+/// `TOPIC_DATA`
+fn topic_parameter(stream: Stream) -> String {
+    format!("TOPIC_{}", stream.short_name().to_uppercase())
+}
+
 /// Counts the changes to generation that change bytes: a run is not continued across one.
 const GENERATION: u32 = 1;
 
 /// Where the record stream goes on: the next part, and the next record of each stream in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "RecordCursorRead")]
 pub struct RecordCursor {
     pub part: PartIndex,
-    /// Data records of that part which are delivered.
-    pub data: u32,
-    /// Voice records of that part which are delivered.
-    pub voice: u32,
+    /// Records of that part which are delivered.
+    pub delivered: PerStream<u32>,
+}
+
+/// A cursor of either version of the progress record.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecordCursorRead {
+    part: PartIndex,
+    #[serde(default)]
+    delivered: PerStream<u32>,
+    // Version 1
+    #[serde(default)]
+    data: u32,
+    #[serde(default)]
+    voice: u32,
+}
+
+impl From<RecordCursorRead> for RecordCursor {
+    fn from(read: RecordCursorRead) -> Self {
+        let RecordCursorRead { part, mut delivered, data, voice } = read;
+        delivered[Stream::Data] = delivered[Stream::Data].max(data);
+        delivered[Stream::Voice] = delivered[Stream::Voice].max(voice);
+        RecordCursor { part, delivered }
+    }
 }
 
 impl RecordCursor {
     pub fn at(part: PartIndex) -> Self {
-        RecordCursor { part, data: 0, voice: 0 }
+        RecordCursor { part, delivered: PerStream::default() }
     }
 
-    /// Records of one stream, in the cursor's part, which are delivered.
-    pub fn delivered(&self, stream: Stream) -> u32 {
-        match stream {
-            Stream::Data => self.data,
-            Stream::Voice => self.voice,
+    /// Whether all records of its part, in all streams, are delivered.
+    pub fn is_past_part(&self, plan: &Plan) -> bool {
+        plan.streams().all(|stream| self.delivered[stream] >= plan.count(stream, self.part))
+    }
+
+    /// How many records of a stream in a part are delivered before this cursor.
+    pub fn reach(&self, plan: &Plan, stream: Stream, part: PartIndex) -> u32 {
+        match part.cmp(&self.part) {
+            std::cmp::Ordering::Less => plan.count(stream, part),
+            std::cmp::Ordering::Equal => self.delivered[stream],
+            std::cmp::Ordering::Greater => 0,
         }
-    }
-
-    /// Moves one stream forward within the part.
-    pub fn set_delivered(&mut self, stream: Stream, count: u32) {
-        match stream {
-            Stream::Data => self.data = count,
-            Stream::Voice => self.voice = count,
-        }
-    }
-
-    /// Whether all records of the part, in both streams, are delivered.
-    pub fn is_past(&self, part: &Part) -> bool {
-        self.data >= part.line_count && self.voice >= part.line_count
     }
 
     fn fits(&self, plan: &Plan) -> bool {
-        plan.owns(self.part) && self.data <= plan.line_count() && self.voice <= plan.line_count()
+        let within = |(stream, &count): (Stream, &u32)| count <= plan.count(stream, self.part);
+        plan.owns(self.part) && self.delivered.iter().all(within)
     }
 }
 
-/// Where a run delivers to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sinks {
-    pub kafka: bool,
-    pub sftp: bool,
-    pub directory: bool,
-}
+/// The name under which the record stream is known among sinks.
+pub const KAFKA: &str = "kafka";
+
+/// Where each sink of a run delivers to, by the sink's name, as text that differs between two targets:
+/// `kafka` → `kafka`, `sftp` → `user@host:port/folder`.
+pub type SinkTargets = BTreeMap<String, String>;
 
 /// How far each sink has come; a sink that the run never used has no cursor.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursors {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kafka: Option<RecordCursor>,
-    /// The next part whose files are to be uploaded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sftp: Option<PartIndex>,
-    /// The next part whose files are to be written to the local directory.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub directory: Option<PartIndex>,
+    /// Of the records in Kafka.
+    #[serde(rename = "kafka", default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<RecordCursor>,
+    /// Of the file sinks by name: the next part whose files are to be delivered.
+    #[serde(flatten)]
+    pub files: BTreeMap<String, PartIndex>,
 }
 
-/// Where each sink of a run delivers to, as text that tells two places apart: `kafka`, or
-/// `sftp` → `user@host:port/folder`.
-pub type Places = BTreeMap<String, String>;
-
 impl Cursors {
-    /// The same without the cursors of sinks which delivered to another place than they do now:
-    /// what stands there does not stand here. A sink that is not used now keeps its cursor.
-    pub fn at(self, was: &Places, now: &Places) -> Cursors {
-        let same = |sink: &str| match (was.get(sink), now.get(sink)) {
+    /// All the given sinks at the same part.
+    pub fn all_at(targets: &SinkTargets, part: PartIndex) -> Self {
+        let files = targets.keys().filter(|name| *name != KAFKA).map(|name| (name.clone(), part));
+        let records = targets.contains_key(KAFKA).then(|| RecordCursor::at(part));
+        Cursors { records, files: files.collect() }
+    }
+
+    /// The same without the cursors of sinks which delivered to another target than they do now: what
+    /// stands there does not stand here. A sink that is not used now keeps its cursor.
+    pub fn at(self, was: &SinkTargets, now: &SinkTargets) -> Self {
+        self.filtered(|sink| match (was.get(sink), now.get(sink)) {
             (Some(was), Some(now)) => was == now,
             (was, None) => was.is_some(),
             (None, Some(_)) => false,
-        };
-        Cursors {
-            kafka: self.kafka.filter(|_| same("kafka")),
-            sftp: self.sftp.filter(|_| same("sftp")),
-            directory: self.directory.filter(|_| same("directory")),
-        }
+        })
     }
 
     /// The cursors of the given sinks alone.
-    pub fn of(self, sinks: Sinks) -> Cursors {
-        Cursors {
-            kafka: self.kafka.filter(|_| sinks.kafka),
-            sftp: self.sftp.filter(|_| sinks.sftp),
-            directory: self.directory.filter(|_| sinks.directory),
-        }
+    pub fn of(self, targets: &SinkTargets) -> Self {
+        self.filtered(|sink| targets.contains_key(sink))
+    }
+
+    fn filtered(self, keep: impl Fn(&str) -> bool) -> Self {
+        let mut files = self.files;
+        files.retain(|sink, _| keep(sink));
+        Cursors { records: self.records.filter(|_| keep(KAFKA)), files }
     }
 
     /// Every part before this one is complete in each of the given sinks that has a cursor.
-    pub fn complete_before(&self, sinks: Sinks) -> Option<PartIndex> {
-        let Cursors { kafka, sftp, directory } = self.of(sinks);
-        [kafka.map(|cursor| cursor.part), sftp, directory].into_iter().flatten().min()
+    pub fn complete_before(&self, targets: &SinkTargets) -> Option<PartIndex> {
+        let is_used = |sink: &str| targets.contains_key(sink);
+        self.parts().filter(|(sink, _)| is_used(sink)).map(|(_, part)| part).min()
     }
 
     /// The part that the sink which came furthest would do next.
     pub fn furthest(&self) -> Option<PartIndex> {
-        let kafka = self.kafka.map(|cursor| cursor.part);
-        [kafka, self.sftp, self.directory].into_iter().flatten().max()
+        self.parts().map(|(_, part)| part).max()
+    }
+
+    /// The part that each sink would do next, by the sink's name.
+    pub fn parts(&self) -> impl Iterator<Item = (&str, PartIndex)> {
+        let records = self.records.iter().map(|cursor| (KAFKA, cursor.part));
+        records.chain(self.files.iter().map(|(sink, part)| (sink.as_str(), *part)))
     }
 
     fn fit(&self, plan: &Plan) -> bool {
-        let files = [self.sftp, self.directory].into_iter().flatten();
-        self.kafka.is_none_or(|cursor| cursor.fits(plan)) && files.into_iter().all(|at| plan.owns(at))
+        self.records.is_none_or(|cursor| cursor.fits(plan))
+            && self.files.values().all(|&part| plan.owns(part))
     }
 }
 
@@ -195,30 +237,118 @@ pub type ByPartition = Vec<i64>;
 
 /// A progress record: the value of a message in `cdr_progress`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "ProgressRead", into = "ProgressWritten")]
 pub struct Progress {
-    pub version: u32,
     pub run: String,
     pub shard: String,
     /// When the run began, in milliseconds since the epoch, by the clock of its host.
     pub begun_ms: i64,
     pub parameters: Parameters,
     /// Where the cursors' sinks deliver to.
-    pub places: Places,
+    pub targets: SinkTargets,
     pub cursors: Cursors,
     /// The records' cursor when the run began: behind the first part only with `--trust-index`.
     pub begin: RecordCursor,
     /// Each topic's end offsets when the run began: where whoever checks the run begins to read.
-    pub begin_offsets: BTreeMap<String, ByPartition>,
+    pub begin_offsets: PerStream<ByPartition>,
     /// Records of this run in each topic.
-    pub delivered: BTreeMap<String, ByPartition>,
+    pub delivered: PerStream<ByPartition>,
     pub finished: bool,
+}
+
+#[derive(Serialize)]
+struct ProgressWritten {
+    version: u32,
+    run: String,
+    shard: String,
+    begun_ms: i64,
+    parameters: Parameters,
+    targets: SinkTargets,
+    cursors: Cursors,
+    begin: RecordCursor,
+    begin_offsets: PerStream<ByPartition>,
+    delivered: PerStream<ByPartition>,
+    finished: bool,
+}
+
+impl From<Progress> for ProgressWritten {
+    fn from(progress: Progress) -> Self {
+        ProgressWritten {
+            version: PROGRESS_VERSION,
+            run: progress.run,
+            shard: progress.shard,
+            begun_ms: progress.begun_ms,
+            parameters: progress.parameters,
+            targets: progress.targets,
+            cursors: progress.cursors,
+            begin: progress.begin,
+            begin_offsets: progress.begin_offsets,
+            delivered: progress.delivered,
+            finished: progress.finished,
+        }
+    }
+}
+
+/// A record of either version: version 1 called targets places, and counted by topic.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProgressRead {
+    version: u32,
+    run: String,
+    shard: String,
+    begun_ms: i64,
+    parameters: Parameters,
+    #[serde(alias = "places")]
+    targets: SinkTargets,
+    cursors: Cursors,
+    begin: RecordCursor,
+    begin_offsets: BTreeMap<String, ByPartition>,
+    delivered: BTreeMap<String, ByPartition>,
+    finished: bool,
+}
+
+impl TryFrom<ProgressRead> for Progress {
+    type Error = String;
+
+    fn try_from(read: ProgressRead) -> Result<Self, String> {
+        let parameters = read.parameters;
+        let name = |stream: Stream| match read.version {
+            1 => parameters.topic(stream),
+            _ => stream.name(),
+        };
+        if !(1..=PROGRESS_VERSION).contains(&read.version) {
+            return Err(format!(
+                "it has version {}, and this cdr knows 1 to {PROGRESS_VERSION}",
+                read.version
+            ));
+        }
+        let by_stream = |mut counts: BTreeMap<String, ByPartition>| {
+            let of_streams =
+                PerStream::from_fn(|stream| counts.remove(name(stream)).unwrap_or_default());
+            match counts.keys().next() {
+                None => Ok(of_streams),
+                Some(other) => Err(format!("it counts records of {other:?}, which is no stream")),
+            }
+        };
+        Ok(Progress {
+            run: read.run,
+            shard: read.shard,
+            begun_ms: read.begun_ms,
+            targets: read.targets,
+            cursors: read.cursors,
+            begin: read.begin,
+            begin_offsets: by_stream(read.begin_offsets)?,
+            delivered: by_stream(read.delivered)?,
+            finished: read.finished,
+            parameters,
+        })
+    }
 }
 
 impl Progress {
     /// Whether the cursors can belong to this plan, and the counts to any topics, at all.
     pub fn fits(&self, plan: &Plan) -> bool {
-        self.version == PROGRESS_VERSION && self.cursors.fit(plan) && self.counts_fit()
+        self.begin.fits(plan) && self.cursors.fit(plan) && self.counts_fit()
     }
 
     /// Nothing is negative, and a topic's offsets and counts can be added up.
@@ -226,12 +356,156 @@ impl Progress {
         let sum = |counts: &ByPartition| {
             counts.iter().try_fold(0_i64, |sum, &count| sum.checked_add(count).filter(|_| count >= 0))
         };
-        let begin = |topic| self.begin_offsets.get(topic).map_or(Some(0), sum);
-        self.begin_offsets.values().all(|counts| sum(counts).is_some())
-            && self.delivered.iter().all(|(topic, counts)| {
-                begin(topic)
-                    .zip(sum(counts))
-                    .is_some_and(|(begin, count)| begin.checked_add(count).is_some())
-            })
+        Stream::ALL.into_iter().all(|stream| {
+            let (begin, count) = (sum(&self.begin_offsets[stream]), sum(&self.delivered[stream]));
+            begin.zip(count).is_some_and(|(begin, count)| begin.checked_add(count).is_some())
+        })
+    }
+}
+
+/// The committed state of a run: the progress of all shards of one split.
+///
+/// This alone decides which of a run's progress records count. Those of an earlier split, or of
+/// earlier parameters, are of a run that was restarted since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    split: u32,
+    /// Of shard 1, 2, …; `None` where it has not begun.
+    shards: Vec<Option<Progress>>,
+}
+
+impl Committed {
+    /// Takes the progress records of one run, the last of each shard and split. `None` where there is
+    /// none that names a shard.
+    pub fn newest(found: impl IntoIterator<Item = Progress>) -> Option<Committed> {
+        let found = found.into_iter().filter_map(|progress| Some((shard(&progress)?, progress)));
+        let found: Vec<(Shard, Progress)> = found.collect();
+        let (split, newest) = found.iter().max_by_key(|(_, progress)| progress.begun_ms)?;
+        let (split, parameters) = (split.count(), newest.parameters.clone());
+        let mut shards = vec![None; split as usize];
+        for (shard, progress) in found {
+            if shard.count() == split && progress.parameters == parameters {
+                shards[shard.index()] = Some(progress);
+            }
+        }
+        Some(Committed { split, shards })
+    }
+
+    /// Into how many shards the run is split.
+    pub fn split(&self) -> u32 {
+        self.split
+    }
+
+    /// The progress of each shard; `None` of one that has not begun.
+    pub fn shards(&self) -> &[Option<Progress>] {
+        &self.shards
+    }
+
+    /// The progress of the shards that have begun, of which there is at least one.
+    pub fn begun(&self) -> impl Iterator<Item = &Progress> {
+        self.shards.iter().flatten()
+    }
+
+    /// Whether nothing more is to come.
+    pub fn is_finished(&self) -> bool {
+        self.shards.iter().all(|shard| shard.as_ref().is_some_and(|progress| progress.finished))
+    }
+}
+
+fn shard(progress: &Progress) -> Option<Shard> {
+    progress.shard.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VERSION_1: &str = r#"{"version":1,"run":"cdr","shard":"1/1","begun_ms":5,
+        "parameters":{"TOPIC_DATA":"d","TOPIC_VOICE":"v"},"places":{"kafka":"kafka","sftp":"a"},
+        "cursors":{"kafka":{"part":3,"data":7,"voice":9},"sftp":2},
+        "begin":{"part":0,"data":0,"voice":0},
+        "begin_offsets":{"d":[1,2],"v":[3]},"delivered":{"d":[10,20],"v":[30]},"finished":false}"#;
+
+    #[test]
+    fn version_1_is_read_and_written_as_version_2() {
+        let progress: Progress = serde_json::from_str(VERSION_1).unwrap();
+        let cursor = progress.cursors.records.unwrap();
+        assert_eq!((cursor.delivered[Stream::Data], cursor.delivered[Stream::Voice]), (7, 9));
+        assert_eq!(progress.cursors.files["sftp"], PartIndex(2));
+        assert_eq!(progress.delivered[Stream::Data], [10, 20]);
+        assert_eq!(progress.begin_offsets[Stream::Voice], [3]);
+        assert_eq!(
+            serde_json::to_string(&progress).unwrap(),
+            concat!(
+                r#"{"version":2,"run":"cdr","shard":"1/1","begun_ms":5,"#,
+                r#""parameters":{"TOPIC_DATA":"d","TOPIC_VOICE":"v"},"targets":{"kafka":"kafka","sftp":"a"},"#,
+                r#""cursors":{"kafka":{"part":3,"delivered":{"cdr_data":7,"cdr_voice":9}},"sftp":2},"#,
+                r#""begin":{"part":0,"delivered":{}},"#,
+                r#""begin_offsets":{"cdr_data":[1,2],"cdr_voice":[3]},"#,
+                r#""delivered":{"cdr_data":[10,20],"cdr_voice":[30]},"finished":false}"#
+            )
+        );
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let progress: Progress = serde_json::from_str(VERSION_1).unwrap();
+        let text = serde_json::to_string(&progress).unwrap();
+        assert_eq!(serde_json::from_str::<Progress>(&text).unwrap(), progress);
+    }
+
+    fn check_refused(change: &[&str; 2], why: &str) {
+        let text = VERSION_1.replace(change[0], change[1]);
+        let error = serde_json::from_str::<Progress>(&text).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+
+    #[test]
+    fn what_is_of_no_known_version_is_refused() {
+        check_refused(
+            &[r#""version":1"#, r#""version":3"#],
+            "it has version 3, and this cdr knows 1 to 2",
+        );
+        check_refused(&[r#""version":1"#, r#""version":0"#], "it has version 0");
+        check_refused(&[r#""d":[10,20]"#, r#""x":[10,20]"#], "records of \"x\", which is no stream");
+        check_refused(&[r#""sftp":2}"#, r#""sftp":"x"}"#], "invalid type");
+    }
+
+    fn progress(shard: &str, begun_ms: i64, seed: &str) -> Progress {
+        let progress: Progress = serde_json::from_str(VERSION_1).unwrap();
+        let parameters = progress.parameters.clone().with("CDR_SEED", seed);
+        Progress { shard: shard.to_owned(), begun_ms, parameters, ..progress }
+    }
+
+    /// The shards that count, as `BEGUN_MS`, and 0 for one that has not begun.
+    fn check_newest(found: &[Progress], expected: &[i64]) {
+        for rotated in 0..found.len().max(1) {
+            let mut found = found.to_vec();
+            found.rotate_left(rotated);
+            let committed = Committed::newest(found);
+            let begun =
+                |shard: &Option<Progress>| shard.as_ref().map_or(0, |progress| progress.begun_ms);
+            let shards = committed.as_ref().map_or(&[][..], Committed::shards);
+            assert_eq!(shards.iter().map(begun).collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn the_split_that_was_begun_last_counts() {
+        check_newest(&[], &[]);
+        check_newest(&[progress("1/1", 1, "1")], &[1]);
+        let restarted = [progress("1/1", 1, "1"), progress("1/2", 2, "2"), progress("2/2", 3, "2")];
+        check_newest(&restarted, &[2, 3]);
+        check_newest(&restarted[..2], &[2, 0]);
+    }
+
+    #[test]
+    fn a_shard_of_other_parameters_has_not_begun() {
+        check_newest(&[progress("1/2", 1, "1"), progress("2/2", 2, "2")], &[0, 2]);
+    }
+
+    #[test]
+    fn a_record_that_names_no_shard_does_not_count() {
+        check_newest(&[progress("1/1", 1, "1"), progress("2/1", 9, "1")], &[1]);
     }
 }

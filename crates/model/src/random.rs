@@ -4,7 +4,7 @@
 //! number generators", OOPSLA 2014, with Stafford's finaliser "Mix13"). Its n-th output is a
 //! function of the key and n alone, so every value can be had without those before it.
 
-use crate::record::Stream;
+use crate::stream::Stream;
 
 /// 2^64 divided by the golden ratio, odd: the step between the states of SplitMix64.
 const GOLDEN_GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -25,11 +25,7 @@ pub(crate) struct Words {
 
 impl Words {
     pub fn new(seed: u64, stream: Stream, part: u64) -> Self {
-        let salt = match stream {
-            Stream::Data => 0x6364_725F_6461_7461,
-            Stream::Voice => 0x6364_725F_766F_6963,
-        };
-        let run = mix(seed.wrapping_add(GOLDEN_GAMMA) ^ salt);
+        let run = mix(seed.wrapping_add(GOLDEN_GAMMA) ^ stream.salt());
         Words { key: mix(run.wrapping_add(part.wrapping_mul(GOLDEN_GAMMA))) }
     }
 

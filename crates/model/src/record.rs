@@ -1,114 +1,36 @@
-//! The two kinds of call detail record, as small copies of indices and integers.
+//! The kinds of call detail record, as small copies of indices and integers.
 //!
-//! A record names its subscriber, destination and site by index; [`crate::Population`] turns an
-//! index into text, so that generating costs no allocation and no look-up.
+//! A record names its subscriber, destination and site by index; [`Population`] turns an index into
+//! text, so that generating costs no allocation and no look-up.
 
-use std::fmt;
 use std::net::Ipv4Addr;
 
+use crate::field::{Field, FieldKind, Fields, Record};
+use crate::population::{Msisdn, Population};
+use crate::service::{CallType, DataType};
+use crate::stream::Stream;
 use crate::time::Micros;
-
-/// One of the two record streams; each has its own CSV files and its own topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Stream {
-    /// Mobile data usage, `cdr_data`.
-    Data,
-    /// Voice and video calls, `cdr_voice`.
-    Voice,
-}
+use crate::usage::{Interaction, Used};
 
 impl Stream {
-    /// Both streams, in the order in which the product always names them.
-    pub const ALL: [Stream; 2] = [Stream::Data, Stream::Voice];
-
-    /// The stream's name, which begins its file names: `cdr_data` or `cdr_voice`.
-    pub const fn name(self) -> &'static str {
+    /// The fields of its records, in the order in which every encoding carries them.
+    pub const fn fields(self) -> &'static [Field] {
         match self {
-            Stream::Data => "cdr_data",
-            Stream::Voice => "cdr_voice",
+            Stream::Data => DataRecord::FIELDS,
+            Stream::Voice => VoiceRecord::FIELDS,
+            #[cfg(feature = "test-additions")]
+            Stream::Probe => crate::additions::ProbeRecord::FIELDS,
         }
     }
 
-    /// The names of the fields, in the order in which CSV and JSON carry them.
-    pub const fn fields(self) -> &'static [&'static str] {
+    /// What one of its records stands for.
+    pub const fn meaning(self) -> &'static str {
         match self {
-            Stream::Data => &[
-                "msisdn",
-                "tower_id",
-                "up_bytes",
-                "down_bytes",
-                "data_type",
-                "ip_address",
-                "website_url",
-                "event_datetime",
-            ],
-            Stream::Voice => {
-                &["msisdn", "tower_id", "call_type", "dest_nr", "call_duration_sec", "start_time"]
-            }
+            Stream::Data => "A data session of a subscriber.",
+            Stream::Voice => "A voice or video call that a subscriber has made.",
+            #[cfg(feature = "test-additions")]
+            Stream::Probe => "A measurement that a subscriber's device has made.",
         }
-    }
-}
-
-impl fmt::Display for Stream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// What a data session carried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DataType {
-    Video,
-    Audio,
-    Image,
-    Text,
-    Application,
-}
-
-impl DataType {
-    /// Every data type, in the order in which random draws select them.
-    pub const ALL: [DataType; 5] =
-        [DataType::Video, DataType::Audio, DataType::Image, DataType::Text, DataType::Application];
-
-    /// The value of the field `data_type`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            DataType::Video => "video",
-            DataType::Audio => "audio",
-            DataType::Image => "image",
-            DataType::Text => "text",
-            DataType::Application => "application",
-        }
-    }
-
-    /// The type that a field's value names.
-    pub fn from_name(name: &str) -> Option<DataType> {
-        DataType::ALL.into_iter().find(|data_type| data_type.name() == name)
-    }
-}
-
-/// Whether a call carried only voice, or pictures too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CallType {
-    Voice,
-    Video,
-}
-
-impl CallType {
-    /// Every call type, in the order in which random draws select them.
-    pub const ALL: [CallType; 2] = [CallType::Voice, CallType::Video];
-
-    /// The value of the field `call_type`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            CallType::Voice => "voice",
-            CallType::Video => "video",
-        }
-    }
-
-    /// The type that a field's value names.
-    pub fn from_name(name: &str) -> Option<CallType> {
-        CallType::ALL.into_iter().find(|call_type| call_type.name() == name)
     }
 }
 
@@ -131,6 +53,60 @@ pub struct DataRecord {
     pub event_time: Micros,
 }
 
+impl DataRecord {
+    const ALL_FIELDS: [Field; 8] = Field::list([
+        Field::new("msisdn", FieldKind::Msisdn, "The subscriber's number."),
+        Field::count("tower_id", TOWERS, "", "The tower that carried the session, from 1."),
+        Field::count("up_bytes", BYTES, "bytes", "What the subscriber sent."),
+        Field::count("down_bytes", BYTES, "bytes", "What the subscriber received."),
+        Field::new("data_type", FieldKind::Word(DataType::NAMES), "What the session carried."),
+        Field::new("ip_address", FieldKind::Ipv4, "The public address behind which the subscriber was."),
+        Field::new("website_url", FieldKind::Url, "The site that was visited."),
+        Field::new("event_datetime", FieldKind::Time, "When the session began, UTC."),
+    ]);
+}
+
+impl Record for DataRecord {
+    const FIELDS: &'static [Field] = &DataRecord::ALL_FIELDS;
+
+    #[inline(always)]
+    fn visit(&self, number: &Msisdn, population: &Population, fields: &mut impl Fields) {
+        const FIELDS: &[Field; 8] = &DataRecord::ALL_FIELDS;
+        let [msisdn, tower, up, down, data_type, ip_address, url, time] = FIELDS;
+        fields.msisdn(msisdn, number);
+        fields.integer(tower, self.tower.into());
+        fields.integer(up, self.up_bytes);
+        fields.integer(down, self.down_bytes);
+        fields.word(data_type, self.data_type.text());
+        fields.ipv4(ip_address, self.ip_address);
+        fields.url(url, population.site_text(self.site));
+        fields.time(time, self.event_time);
+    }
+
+    #[inline(always)]
+    fn subscriber(&self) -> u32 {
+        self.subscriber
+    }
+
+    #[inline(always)]
+    fn time(&self) -> Micros {
+        self.event_time
+    }
+
+    fn interaction(&self, population: &Population) -> Option<Interaction> {
+        Some(Interaction {
+            msisdn: population.subscriber(self.subscriber).number(),
+            tower: self.tower.into(),
+            time: self.event_time,
+            used: Used::Data {
+                data_type: self.data_type,
+                up_bytes: self.up_bytes.into(),
+                down_bytes: self.down_bytes.into(),
+            },
+        })
+    }
+}
+
 /// A voice or video call: one record of the stream `cdr_voice`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VoiceRecord {
@@ -145,3 +121,59 @@ pub struct VoiceRecord {
     pub duration_s: u16,
     pub start_time: Micros,
 }
+
+impl VoiceRecord {
+    const ALL_FIELDS: [Field; 6] = Field::list([
+        Field::new("msisdn", FieldKind::Msisdn, "The number of the subscriber who called."),
+        Field::count("tower_id", TOWERS, "", "The tower at which the call began, from 1."),
+        Field::new(
+            "call_type",
+            FieldKind::Word(CallType::NAMES),
+            "Whether the call carried pictures, too.",
+        ),
+        Field::new("dest_nr", FieldKind::Msisdn, "The number that was called."),
+        Field::count("call_duration_sec", [0, u16::MAX as u32], "seconds", "How long the call lasted."),
+        Field::new("start_time", FieldKind::Time, "When the call began, UTC."),
+    ]);
+}
+
+impl Record for VoiceRecord {
+    const FIELDS: &'static [Field] = &VoiceRecord::ALL_FIELDS;
+
+    #[inline(always)]
+    fn visit(&self, number: &Msisdn, population: &Population, fields: &mut impl Fields) {
+        const FIELDS: &[Field; 6] = &VoiceRecord::ALL_FIELDS;
+        let [msisdn, tower, call_type, dest_nr, duration, time] = FIELDS;
+        fields.msisdn(msisdn, number);
+        fields.integer(tower, self.tower.into());
+        fields.word(call_type, self.call_type.text());
+        fields.msisdn(dest_nr, &population.destination(self.destination));
+        fields.integer(duration, self.duration_s.into());
+        fields.time(time, self.start_time);
+    }
+
+    #[inline(always)]
+    fn subscriber(&self) -> u32 {
+        self.subscriber
+    }
+
+    #[inline(always)]
+    fn time(&self) -> Micros {
+        self.start_time
+    }
+
+    fn interaction(&self, population: &Population) -> Option<Interaction> {
+        Some(Interaction {
+            msisdn: population.subscriber(self.subscriber).number(),
+            tower: self.tower.into(),
+            time: self.start_time,
+            used: Used::Call { call_type: self.call_type, seconds: self.duration_s.into() },
+        })
+    }
+}
+
+/// The bounds of a tower's number.
+pub(crate) const TOWERS: [u32; 2] = [1, u16::MAX as u32];
+
+/// The bounds of a session's bytes in one direction.
+const BYTES: [u32; 2] = [0, u32::MAX];

@@ -6,18 +6,18 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{PartIndex, Plan};
-use crate::progress::{
-    ByPartition, Cursors, Difference, Parameters, Places, Progress, RecordCursor, Sinks,
-};
+use crate::part::PartIndex;
+use crate::plan::Plan;
+use crate::progress::{ByPartition, Cursors, Difference, KAFKA, Parameters, Progress, SinkTargets};
+use crate::stream::PerStream;
 
-/// What the user asked for, where the facts alone would not decide it.
+/// How the user wants a run to start, where the facts alone would not decide it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Wish {
-    /// Go on where the destination says that the run stopped.
+pub enum StartMode {
+    /// Go on where the run stopped by the destination's progress.
     #[default]
     Continue,
-    /// `--restart`: begin anew, whatever was done.
+    /// `--restart`: begin again at the first record, whatever was done.
     Restart,
     /// `--trust-index`: go on behind the part that the local index file names.
     TrustIndex,
@@ -29,10 +29,11 @@ pub enum Wish {
 pub struct IndexOwner {
     pub parameters: Parameters,
     /// The sinks in which the parts up to the index are complete.
-    pub places: Places,
+    #[serde(alias = "places")]
+    pub targets: SinkTargets,
 }
 
-/// What the local index file says.
+/// The content of the local index file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LocalIndex {
     Absent,
@@ -42,24 +43,25 @@ pub enum LocalIndex {
         last: PartIndex,
         owner: Option<IndexOwner>,
     },
-    /// There is a file, but no index in it; the text says what is wrong.
+    /// There is a file, but no index in it; the text is what is wrong.
     Unreadable(String),
 }
 
-/// A topic's name and its end offsets; `None` for one that does not exist.
-pub type EndOffsets = (String, Option<ByPartition>);
+/// The end offsets of the streams' topics; `None` for one that does not exist.
+pub type EndOffsets = PerStream<Option<ByPartition>>;
 
-/// What Kafka says: present when the run delivers to it.
+/// What is known of Kafka: present when the run delivers to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Destination {
+pub struct KafkaState {
     /// The last committed progress record of this run and shard.
     pub progress: Option<Progress>,
-    /// There is such a record, but it cannot be read; the text says where and why.
+    /// There is such a record, but it cannot be read; the text is where and why.
     pub unreadable: Option<String>,
-    /// Another split into shards under which the run has progress, such as `1/1`.
-    pub other_split: Option<String>,
-    /// End offsets of the record topics.
-    pub end_offsets: Vec<EndOffsets>,
+    /// The run was last begun with another number of shards than this one's.
+    pub other_split: Option<u32>,
+    /// What the run was last begun with, by whichever shard.
+    pub begun_with: Option<Parameters>,
+    pub end_offsets: EndOffsets,
     /// Whether no open transaction could hide a later progress record.
     pub settled: bool,
 }
@@ -69,13 +71,13 @@ pub struct Destination {
 pub struct Facts<'a> {
     pub plan: &'a Plan,
     pub parameters: &'a Parameters,
-    pub sinks: Sinks,
-    pub places: &'a Places,
-    pub destination: Option<Destination>,
+    /// Where each sink of the run delivers to.
+    pub targets: &'a SinkTargets,
+    pub kafka: Option<KafkaState>,
     pub local: LocalIndex,
     /// The name of the local index file, for people.
     pub index_file: &'a str,
-    pub wish: Wish,
+    pub mode: StartMode,
 }
 
 /// What to do next.
@@ -93,12 +95,12 @@ pub enum Decision {
     Refuse(Conflict),
 }
 
-/// Why a run is neither begun nor continued. Each message says what was found and what resolves it.
+/// Why a run is neither begun nor continued. Each message names what was found and what resolves it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
     #[error(
         "the progress of this run was made with other parameters: {}. Set them as they were to continue it, \
-         use another --run-name and --index-file for a second run, or begin anew with --restart",
+         use another --run-name and --index-file for a second run, or begin again with --restart",
         Differences(.0)
     )]
     ParametersDiffer(Vec<Difference>),
@@ -109,30 +111,30 @@ pub enum Conflict {
     )]
     IndexOfAnother { file: String, differences: Vec<Difference> },
     #[error(
-        "the index file says that part {index} is complete, but {}. Was a topic deleted, or is this another \
-         cluster? Continue behind part {index} with --trust-index, or begin anew with --restart",
+        "the index file has part {index} as complete, but {}. Was a topic deleted, or is this another \
+         cluster? Continue behind part {index} with --trust-index, or begin again with --restart",
         Reached(.reached)
     )]
     IndexAhead { index: PartIndex, reached: Option<PartIndex> },
     #[error(
-        "the progress says that {delivered} records are in topic {topic}, partition {partition}, but the topic \
-         {}. Was it deleted? Begin anew with --restart, or check KAFKA_BROKERS", Ends(.end)
+        "the progress counts {delivered} records in topic {topic}, partition {partition}, but the topic \
+         {}. Was it deleted? Begin again with --restart, or check KAFKA_BROKERS", Ends(.end)
     )]
     TopicLost { topic: String, partition: usize, delivered: i64, end: Option<i64> },
     #[error(
         "the index file names part {index}, which is not a part of this run ({parts} parts). \
-         Set the parameters as they were, or begin anew with --restart"
+         Set the parameters as they were, or begin again with --restart"
     )]
     IndexBeyondPlan { index: PartIndex, parts: u64 },
-    #[error("the index file cannot be read ({0}). Repair it, or begin anew with --restart")]
+    #[error("the index file cannot be read ({0}). Repair it, or begin again with --restart")]
     IndexUnreadable(String),
     #[error(
-        "the run has progress as shard {0}; with another number of shards every record would be delivered twice. \
-         Use that --shard, another --run-name for a second run, or begin anew with --restart"
+        "the run has progress in {0} shard(s); with another number of shards every record would be delivered twice. \
+         Use --shard 1/{0} to {0}/{0}, another --run-name for a second run, or begin again with --restart"
     )]
-    OtherSplit(String),
+    OtherSplit(u32),
     #[error(
-        "the progress record of this run cannot be read ({0}). Use another --run-name, or begin anew \
+        "the progress record of this run cannot be read ({0}). Use another --run-name, or begin again \
          with --restart"
     )]
     ProgressUnreadable(String),
@@ -142,7 +144,7 @@ pub enum Conflict {
     NoIndexToTrust,
     #[error(
         "the progress record of this run does not fit its plan (written by another version of cdr?). \
-         Use another --run-name, or begin anew with --restart"
+         Use another --run-name, or begin again with --restart"
     )]
     ProgressInvalid,
 }
@@ -181,20 +183,20 @@ impl fmt::Display for Ends<'_> {
     }
 }
 
-/// Decides how a run begins. What the destination says outranks the local index file.
+/// Decides how a run begins. The destination's progress outranks the local index file.
 pub fn decide(facts: &Facts<'_>) -> Decision {
-    if facts.wish == Wish::Restart {
+    if facts.mode == StartMode::Restart {
         return Decision::Start;
     }
-    let decision = match &facts.destination {
+    let decision = match &facts.kafka {
         None => by_index(facts, Decision::Start),
-        Some(destination) => by_destination(facts, destination),
+        Some(state) => by_kafka(facts, state),
     };
-    match (facts.wish, &facts.local, &decision) {
-        (Wish::TrustIndex, LocalIndex::Absent, _) => Decision::Refuse(Conflict::NoIndexToTrust),
+    match (facts.mode, &facts.local, &decision) {
+        (StartMode::TrustIndex, LocalIndex::Absent, _) => Decision::Refuse(Conflict::NoIndexToTrust),
         // Only a contradiction between the two needs somebody's word for one of them.
         (
-            Wish::TrustIndex,
+            StartMode::TrustIndex,
             _,
             Decision::Refuse(Conflict::IndexAhead { .. } | Conflict::TopicLost { .. }),
         ) => match by_index(facts, Decision::Start) {
@@ -205,13 +207,13 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
     }
 }
 
-/// Whether a decision can be acted on that was made by a mere look, while another process of the run
-/// may be at work. Where it does not stand, that process is fenced, and what is true then decides.
-pub fn stands(decision: &Decision, destination: &Destination) -> bool {
+/// Whether a decision is final that was made by a probe, while another process of the run may be at
+/// work. Where it is not, that process is fenced, and what is true then decides.
+pub fn is_final(decision: &Decision, state: &KafkaState) -> bool {
     match decision {
         Decision::Start | Decision::Continue(_) | Decision::Adopt(_) => false,
-        // What the look could not see may be what the index file counts.
-        Decision::Refuse(Conflict::IndexAhead { .. }) => destination.settled,
+        // What the probe could not see may be what the index file counts.
+        Decision::Refuse(Conflict::IndexAhead { .. }) => state.settled,
         Decision::Finished | Decision::Refuse(_) => true,
     }
 }
@@ -233,41 +235,45 @@ fn by_index(facts: &Facts<'_>, absent: Decision) -> Decision {
         return Decision::Refuse(Conflict::IndexBeyondPlan { index: last, parts });
     }
     let next = facts.plan.after(last);
-    let all = Cursors { kafka: Some(RecordCursor::at(next)), sftp: Some(next), directory: Some(next) };
+    let all = Cursors::all_at(facts.targets, next);
     let known = match owner {
-        Some(owner) => all.at(&owner.places, facts.places),
+        Some(owner) => all.at(&owner.targets, facts.targets),
         None => all,
     };
-    continue_or_finish(facts, known.of(facts.sinks))
+    continue_or_finish(facts, known)
 }
 
-fn by_destination(facts: &Facts<'_>, destination: &Destination) -> Decision {
-    if let Some(why) = &destination.unreadable {
+fn by_kafka(facts: &Facts<'_>, state: &KafkaState) -> Decision {
+    if let Some(why) = &state.unreadable {
         return Decision::Refuse(Conflict::ProgressUnreadable(why.clone()));
     }
-    let Some(progress) = &destination.progress else {
-        return without_progress(facts, destination);
+    if let Some(split) = state.other_split {
+        return Decision::Refuse(Conflict::OtherSplit(split));
+    }
+    let Some(progress) = &state.progress else {
+        let begun_with = state.begun_with.as_ref();
+        return match begun_with.and_then(|begun_with| differing(begun_with, facts.parameters)) {
+            Some(conflict) => Decision::Refuse(conflict),
+            None => without_progress(facts),
+        };
     };
     let conflict = differing(&progress.parameters, facts.parameters)
         .or_else(|| (!progress.fits(facts.plan)).then_some(Conflict::ProgressInvalid))
-        .or_else(|| topic_lost(progress, &destination.end_offsets))
+        .or_else(|| topic_lost(progress, &state.end_offsets))
         .or_else(|| index_of_another(facts))
         .or_else(|| index_ahead(progress, &facts.local));
     match conflict {
         Some(conflict) => Decision::Refuse(conflict),
-        None => continue_or_finish(facts, progress.cursors.at(&progress.places, facts.places)),
+        None => continue_or_finish(facts, progress.cursors.clone().at(&progress.targets, facts.targets)),
     }
 }
 
 /// Kafka knows nothing of the run; the index file may know of its files.
-fn without_progress(facts: &Facts<'_>, destination: &Destination) -> Decision {
-    if let Some(split) = &destination.other_split {
-        return Decision::Refuse(Conflict::OtherSplit(split.clone()));
-    }
+fn without_progress(facts: &Facts<'_>) -> Decision {
     match &facts.local {
         // Kafka decides, and it knows nothing: a file without an index adds nothing to that.
         LocalIndex::Absent | LocalIndex::Unreadable(_) => Decision::Start,
-        LocalIndex::Complete { owner: Some(owner), .. } if !owner.places.contains_key(KAFKA) => {
+        LocalIndex::Complete { owner: Some(owner), .. } if !owner.targets.contains_key(KAFKA) => {
             by_index(facts, Decision::Start)
         }
         LocalIndex::Complete { last, .. } => {
@@ -276,9 +282,6 @@ fn without_progress(facts: &Facts<'_>, destination: &Destination) -> Decision {
         }
     }
 }
-
-/// The sink's name among places.
-const KAFKA: &str = "kafka";
 
 /// The run's name among parameters.
 const RUN_NAME: &str = "RUN_NAME";
@@ -297,7 +300,7 @@ fn index_of_another(facts: &Facts<'_>) -> Option<Conflict> {
     (!differences.is_empty()).then_some(Conflict::IndexOfAnother { file, differences })
 }
 
-/// Where the index file alone tells of the run: it is another run's, or the parameters were others.
+/// Where the index file alone reports on the run: it is another run's, or the parameters were others.
 fn index_differs(facts: &Facts<'_>) -> Option<Conflict> {
     match index_of_another(facts)? {
         Conflict::IndexOfAnother { differences, .. }
@@ -310,16 +313,15 @@ fn index_differs(facts: &Facts<'_>) -> Option<Conflict> {
 }
 
 /// Fewer offsets than records: the topic is not the one that they were written to.
-pub fn topic_lost(progress: &Progress, end_offsets: &[EndOffsets]) -> Option<Conflict> {
-    progress.delivered.iter().find_map(|(topic, counts)| {
-        let ends = end_offsets.iter().find(|(name, _)| name == topic);
-        let ends = ends.and_then(|(_, ends)| ends.as_ref());
-        let begin = progress.begin_offsets.get(topic);
+pub fn topic_lost(progress: &Progress, end_offsets: &EndOffsets) -> Option<Conflict> {
+    progress.delivered.iter().find_map(|(stream, counts)| {
+        let at = |offsets: &ByPartition, partition: usize| offsets.get(partition).copied();
         counts.iter().enumerate().find_map(|(partition, &delivered)| {
-            let begin = begin.and_then(|begin| begin.get(partition)).copied().unwrap_or(0);
-            let end = ends.and_then(|ends| ends.get(partition)).copied();
+            let begin = at(&progress.begin_offsets[stream], partition).unwrap_or(0);
+            let end = end_offsets[stream].as_ref().and_then(|ends| at(ends, partition));
             let lost = delivered > 0 && end.is_none_or(|end| end < begin.saturating_add(delivered));
-            lost.then(|| Conflict::TopicLost { topic: topic.clone(), partition, delivered, end })
+            let topic = || progress.parameters.topic(stream).to_owned();
+            lost.then(|| Conflict::TopicLost { topic: topic(), partition, delivered, end })
         })
     })
 }
@@ -328,8 +330,8 @@ pub fn topic_lost(progress: &Progress, end_offsets: &[EndOffsets]) -> Option<Con
 /// destination. The furthest cursor counts: a sink that this run no longer uses stays behind.
 fn index_ahead(progress: &Progress, local: &LocalIndex) -> Option<Conflict> {
     let LocalIndex::Complete { last, owner } = local else { return None };
-    // An index that does not count Kafka's parts says nothing of them.
-    if owner.as_ref().is_some_and(|owner| !owner.places.contains_key(KAFKA)) {
+    // An index that does not count Kafka's parts knows nothing of them.
+    if owner.as_ref().is_some_and(|owner| !owner.targets.contains_key(KAFKA)) {
         return None;
     }
     let reached = progress.cursors.furthest();
@@ -339,13 +341,10 @@ fn index_ahead(progress: &Progress, local: &LocalIndex) -> Option<Conflict> {
 
 /// Gives each sink of the run a cursor: the known one, or the first part.
 fn continue_or_finish(facts: &Facts<'_>, known: Cursors) -> Decision {
-    let first = |used: bool| used.then_some(facts.plan.first());
-    let cursors = Cursors {
-        kafka: known.kafka.or(first(facts.sinks.kafka).map(RecordCursor::at)),
-        sftp: known.sftp.or(first(facts.sinks.sftp)),
-        directory: known.directory.or(first(facts.sinks.directory)),
-    };
-    match cursors.complete_before(facts.sinks) {
+    let mut cursors = Cursors::all_at(facts.targets, facts.plan.first());
+    cursors.records = known.records.or(cursors.records);
+    cursors.files.extend(known.files);
+    match cursors.complete_before(facts.targets) {
         Some(cursor) if facts.plan.is_done(cursor) => Decision::Finished,
         _ => Decision::Continue(cursors),
     }

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use chrono::{Datelike, NaiveDate, NaiveDateTime};
 
 use crate::numbering::{NumberingPlan, NumberingPlanError};
+use crate::stream::Streams;
 
 /// How subscribers behave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +16,9 @@ pub enum Profile {
 }
 
 impl Profile {
+    /// All of them, in the order in which configuration lists them.
+    pub const ALL: [Profile; 1] = [Profile::Uniform];
+
     /// The name by which configuration selects the profile.
     pub const fn name(self) -> &'static str {
         match self {
@@ -39,6 +43,8 @@ pub struct Scenario {
     /// Records per simulated second, each stream.
     pub lines_per_second: u32,
     pub profile: Profile,
+    /// Which kinds of record there are, at least one.
+    pub streams: Streams,
     /// Number of subscribers, each with its own MSISDN.
     pub subscribers: u32,
     /// Number of callable destinations, apart from the subscribers.
@@ -59,6 +65,7 @@ impl Default for Scenario {
             line_count: 1_000,
             lines_per_second: 1,
             profile: Profile::Uniform,
+            streams: Streams::default(),
             subscribers: 50_000,
             destinations: 50_000,
             towers: 2_000,
@@ -79,16 +86,20 @@ pub(crate) const LINE_COUNT_RANGE: RangeInclusive<u32> = 1..=10_000_000;
 pub enum ScenarioError {
     #[error("{name} is {value}, which is not between {min} and {max}")]
     OutOfRange { name: &'static str, value: u64, min: u64, max: u64 },
+    #[error("STREAMS names no stream; name at least one")]
+    NoStreams,
     #[error(
-        "TOTAL_SECONDS {total_seconds} * LINES_PER_SECOND {lines_per_second} / LINE_COUNT {line_count} \
-         rounds to a file count of 0; raise the first two or lower LINE_COUNT"
+        "there would be no file: TOTAL_SECONDS ({total_seconds}) times LINES_PER_SECOND ({lines_per_second}) is \
+         {records} records, and divided by LINE_COUNT ({line_count}) that rounds to 0 files; raise TOTAL_SECONDS or \
+         LINES_PER_SECOND, or lower LINE_COUNT to {records} or less",
+        records = u128::from(*total_seconds) * u128::from(*lines_per_second)
     )]
     NoFiles { total_seconds: u64, lines_per_second: u32, line_count: u32 },
     #[error(
-        "TOTAL_SECONDS {total_seconds} over {files} files rounds to an interval of 0 seconds; \
-         raise LINE_COUNT or lower LINES_PER_SECOND"
+        "the files would have no time between them: TOTAL_SECONDS ({total_seconds}) divided by {files} files rounds \
+         to an interval of 0 seconds; raise LINE_COUNT to {lines_per_second} or more, or lower LINES_PER_SECOND"
     )]
-    NoInterval { total_seconds: u64, files: u64 },
+    NoInterval { total_seconds: u64, files: u64, lines_per_second: u32 },
     #[error("START {0} is before the year 1; choose a later one")]
     StartsTooEarly(NaiveDateTime),
     #[error("the run ends after the year 9999; choose an earlier START or fewer TOTAL_SECONDS")]
@@ -121,6 +132,9 @@ impl Scenario {
             if !(min..=max).contains(&value) {
                 return Err(ScenarioError::OutOfRange { name, value, min, max });
             }
+        }
+        if self.streams.is_empty() {
+            return Err(ScenarioError::NoStreams);
         }
         if self.start.year() < 1 {
             return Err(ScenarioError::StartsTooEarly(self.start));

@@ -50,8 +50,10 @@ impl Micros {
         self.0.div_euclid(1_000)
     }
 
+    /// The time so much later; the latest that there is, where that would be later still.
     pub(crate) fn plus_seconds(self, seconds: u64) -> Self {
-        Micros(self.0 + seconds as i64 * MICROS_PER_SECOND)
+        let micros = i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(MICROS_PER_SECOND);
+        Micros(self.0.saturating_add(micros))
     }
 }
 

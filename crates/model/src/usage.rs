@@ -7,16 +7,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Add, AddAssign};
 
-use crate::generate::Generator;
-use crate::plan::Part;
-use crate::record::{CallType, DataType, Stream};
+use crate::service::{CallType, DataType};
 use crate::time::Micros;
 
 const MICROS_PER_HOUR: i64 = 3_600_000_000;
 const MICROS_PER_QUARTER: i64 = MICROS_PER_HOUR / 4;
 
-/// A stay has more consecutive interactions than this.
-const STAY_ABOVE: usize = 2;
+/// A dwell has more consecutive interactions than this.
+const DWELL_ABOVE: usize = 2;
 
 /// An hour of simulated time, counted from 1970-01-01 00:00 UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,28 +61,29 @@ pub enum UsageType {
 }
 
 impl UsageType {
-    /// Every type, in the order of their numbers.
-    pub const ALL: [UsageType; 7] = [
-        UsageType::Data(DataType::Video),
-        UsageType::Data(DataType::Audio),
-        UsageType::Data(DataType::Image),
-        UsageType::Data(DataType::Text),
-        UsageType::Data(DataType::Application),
-        UsageType::Call(CallType::Voice),
-        UsageType::Call(CallType::Video),
-    ];
+    /// Every type.
+    pub fn all() -> impl Iterator<Item = UsageType> {
+        let data = DataType::ALL.into_iter().map(UsageType::Data);
+        data.chain(CallType::ALL.into_iter().map(UsageType::Call))
+    }
 
-    /// A small number for stores: its place in [`UsageType::ALL`], which never changes.
+    /// The number by which stores know the type. It stands in every store that there is, so it never
+    /// changes, and a type that is added gets one that no other has had.
     pub const fn number(self) -> u8 {
         match self {
-            UsageType::Data(data) => data as u8,
-            UsageType::Call(call) => DataType::ALL.len() as u8 + call as u8,
+            UsageType::Data(DataType::Video) => 0,
+            UsageType::Data(DataType::Audio) => 1,
+            UsageType::Data(DataType::Image) => 2,
+            UsageType::Data(DataType::Text) => 3,
+            UsageType::Data(DataType::Application) => 4,
+            UsageType::Call(CallType::Voice) => 5,
+            UsageType::Call(CallType::Video) => 6,
         }
     }
 
     /// The type with a number.
     pub fn from_number(number: u8) -> Option<UsageType> {
-        UsageType::ALL.get(usize::from(number)).copied()
+        UsageType::all().find(|usage_type| usage_type.number() == number)
     }
 
     /// `data` or `call`.
@@ -118,7 +117,7 @@ impl fmt::Display for UsageType {
     }
 }
 
-/// What one record tells of a subscriber's usage.
+/// What one record reports of a subscriber's usage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interaction {
     /// E.164 digits as a number, at most 15 of them.
@@ -261,14 +260,14 @@ impl AddAssign for Load {
 
 /// A subscriber at a tower, at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Visit {
+pub struct Sighting {
     pub time: Micros,
     pub tower: u32,
 }
 
 /// More than two consecutive interactions of a subscriber with the same tower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stay {
+pub struct Dwell {
     pub tower: u32,
     /// Time of the first interaction.
     pub start: Micros,
@@ -277,12 +276,12 @@ pub struct Stay {
     pub interactions: u64,
 }
 
-/// The stays among a subscriber's visits, which may come in any order.
-pub fn stays(visits: &mut [Visit]) -> Vec<Stay> {
-    visits.sort_unstable();
-    let runs = visits.chunk_by(|one, next| one.tower == next.tower);
-    let long = runs.filter(|run| run.len() > STAY_ABOVE);
-    long.map(|run| Stay {
+/// The dwells among a subscriber's sightings, which may come in any order.
+pub fn dwells(sightings: &mut [Sighting]) -> Vec<Dwell> {
+    sightings.sort_unstable();
+    let runs = sightings.chunk_by(|one, next| one.tower == next.tower);
+    let long = runs.filter(|run| run.len() > DWELL_ABOVE);
+    long.map(|run| Dwell {
         tower: run[0].tower,
         start: run[0].time,
         end: run[run.len() - 1].time,
@@ -306,57 +305,40 @@ impl Usage {
     }
 }
 
-impl Generator {
-    /// What the records of a part tell of usage, in time order.
-    pub fn interactions<'a>(
-        &'a self,
-        stream: Stream,
-        part: &Part,
-    ) -> Box<dyn Iterator<Item = Interaction> + 'a> {
-        let all = 0..part.line_count;
-        match stream {
-            Stream::Data => Box::new(self.data(part, all).map(|record| Interaction {
-                msisdn: self.population().subscriber(record.subscriber).number(),
-                tower: record.tower.into(),
-                time: record.event_time,
-                used: Used::Data {
-                    data_type: record.data_type,
-                    up_bytes: record.up_bytes.into(),
-                    down_bytes: record.down_bytes.into(),
-                },
-            })),
-            Stream::Voice => Box::new(self.voice(part, all).map(|record| Interaction {
-                msisdn: self.population().subscriber(record.subscriber).number(),
-                tower: record.tower.into(),
-                time: record.start_time,
-                used: Used::Call { call_type: record.call_type, seconds: record.duration_s.into() },
-            })),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{PartIndex, Plan, Scenario, Shard};
+    use crate::{Generator, PartIndex, Plan, Record, Records, Scenario, Shard};
 
-    fn visit(second: i64, tower: u32) -> Visit {
-        Visit { time: Micros(second * 1_000_000), tower }
+    fn sighting(second: i64, tower: u32) -> Sighting {
+        Sighting { time: Micros(second * 1_000_000), tower }
+    }
+
+    /// Stores hold these numbers: a change would give what they counted another type.
+    #[test]
+    fn the_numbers_of_types_never_change() {
+        let numbers: Vec<_> = (0..=u8::MAX)
+            .filter_map(|number| UsageType::from_number(number).map(|found| format!("{number} {found}")))
+            .collect();
+        assert_eq!(
+            numbers,
+            [
+                "0 data video",
+                "1 data audio",
+                "2 data image",
+                "3 data text",
+                "4 data application",
+                "5 call voice",
+                "6 call video"
+            ]
+        );
+        assert!(UsageType::all().all(|one| UsageType::from_number(one.number()) == Some(one)));
     }
 
     #[test]
-    fn types_are_known_by_their_numbers() {
-        for (number, usage_type) in UsageType::ALL.into_iter().enumerate() {
-            assert_eq!(usize::from(usage_type.number()), number, "{usage_type}");
-            assert_eq!(UsageType::from_number(number as u8), Some(usage_type));
-        }
-        assert_eq!(UsageType::from_number(7), None);
-    }
-
-    #[test]
-    fn hours_and_quarters_begin_where_the_clock_says_also_before_1970() {
+    fn hours_and_quarters_begin_by_the_clock_also_before_1970() {
         let time = Micros::parse(b"2024-01-01 01:29:59.999999").unwrap();
         assert_eq!(Hour::of(time).begin().to_string(), "2024-01-01 01:00:00.000000");
         assert_eq!(Quarter::of(time).begin().to_string(), "2024-01-01 01:15:00.000000");
@@ -369,37 +351,63 @@ mod tests {
 
     #[test]
     fn two_interactions_at_a_tower_are_no_stay_and_three_are() {
-        let mut visits = [visit(1, 7), visit(2, 7), visit(3, 8), visit(4, 8), visit(5, 8), visit(6, 7)];
-        let (start, end) = (visits[2].time, visits[4].time);
-        assert_eq!(stays(&mut visits), [Stay { tower: 8, start, end, interactions: 3 }]);
+        let mut sightings = [
+            sighting(1, 7),
+            sighting(2, 7),
+            sighting(3, 8),
+            sighting(4, 8),
+            sighting(5, 8),
+            sighting(6, 7),
+        ];
+        let (start, end) = (sightings[2].time, sightings[4].time);
+        assert_eq!(dwells(&mut sightings), [Dwell { tower: 8, start, end, interactions: 3 }]);
     }
 
     #[test]
     fn a_late_interaction_elsewhere_ends_a_stay() {
-        let mut visits = [visit(1, 7), visit(2, 7), visit(4, 7), visit(5, 7), visit(3, 9)];
-        assert_eq!(stays(&mut visits), []);
+        let mut sightings =
+            [sighting(1, 7), sighting(2, 7), sighting(4, 7), sighting(5, 7), sighting(3, 9)];
+        assert_eq!(dwells(&mut sightings), []);
+    }
+
+    /// What records hold, by their own fields.
+    #[derive(Default)]
+    struct Truth {
+        bytes: u64,
+        seconds: u64,
+    }
+
+    impl Records for Truth {
+        fn take<R: Record>(&mut self, record: &R) {
+            let record: &dyn std::any::Any = record;
+            if let Some(data) = record.downcast_ref::<crate::DataRecord>() {
+                self.bytes += u64::from(data.up_bytes + data.down_bytes);
+            }
+            if let Some(call) = record.downcast_ref::<crate::VoiceRecord>() {
+                self.seconds += u64::from(call.duration_s);
+            }
+        }
     }
 
     #[test]
     fn a_part_is_used_as_its_records_say() {
         let scenario = Scenario::default();
-        let part = Plan::new(&scenario, Shard::WHOLE).unwrap().part(PartIndex(3));
+        let plan = Plan::new(&scenario, Shard::WHOLE).unwrap();
+        let part = plan.part(PartIndex(3));
         let generator = Generator::new(&scenario).unwrap();
         let mut usage = Usage::default();
-        for stream in Stream::ALL {
-            generator.interactions(stream, &part).for_each(|one| usage.add(&one));
+        for stream in plan.streams() {
+            generator.interactions(stream, &part, |one| usage.add(&one));
         }
         let total = usage.sums.values().copied().fold(Sums::default(), Sums::add);
-        let bytes = |record: crate::DataRecord| u64::from(record.up_bytes + record.down_bytes);
-        let all = 0..part.line_count;
-        assert_eq!(total.bytes(), generator.data(&part, all.clone()).map(bytes).sum::<u64>());
-        assert_eq!(
-            total.seconds,
-            generator.voice(&part, all).map(|record| u64::from(record.duration_s)).sum::<u64>()
-        );
-        assert_eq!(total.records, 2 * u64::from(part.line_count));
+        let mut truth = Truth::default();
+        for stream in plan.streams() {
+            generator.each(stream, &part, 0..1_000, &mut truth);
+        }
+        assert_eq!((total.bytes(), total.seconds), (truth.bytes, truth.seconds));
+        assert_eq!(total.records, 2_000);
         let sessions: u64 = usage.loads.values().map(|load| load.sessions).sum();
-        assert_eq!(sessions, u64::from(part.line_count));
+        assert_eq!(sessions, 1_000);
     }
 
     prop_compose! {

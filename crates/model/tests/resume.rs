@@ -1,26 +1,26 @@
 //! The decision where a run begins, row by row.
 
-use std::collections::BTreeMap;
-
-use cdr_model::progress::{
-    Cursors, PROGRESS_VERSION, Parameters, Places, Progress, RecordCursor, Sinks,
-};
+use cdr_model::progress::{Cursors, Parameters, Progress, RecordCursor, SinkTargets};
 use cdr_model::resume::{
-    Conflict, Decision, Destination, Facts, IndexOwner, LocalIndex, Wish, decide, stands,
+    Conflict, Decision, Facts, IndexOwner, KafkaState, LocalIndex, StartMode, decide, is_final,
 };
-use cdr_model::{LineEnd, PartIndex, Plan, Scenario, Shard};
+use cdr_model::{FileFormat, MessageFormat, PartIndex, PerStream, Plan, Scenario, Shard, Stream};
 
-const KAFKA: Sinks = Sinks { kafka: true, sftp: false, directory: false };
-const BOTH: Sinks = Sinks { kafka: true, sftp: true, directory: false };
-const FILES: Sinks = Sinks { kafka: false, sftp: true, directory: false };
+/// The sinks of a run.
+type Sinks = &'static [&'static str];
+
+const KAFKA: Sinks = &["kafka"];
+const BOTH: Sinks = &["kafka", "sftp"];
+const FILES: Sinks = &["sftp"];
 
 /// One row of the table: everything that a test may vary.
 struct Row {
     sinks: Sinks,
-    wish: Wish,
+    mode: StartMode,
     local: LocalIndex,
     progress: Option<Progress>,
-    other_split: Option<&'static str>,
+    other_split: Option<u32>,
+    begun_with: Option<Parameters>,
     unreadable: Option<&'static str>,
     ends: Option<Vec<i64>>,
     /// Where the files go now.
@@ -33,10 +33,11 @@ impl Default for Row {
     fn default() -> Self {
         Row {
             sinks: BOTH,
-            wish: Wish::Continue,
+            mode: StartMode::Continue,
             local: LocalIndex::Absent,
             progress: None,
             other_split: None,
+            begun_with: None,
             unreadable: None,
             sftp: "a",
             ends: Some(vec![1_000_000; 3]),
@@ -50,51 +51,53 @@ fn check(row: Row, expected: Decision) {
     let scenario = Scenario::default();
     let plan = Plan::new(&scenario, row.shard).unwrap();
     let plan = if row.endless { plan.without_end() } else { plan };
-    let destination = row.sinks.kafka.then(|| Destination {
+    let mut end_offsets = PerStream::from_fn(|_| Some(vec![1_000_000; 3]));
+    end_offsets[Stream::Data] = row.ends.clone();
+    let kafka = row.sinks.contains(&"kafka").then(|| KafkaState {
         progress: row.progress,
         unreadable: row.unreadable.map(str::to_owned),
-        other_split: row.other_split.map(str::to_owned),
-        end_offsets: vec![
-            ("cdr_data".to_owned(), row.ends.clone()),
-            ("cdr_voice".to_owned(), Some(vec![1_000_000; 3])),
-        ],
+        other_split: row.other_split,
+        begun_with: row.begun_with,
+        end_offsets,
         settled: true,
     });
     let parameters = parameters();
-    let places = places(row.sinks, row.sftp);
+    let targets = targets(row.sinks, row.sftp);
     let facts = Facts {
         plan: &plan,
         parameters: &parameters,
-        sinks: row.sinks,
-        places: &places,
-        destination,
+        targets: &targets,
+        kafka,
         local: row.local,
         index_file: "idx_data.dat",
-        wish: row.wish,
+        mode: row.mode,
     };
     assert_eq!(decide(&facts), expected);
 }
 
-fn places(sinks: Sinks, sftp: &str) -> Places {
-    let names = [("kafka", "kafka", sinks.kafka), ("sftp", sftp, sinks.sftp)];
-    let used = names.into_iter().filter(|(.., used)| *used);
-    used.map(|(sink, place, _)| (sink.to_owned(), place.to_owned())).collect()
+fn targets(sinks: Sinks, sftp: &str) -> SinkTargets {
+    let target = |sink: &str| if sink == "sftp" { sftp.to_owned() } else { sink.to_owned() };
+    sinks.iter().map(|sink| ((*sink).to_owned(), target(sink))).collect()
 }
 
 /// An index file that this program wrote for these sinks.
 fn owned(last: u64, sinks: Sinks) -> LocalIndex {
-    let owner = IndexOwner { parameters: parameters(), places: places(sinks, "a") };
+    let owner = IndexOwner { parameters: parameters(), targets: targets(sinks, "a") };
     LocalIndex::Complete { last: PartIndex(last), owner: Some(owner) }
 }
 
 fn parameters() -> Parameters {
-    Parameters::new(&Scenario::default(), LineEnd::Lf).with("RUN_NAME", "cdr")
+    of_scenario(&Scenario::default())
+}
+
+fn of_scenario(scenario: &Scenario) -> Parameters {
+    Parameters::new(scenario, FileFormat::default(), MessageFormat::Json).with("RUN_NAME", "cdr")
 }
 
 /// An index file that another run wrote for these sinks.
 fn of_another(last: u64, sinks: Sinks) -> LocalIndex {
     let parameters = parameters().with("RUN_NAME", "other");
-    let owner = IndexOwner { parameters, places: places(sinks, "a") };
+    let owner = IndexOwner { parameters, targets: targets(sinks, "a") };
     LocalIndex::Complete { last: PartIndex(last), owner: Some(owner) }
 }
 
@@ -103,32 +106,45 @@ fn index(last: u64) -> LocalIndex {
 }
 
 fn records(part: u64, data: u32, voice: u32) -> Option<RecordCursor> {
-    Some(RecordCursor { part: PartIndex(part), data, voice })
+    let mut delivered = PerStream::default();
+    (delivered[Stream::Data], delivered[Stream::Voice]) = (data, voice);
+    Some(RecordCursor { part: PartIndex(part), delivered })
 }
 
 fn files(part: u64) -> Option<PartIndex> {
     Some(PartIndex(part))
 }
 
-fn progress(kafka: Option<RecordCursor>, sftp: Option<PartIndex>) -> Option<Progress> {
-    let counts = BTreeMap::from([("cdr_data".to_owned(), vec![300, 300, 300])]);
+fn progress(records: Option<RecordCursor>, sftp: Option<PartIndex>) -> Option<Progress> {
+    let of_data = |counts: [i64; 3]| {
+        PerStream::from_fn(|stream| if stream == Stream::Data { counts.to_vec() } else { Vec::new() })
+    };
+    let sinks = match (records, sftp) {
+        (Some(_), Some(_)) => BOTH,
+        (Some(_), None) => KAFKA,
+        (None, _) => FILES,
+    };
     Some(Progress {
-        version: PROGRESS_VERSION,
         run: "cdr".to_owned(),
         shard: "1/1".to_owned(),
         begun_ms: 1,
         parameters: parameters(),
-        places: places(Sinks { kafka: kafka.is_some(), sftp: sftp.is_some(), directory: false }, "a"),
-        cursors: Cursors { kafka, sftp, directory: None },
+        targets: targets(sinks, "a"),
+        cursors: cursors_of(records, &[("sftp", sftp)]),
         begin: RecordCursor::default(),
-        begin_offsets: BTreeMap::from([("cdr_data".to_owned(), vec![50, 0, 0])]),
-        delivered: counts,
+        begin_offsets: of_data([50, 0, 0]),
+        delivered: of_data([300; 3]),
         finished: false,
     })
 }
 
-fn cursors(kafka: Option<RecordCursor>, sftp: Option<PartIndex>) -> Decision {
-    Decision::Continue(Cursors { kafka, sftp, directory: None })
+fn cursors_of(records: Option<RecordCursor>, files: &[(&str, Option<PartIndex>)]) -> Cursors {
+    let files = files.iter().filter_map(|(sink, part)| Some(((*sink).to_owned(), (*part)?)));
+    Cursors { records, files: files.collect() }
+}
+
+fn cursors(records: Option<RecordCursor>, sftp: Option<PartIndex>) -> Decision {
+    Decision::Continue(cursors_of(records, &[("sftp", sftp)]))
 }
 
 #[test]
@@ -185,30 +201,28 @@ fn a_finished_run_is_continued_by_following() {
 
 #[test]
 fn a_restart_starts_whatever_is_known() {
-    let wish = Wish::Restart;
+    let mode = StartMode::Restart;
     let local = index(40);
     let progress = progress(records(5, 0, 0), files(3));
-    check(Row { wish, local, progress, ends: None, ..Row::default() }, Decision::Start);
+    check(Row { mode, local, progress, ends: None, ..Row::default() }, Decision::Start);
     let local = LocalIndex::Unreadable("x".to_owned());
-    check(Row { sinks: FILES, wish, local, ..Row::default() }, Decision::Start);
+    check(Row { sinks: FILES, mode, local, ..Row::default() }, Decision::Start);
 }
 
 #[test]
 fn other_parameters_are_refused() {
     let mut other = progress(records(5, 0, 0), files(3)).unwrap();
-    other.parameters =
-        Parameters::new(&Scenario { line_count: 500, ..Scenario::default() }, LineEnd::Lf)
-            .with("RUN_NAME", "cdr");
+    other.parameters = of_scenario(&Scenario { line_count: 500, ..Scenario::default() });
     let expected = other.parameters.differences(&parameters());
     assert_eq!(expected.len(), 1);
     assert_eq!(
         Conflict::ParametersDiffer(expected.clone()).to_string(),
         "the progress of this run was made with other parameters: LINE_COUNT was 500, now 1000. Set them as \
-         they were to continue it, use another --run-name and --index-file for a second run, or begin anew with \
+         they were to continue it, use another --run-name and --index-file for a second run, or begin again with \
          --restart"
     );
     let refused = || Decision::Refuse(Conflict::ParametersDiffer(expected.clone()));
-    let owner = IndexOwner { parameters: other.parameters.clone(), places: places(BOTH, "a") };
+    let owner = IndexOwner { parameters: other.parameters.clone(), targets: targets(BOTH, "a") };
     let local = LocalIndex::Complete { last: PartIndex(3), owner: Some(owner) };
     check(Row { progress: Some(other), ..Row::default() }, refused());
     check(Row { sinks: FILES, local: local.clone(), ..Row::default() }, refused());
@@ -232,16 +246,15 @@ fn a_local_file_that_names_the_part_before_the_cursor_is_not_ahead() {
 
 #[test]
 fn the_user_can_trust_the_local_file() {
-    let wish = Wish::TrustIndex;
-    let cursors_42 = Cursors { kafka: records(42, 0, 0), sftp: files(42), directory: None };
-    let expected = || Decision::Adopt(cursors_42);
-    check(Row { wish, local: index(41), ..Row::default() }, expected());
+    let mode = StartMode::TrustIndex;
+    let expected = || Decision::Adopt(cursors_of(records(42, 0, 0), &[("sftp", files(42))]));
+    check(Row { mode, local: index(41), ..Row::default() }, expected());
     let behind = || progress(records(5, 0, 0), files(3));
-    check(Row { wish, local: index(41), progress: behind(), ..Row::default() }, expected());
-    let lost = Row { wish, local: index(2), progress: behind(), ends: None, ..Row::default() };
-    let cursors_3 = Cursors { kafka: records(3, 0, 0), sftp: files(3), directory: None };
+    check(Row { mode, local: index(41), progress: behind(), ..Row::default() }, expected());
+    let lost = Row { mode, local: index(2), progress: behind(), ends: None, ..Row::default() };
+    let cursors_3 = cursors_of(records(3, 0, 0), &[("sftp", files(3))]);
     check(lost, Decision::Adopt(cursors_3));
-    check(Row { wish, ..Row::default() }, Decision::Refuse(Conflict::NoIndexToTrust));
+    check(Row { mode, ..Row::default() }, Decision::Refuse(Conflict::NoIndexToTrust));
 }
 
 #[test]
@@ -259,29 +272,41 @@ fn a_topic_that_is_gone_or_shorter_than_the_progress_is_refused() {
 
 #[test]
 fn another_split_into_shards_is_refused() {
-    let row = Row { other_split: Some("1/1"), shard: Shard::new(2, 8).unwrap(), ..Row::default() };
-    check(row, Decision::Refuse(Conflict::OtherSplit("1/1".to_owned())));
+    let row = || Row { other_split: Some(1), shard: Shard::new(2, 8).unwrap(), ..Row::default() };
+    check(row(), Decision::Refuse(Conflict::OtherSplit(1)));
+    let progress = progress(records(1, 0, 0), files(1));
+    check(Row { progress, ..row() }, Decision::Refuse(Conflict::OtherSplit(1)));
+}
+
+#[test]
+fn a_shard_that_has_not_begun_starts_with_the_parameters_of_the_others() {
+    let row = |begun_with| Row {
+        begun_with: Some(begun_with),
+        shard: Shard::new(2, 2).unwrap(),
+        ..Row::default()
+    };
+    check(row(parameters()), Decision::Start);
+    let other = of_scenario(&Scenario { seed: 2, ..Scenario::default() });
+    let differences = other.differences(&parameters());
+    check(row(other), Decision::Refuse(Conflict::ParametersDiffer(differences)));
 }
 
 #[test]
 fn progress_that_does_not_fit_the_plan_is_refused() {
     let invalid = || Decision::Refuse(Conflict::ProgressInvalid);
-    let of = |records, version| {
-        let progress = progress(records, None).unwrap();
-        Row { sinks: KAFKA, progress: Some(Progress { version, ..progress }), ..Row::default() }
-    };
-    check(of(records(5, 1_001, 0), PROGRESS_VERSION), invalid());
-    check(of(records(5, 0, 0), PROGRESS_VERSION + 1), invalid());
+    let of = |records| Row { sinks: KAFKA, progress: progress(records, None), ..Row::default() };
+    check(of(records(5, 1_001, 0)), invalid());
+    check(of(records(u64::MAX, 0, 0)), invalid());
     let shard = Shard::new(1, 2).unwrap();
-    check(Row { shard, ..of(records(5, 0, 0), PROGRESS_VERSION) }, invalid());
+    check(Row { shard, ..of(records(5, 0, 0)) }, invalid());
 }
 
 #[test]
 fn progress_whose_counts_no_topic_can_have_is_refused() {
     let of = |begin: &[i64], delivered: &[i64]| {
         let mut progress = progress(records(5, 0, 0), files(3)).unwrap();
-        progress.begin_offsets.insert("cdr_data".to_owned(), begin.to_owned());
-        progress.delivered.insert("cdr_data".to_owned(), delivered.to_owned());
+        progress.begin_offsets[Stream::Data] = begin.to_owned();
+        progress.delivered[Stream::Data] = delivered.to_owned();
         Row { progress: Some(progress), ..Row::default() }
     };
     let invalid = || Decision::Refuse(Conflict::ProgressInvalid);
@@ -319,15 +344,14 @@ fn without_kafka_a_shard_accepts_only_its_own_parts() {
 #[test]
 fn trusting_the_local_file_changes_nothing_where_nothing_contradicts_it() {
     let progress = progress(records(5, 400, 300), files(3));
-    let row = Row { wish: Wish::TrustIndex, local: index(2), progress, ..Row::default() };
+    let row = Row { mode: StartMode::TrustIndex, local: index(2), progress, ..Row::default() };
     check(row, cursors(records(5, 400, 300), files(3)));
 }
 
 #[test]
 fn a_sink_that_the_local_file_does_not_count_begins_at_its_first_part() {
-    let both = Sinks { directory: true, ..FILES };
-    let directory = Some(PartIndex(0));
-    let expected = Cursors { kafka: None, sftp: files(42), directory };
+    let both = &["sftp", "directory"];
+    let expected = cursors_of(None, &[("sftp", files(42)), ("directory", files(0))]);
     check(Row { sinks: both, local: owned(41, FILES), ..Row::default() }, Decision::Continue(expected));
     check(Row { local: owned(41, FILES), ..Row::default() }, cursors(records(0, 0, 0), files(42)));
 }
@@ -349,10 +373,10 @@ fn a_local_file_of_a_time_without_kafka_is_not_ahead_of_it() {
 }
 
 #[test]
-fn progress_that_cannot_be_read_is_refused_unless_the_run_begins_anew() {
+fn progress_that_cannot_be_read_is_refused_unless_the_run_is_restarted() {
     let row = || Row { unreadable: Some("offset 7"), ..Row::default() };
     check(row(), Decision::Refuse(Conflict::ProgressUnreadable("offset 7".to_owned())));
-    check(Row { wish: Wish::Restart, ..row() }, Decision::Start);
+    check(Row { mode: StartMode::Restart, ..row() }, Decision::Start);
 }
 
 #[test]
@@ -372,7 +396,7 @@ fn an_index_file_of_another_run_is_neither_taken_over_nor_removed() {
             check(Row { local: local(), progress: done, ..Row::default() }, refused());
             check(Row { local: local(), ..Row::default() }, refused());
             check(Row { sinks: FILES, local: local(), ..Row::default() }, refused());
-            check(Row { wish: Wish::TrustIndex, local: local(), ..Row::default() }, refused());
+            check(Row { mode: StartMode::TrustIndex, local: local(), ..Row::default() }, refused());
         }
     }
     let Decision::Refuse(conflict) = refused() else { unreachable!() };
@@ -387,7 +411,7 @@ fn an_index_file_of_another_run_is_neither_taken_over_nor_removed() {
 fn an_index_file_of_the_same_run_with_other_parameters_is_not_taken_over_either() {
     let was = parameters().with("LINE_COUNT", "500");
     let differences = was.differences(&parameters());
-    let owner = IndexOwner { parameters: was, places: places(FILES, "a") };
+    let owner = IndexOwner { parameters: was, targets: targets(FILES, "a") };
     let local = LocalIndex::Complete { last: PartIndex(2), owner: Some(owner) };
     let progress = progress(records(5, 0, 0), files(3));
     let file = "idx_data.dat".to_owned();
@@ -396,10 +420,10 @@ fn an_index_file_of_the_same_run_with_other_parameters_is_not_taken_over_either(
 }
 
 #[test]
-fn a_mere_look_decides_what_ends_the_start_and_nothing_else() {
+fn a_probe_decides_what_ends_the_start_and_nothing_else() {
     let check = |decision: Decision, settled: bool, expected: bool| {
-        let destination = Destination { settled, ..Destination::default() };
-        assert_eq!(stands(&decision, &destination), expected, "{decision:?}");
+        let state = KafkaState { settled, ..KafkaState::default() };
+        assert_eq!(is_final(&decision, &state), expected, "{decision:?}");
     };
     for settled in [false, true] {
         check(Decision::Start, settled, false);

@@ -1,4 +1,4 @@
-//! What a test asks a server to do wrong.
+//! What a test has a server do wrong.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,7 @@ pub enum Fault {
     Fail(i32),
 }
 
-/// The faults that a server has in store; clones share them. `K` tells kinds of requests apart.
+/// The faults that a server has in store; clones share them. `K` is the kind of a request.
 #[derive(Debug)]
 pub struct Faults<K>(Arc<Mutex<State<K>>>);
 

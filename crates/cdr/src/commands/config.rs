@@ -2,16 +2,53 @@
 
 use std::fmt::Write;
 
-use crate::config::settings::{CONFIG_FILE, SETTINGS};
-use crate::config::{ConfigError, DefaultValue, Kind, Origin, Resolved, Setting};
+use clap::Args;
+
+use crate::commands::context::Context;
+use crate::config::{CONFIG_FILE, SETTINGS, SettingFlags};
+use crate::exit::Exit;
+use crate::output::print;
+use crate::settings::{ConfigError, DefaultValue, Kind, Origin, Resolved, Setting};
+
+pub const EXAMPLES: &str = "\
+Examples:
+  cdr config                                   each setting, its value and its origin
+  cdr config --env prod                        as it would be in production
+  cdr config --markdown                        the table of settings in the documentation";
+
+/// `cdr config`.
+#[derive(Args)]
+pub struct ConfigArgs {
+    /// Print the table of all settings for the documentation instead
+    #[arg(long)]
+    pub markdown: bool,
+
+    #[command(flatten)]
+    pub settings: SettingFlags,
+}
+
+/// Prints the configuration in force, or the table of all settings.
+///
+/// # Errors
+/// A configuration that cannot be.
+pub fn execute(args: &ConfigArgs, context: &Context) -> anyhow::Result<Exit> {
+    if args.markdown {
+        print(&markdown())?;
+        return Ok(Exit::Complete);
+    }
+    let loaded = context.without_log(&args.settings.values)?;
+    print(&effective(&loaded.resolved)?)?;
+    Ok(Exit::Complete)
+}
 
 /// The environment and why it was chosen, then one line per setting: key, value, origin. Secrets
 /// are masked; what has no value shows `-`.
 ///
 /// # Errors
 /// Only if the registry lacks `run.env`.
-pub fn effective(resolved: &Resolved) -> Result<String, ConfigError> {
-    let settings = resolved.values.iter().map(|value| {
+pub(crate) fn effective(resolved: &Resolved) -> Result<String, ConfigError> {
+    let values = resolved.values.iter().filter(|value| !is_table(value.setting));
+    let settings = values.map(|value| {
         [value.setting.key.to_owned(), value.shown().to_owned(), origin(value.setting, &value.origin)]
     });
     let properties = resolved.properties.iter().map(|(name, property)| {
@@ -26,6 +63,11 @@ pub fn effective(resolved: &Resolved) -> Result<String, ConfigError> {
         given => format!("because of {given}"),
     };
     Ok(format!("Environment: {}, {because}\n\n{}", resolved.environment, aligned(&rows)))
+}
+
+/// Whether a setting is shown by what is in it.
+fn is_table(setting: &Setting) -> bool {
+    matches!(setting.kind, Kind::Properties)
 }
 
 /// The origin, with what it means that there is no value.
@@ -48,12 +90,12 @@ fn aligned(rows: &[[String; 3]]) -> String {
     })
 }
 
-/// The table of all settings in Markdown, as it stands in the README.
-pub fn markdown() -> String {
+/// The table of all settings in Markdown, as it stands in the documentation.
+pub(crate) fn markdown() -> String {
     let mut table = String::from(
         "| `cdr.toml` | Environment variable | Flag | Default | Meaning |\n|---|---|---|---|---|\n",
     );
-    for setting in std::iter::once(&CONFIG_FILE).chain(SETTINGS) {
+    for setting in std::iter::once(&*CONFIG_FILE).chain(SETTINGS.iter()) {
         table.push_str(&markdown_row(setting));
     }
     table

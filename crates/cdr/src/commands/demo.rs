@@ -4,22 +4,54 @@ use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use anyhow::Context;
-use cdr_model::Stream;
-use cdr_model::resume::Wish;
+use anyhow::Context as _;
+use cdr_model::resume::StartMode;
+use clap::Args;
+use tokio_util::sync::CancellationToken;
 
-use crate::cli::DemoArgs;
-use crate::commands::sandbox::{Services, wait_for_signal};
+use crate::commands::context::Context;
+use crate::commands::sandbox::{SandboxArgs, Services, wait_for_signal};
 use crate::commands::signals::Signals;
 use crate::commands::{process, run, usage, verify};
-use crate::config::{Config, FlagValues, SinkKind};
-use crate::delivery::board::Board;
-use crate::delivery::sink::kafka::Reader;
-use crate::delivery::sink::sftp::SftpStore;
+use crate::config::{Config, DataFlags, FlagValues, SinkKind};
 use crate::exit::Exit;
+use crate::files::sftp::SftpSink;
+use crate::files::{FileSinkKind, Listed};
+use crate::kafka::Reader;
+use crate::output::print;
 use crate::processing::store::StoreConfig;
-use crate::setup;
 use crate::telemetry::{Terminal, units};
+
+pub const EXAMPLES: &str = "\
+Examples:
+  cdr demo                                     a day of records through services of its own, then a look at them
+  cdr demo --lines-per-second 10               ten times as many
+  cdr demo --restart                           once more from the beginning
+  cdr demo </dev/null | tee demo.txt           without a terminal it ends by itself";
+
+/// `cdr demo`.
+#[derive(Args)]
+pub struct DemoArgs {
+    /// Begin again, whatever an earlier demo delivered
+    #[arg(long)]
+    pub restart: bool,
+
+    #[command(flatten)]
+    pub services: SandboxArgs,
+
+    #[command(flatten)]
+    pub settings: DataFlags,
+}
+
+/// Runs services, the job, a verification, and shows what arrived. On a terminal it then serves until
+/// a signal comes.
+///
+/// # Errors
+/// Whatever keeps one of these from its end.
+pub fn execute(args: &DemoArgs, context: &Context) -> anyhow::Result<Exit> {
+    let config = context.config(&flags(args))?;
+    context.block_on(demo(args, config, &context.terminal))
+}
 
 /// How many of each are shown.
 const FILES_SHOWN: usize = 3;
@@ -30,26 +62,21 @@ const HEAVY_SHOWN: u32 = 3;
 /// In the demo's folder.
 const USAGE_FILE: &str = "usage.db";
 
-/// The flags of the job: those given, and the dev environment whatever `USER` says.
-pub fn flags(args: &DemoArgs) -> FlagValues {
+/// The flags of the job: those given, and the dev environment whatever `USER` is.
+fn flags(args: &DemoArgs) -> FlagValues {
     let mut flags = args.settings.values.clone();
     flags.values.entry("run.env").or_insert_with(|| "dev".to_owned());
     flags
 }
 
-/// Runs services, the job, a verification, and shows what arrived. On a terminal it then serves until
-/// a signal comes.
-///
-/// # Errors
-/// Whatever keeps one of these from its end.
-pub async fn demo(args: &DemoArgs, config: Config, terminal: &Terminal) -> anyhow::Result<Exit> {
-    println!("An SFTP server and a Kafka-compatible broker start in this process:\n");
+async fn demo(args: &DemoArgs, config: Config, terminal: &Terminal) -> anyhow::Result<Exit> {
+    print("An SFTP server and a Kafka-compatible broker start in this process:\n\n")?;
     let services = Services::start(&args.services, config.sftp.password.clone()).await?;
-    println!("{}", services.describe(&args.services));
+    print(&format!("{}\n", services.describe(&args.services)))?;
     let config = at(config, args, &services);
     let exit = deliver_and_show(args, &config, terminal).await;
     if matches!(exit, Ok(Exit::Complete)) && terminal.is_terminal() && std::io::stdin().is_terminal() {
-        println!("\nThe servers stay up for you to look around. Ctrl-C ends them.");
+        print("\nThe servers stay up for you to look around. Ctrl-C ends them.\n")?;
         wait_for_signal().await?;
     }
     services.stop().await;
@@ -60,16 +87,17 @@ pub async fn demo(args: &DemoArgs, config: Config, terminal: &Terminal) -> anyho
 fn at(config: Config, args: &DemoArgs, services: &Services) -> Config {
     let mut config = config;
     let folder = &args.services.dir;
-    config.run.sinks = vec![SinkKind::Sftp, SinkKind::Kafka];
+    config.run.sinks = vec![SinkKind::Files(FileSinkKind::Sftp), SinkKind::Kafka];
     config.run.index_file = folder.join("idx_data.dat");
     config.sftp.host = services.sftp_host();
     config.sftp.port = services.sftp.port();
     config.sftp.user.clone_from(&args.services.sftp_user);
     config.sftp.key_file = None;
-    config.sftp.agent = false;
+    config.sftp.use_agent = false;
     config.sftp.known_hosts = folder.join("known_hosts");
-    config.kafka.brokers = vec![services.brokers()];
-    config.kafka.properties.clear();
+    let kafka = Arc::make_mut(&mut config.kafka);
+    kafka.brokers = services.brokers();
+    kafka.properties.clear();
     config.process.store = StoreConfig::File(folder.join(USAGE_FILE));
     config
 }
@@ -79,35 +107,35 @@ async fn deliver_and_show(
     config: &Config,
     terminal: &Terminal,
 ) -> anyhow::Result<Exit> {
-    let wish = if args.restart { Wish::Restart } else { Wish::Continue };
-    let exit = run::run(config.clone(), wish, terminal).await?;
+    let mode = if args.restart { StartMode::Restart } else { StartMode::Continue };
+    let exit = run::run(config.clone(), mode, terminal).await?;
     if exit != Exit::Complete {
         return Ok(exit);
     }
-    let board = Arc::new(Board::default());
-    let signals = Signals::watch(board.clone())?;
-    let (files, records) = (files(config).await?, records(config, &board).await?);
-    println!("\n{files}\n{records}");
-    println!("Is everything there, once? `cdr verify` compares it with what should be:\n");
-    let report = verify::look(config, &board, terminal).await?;
+    let shutdown = CancellationToken::new();
+    let signals = Signals::watch(shutdown.clone())?;
+    let (files, records) = (files(config).await?, records(config, &shutdown).await?);
+    print(&format!("\n{files}\n{records}\n"))?;
+    print("Is everything there, once? `cdr verify` compares it with what should be:\n\n")?;
+    let report = verify::look(config, &shutdown, terminal).await?;
     if let Some(exit) = signals.exit() {
         return Ok(exit);
     }
-    print!("{}", report.text());
-    println!("\nTo do so yourself, in another terminal: {}\n", verify_command(args, config));
+    print(&report.text())?;
+    print(&format!("\nTo do so yourself, in another terminal: {}\n\n", verify_command(args, config)))?;
     if !report.right {
         return Ok(Exit::Differs);
     }
-    println!("Who used most? `cdr process` counts from the topics, each record once:\n");
-    let mut store = process::count_to_the_end(config, &board).await?;
+    print("Who used most? `cdr process` counts from the topics, each record once:\n\n")?;
+    let mut store = process::count_to_the_end(config, &shutdown).await?;
     if let Some(exit) = signals.exit() {
         return Ok(exit);
     }
     let (text, heaviest) = usage::heaviest(&mut store, HEAVY_SHOWN)?;
-    println!("{text}");
+    print(&format!("{text}\n"))?;
     if let Some(msisdn) = heaviest {
         let path = args.services.dir.join(USAGE_FILE);
-        println!("To ask for one: cdr usage --store-path {} {msisdn}", path.display());
+        print(&format!("To query one: cdr usage --store-path {} {msisdn}\n", path.display()))?;
     }
     Ok(Exit::Complete)
 }
@@ -117,49 +145,59 @@ fn verify_command(args: &DemoArgs, config: &Config) -> String {
         "SFTP_PORT={} SFTP_KNOWN_HOSTS={} KAFKA_BROKERS={} cdr verify --env {}",
         config.sftp.port,
         args.services.dir.join("known_hosts").display(),
-        config.kafka.brokers.join(","),
-        config.env.name(),
+        config.kafka.brokers,
+        config.run.env.name(),
     )
 }
 
 /// The names of some files, and the beginning of one.
 async fn files(config: &Config) -> anyhow::Result<String> {
-    let store = SftpStore::read_only(setup::sftp(config))?;
-    let mut found = store.list().await?;
-    found.retain(|file| !file.name.starts_with('.'));
-    found.sort_by(|a, b| a.name.cmp(&b.name));
+    let sink = SftpSink::read_only(&config.sftp)?;
+    let mut found = Vec::new();
+    let mut take = |listed: Listed<'_>| match listed {
+        Listed::Start => found.clear(),
+        Listed::File(file) if file.temporary_for.is_some() => {}
+        Listed::File(file) => found.push((file.name.to_owned(), file.bytes)),
+    };
+    sink.list(&mut take).await?;
+    found.sort();
     let mut text =
         format!("{} files on the SFTP server, among them\n", units::count(found.len() as u64));
-    for file in found.iter().take(FILES_SHOWN) {
-        writeln!(text, "  {}  {}", file.name, file.size.map_or_else(String::new, units::bytes))?;
+    for (name, bytes) in found.iter().take(FILES_SHOWN) {
+        writeln!(text, "  {name}  {}", bytes.map_or_else(String::new, units::bytes))?;
     }
-    if let Some(first) = found.first() {
-        let bytes = store.get(&first.name, 1 << 20).await?.unwrap_or_default();
+    if let Some((first, _)) = found.first() {
+        let mut bytes = Vec::new();
+        let mut take = |piece: &[u8]| {
+            bytes.extend_from_slice(piece);
+            bytes.iter().filter(|&&byte| byte == b'\n').count() < LINES_SHOWN
+        };
+        sink.read(first, &mut take).await?;
         writeln!(text, "The first of them begins with")?;
         for line in String::from_utf8_lossy(&bytes).lines().take(LINES_SHOWN) {
             writeln!(text, "  {line}")?;
         }
     }
-    store.close().await;
+    sink.close().await;
     Ok(text)
 }
 
 /// How many records are in each topic, and some of them.
-async fn records(config: &Config, board: &Arc<Board>) -> anyhow::Result<String> {
-    let (kafka, board) = (setup::kafka(config), board.clone());
+async fn records(config: &Config, shutdown: &CancellationToken) -> anyhow::Result<String> {
+    let (kafka, topics, shutdown) =
+        (config.kafka.clone(), config.records.topics.clone(), shutdown.clone());
     let looking = tokio::task::spawn_blocking(move || {
-        let topics = Stream::ALL.map(|stream| kafka.topic(stream).to_owned());
-        let mut reader = Reader::open(kafka, board)?;
+        let mut reader = Reader::open(&kafka, &shutdown)?;
         let mut text = String::new();
-        for topic in topics {
-            let Some(mut span) = reader.span(&topic)? else { continue };
-            for (from, to) in span.from.iter().zip(&mut span.to) {
+        for topic in topics.values() {
+            let Some(mut range) = reader.range(topic)? else { continue };
+            for (from, to) in range.from.iter().zip(&mut range.to) {
                 *to = (*to).min(from + 1);
             }
             let mut lines = Vec::new();
-            reader.read(&[span], |_, seen| {
-                let value = String::from_utf8_lossy(seen.value);
-                lines.push(format!("  {}/{} {value}", seen.partition, seen.offset));
+            reader.read(&[range], |_, record| {
+                let value = String::from_utf8_lossy(record.value);
+                lines.push(format!("  {}/{} {value}", record.partition, record.offset));
             })?;
             lines.truncate(RECORDS_SHOWN);
             writeln!(text, "In the topic {topic}, by partition and offset, among others")?;

@@ -1,12 +1,96 @@
-//! One file per subcommand.
+//! The subcommands: one file for each, with its arguments, its examples and what it does.
 
-pub mod config;
-pub mod demo;
-pub mod plan;
-pub mod process;
-pub mod run;
-pub mod sample;
-pub mod sandbox;
-pub mod signals;
-pub mod usage;
-pub mod verify;
+pub(crate) mod config;
+pub mod context;
+mod demo;
+mod process;
+mod run;
+mod run_plan;
+mod sample;
+mod sandbox;
+mod schema;
+mod signals;
+mod usage;
+mod verify;
+
+use cdr_model::Stream;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Subcommand, ValueEnum};
+
+use self::context::Context;
+use crate::exit::Exit;
+
+/// What `cdr` does.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Generate the records and deliver them, continuing where an earlier run stopped
+    #[command(after_help = run::EXAMPLES)]
+    Run(Box<run::RunArgs>),
+
+    /// Compare what was delivered with what should be: nothing missing, doubled or altered
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(Box<verify::VerifyArgs>),
+
+    /// Count usage from the topics, exactly once, and answer questions about it
+    #[command(after_help = process::EXAMPLES)]
+    Process(Box<process::ProcessArgs>),
+
+    /// Show what a subscriber used, or who used most
+    #[command(after_help = usage::EXAMPLES)]
+    Usage(Box<usage::UsageArgs>),
+
+    /// See the whole job work, with an SFTP server and a broker of its own
+    #[command(after_help = demo::EXAMPLES)]
+    Demo(Box<demo::DemoArgs>),
+
+    /// Serve SFTP and Kafka from this process, to try things out
+    #[command(after_help = sandbox::EXAMPLES)]
+    Sandbox(sandbox::SandboxArgs),
+
+    /// Print some records
+    #[command(after_help = sample::EXAMPLES)]
+    Sample(Box<sample::SampleArgs>),
+
+    /// Describe what records hold, for other programs and for people
+    #[command(after_help = schema::EXAMPLES)]
+    Schema(schema::SchemaArgs),
+
+    /// Show the configuration in force
+    #[command(after_help = config::EXAMPLES)]
+    Config(Box<config::ConfigArgs>),
+}
+
+impl Command {
+    /// Does it.
+    ///
+    /// # Errors
+    /// Whatever keeps it from its end.
+    pub fn execute(&self, context: &Context) -> anyhow::Result<Exit> {
+        match self {
+            Command::Run(args) => run::execute(args, context),
+            Command::Verify(args) => verify::execute(args, context),
+            Command::Process(args) => process::execute(args, context),
+            Command::Usage(args) => usage::execute(args, context),
+            Command::Demo(args) => demo::execute(args, context),
+            Command::Sandbox(args) => sandbox::execute(args, context),
+            Command::Sample(args) => sample::execute(args, context),
+            Command::Schema(args) => schema::execute(args),
+            Command::Config(args) => config::execute(args, context),
+        }
+    }
+}
+
+/// How a command reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// Lines for people
+    Text,
+    /// One JSON object
+    Json,
+}
+
+/// A stream, by its short name.
+fn stream() -> impl TypedValueParser<Value = Stream> {
+    PossibleValuesParser::new(Stream::ALL.map(Stream::short_name))
+        .try_map(|name| Stream::from_name(&name).ok_or("there is no such stream"))
+}

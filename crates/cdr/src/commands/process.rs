@@ -1,47 +1,81 @@
 //! `cdr process`: usage from the topics, until a signal comes.
 
-use std::io;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Context;
-use cdr_model::Stream;
+use anyhow::Context as _;
+use cdr_model::{PerStream, Stream};
+use clap::Args;
 use indicatif::HumanCount;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::cli::ProcessArgs;
+use crate::commands::context::Context;
 use crate::commands::sandbox::listen;
 use crate::commands::signals::Signals;
-use crate::config::Config;
-use crate::delivery::board::Board;
-use crate::delivery::sink::kafka::{Lags, TopicPartition};
+use crate::config::{Config, ProcessFlags};
 use crate::exit::Exit;
-use crate::processing::api::{self, Api, Readiness};
+use crate::kafka::{Lags, TopicPartition};
+use crate::processing::api::{self, Api};
 use crate::processing::metrics::{self, Metrics, StoredBatch};
+use crate::processing::observer::Observer;
 use crate::processing::store::Store;
-use crate::processing::watch::Watcher;
-use crate::processing::{self, ProcessConfig};
+use crate::processing::{self, ProcessConfig, Readiness, StoreRetry};
 use crate::setup;
 
-/// At most one line about the course in this time.
-const TOLD_EVERY: Duration = Duration::from_secs(10);
+pub const EXAMPLES: &str = "\
+Examples:
+  cdr process                                  count what the topics hold and what comes, into usage.db, until Ctrl-C
+  cdr process --until-end                      end when all that there is has been counted
+  STORE_URL=postgres://… cdr process           into PostgreSQL; any number of them share the work
+  API_PORT=0 METRICS_PORT=0 cdr process        another one on the same host, with ports that are free
+  cdr process --restart                        forget what was counted, and begin with the first message
+
+Sums and the place up to which the topics are read change in one transaction, so that every message counts once:
+after a kill, a rebalance, or with several processors at once.";
+
+/// `cdr process`.
+#[derive(Args)]
+pub struct ProcessArgs {
+    /// Forget what was counted, and begin with the first message that there is
+    #[arg(long)]
+    pub restart: bool,
+
+    /// Go on where messages were lost to the topics' retention before they were counted
+    #[arg(long)]
+    pub accept_loss: bool,
+
+    /// End when all that there is has been counted, rather than wait for more
+    #[arg(long)]
+    pub until_end: bool,
+
+    #[command(flatten)]
+    pub settings: ProcessFlags,
+}
 
 /// Counts usage until a signal comes.
 ///
 /// # Errors
 /// Whatever keeps it from counting.
-pub async fn process(args: &ProcessArgs, config: Config) -> anyhow::Result<Exit> {
-    let board = Arc::new(Board::default());
-    let signals = Signals::watch(board.clone())?;
-    let counts = Arc::new(Counts::new(&config));
-    let servers = Servers::start(&config, &counts).await?;
-    let outcome = count(args, &config, &board, counts.clone()).await;
+pub fn execute(args: &ProcessArgs, context: &Context) -> anyhow::Result<Exit> {
+    let config = context.config(&args.settings.values)?;
+    context.block_on(process(args, config))
+}
+
+/// At most one line about the course in this time.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+async fn process(args: &ProcessArgs, config: Config) -> anyhow::Result<Exit> {
+    let shutdown = CancellationToken::new();
+    let signals = Signals::watch(shutdown.clone())?;
+    let session = Arc::new(Session::new(&config));
+    let servers = Servers::start(&config, &session).await?;
+    let outcome = count(args, &config, &shutdown, session.clone()).await;
     servers.stop().await;
     if let Some(exit) = signals.exit() {
-        counts.tell_end();
+        session.log_end();
         return outcome.map(|()| exit).or_else(|error| {
             // Brokers or a store that are away keep nobody from stopping; the rest is kept there.
             info!("Stopped; what was not stored is read again at the next start ({error:#})");
@@ -49,36 +83,46 @@ pub async fn process(args: &ProcessArgs, config: Config) -> anyhow::Result<Exit>
         });
     }
     outcome?;
-    counts.tell_end();
+    session.log_end();
     Ok(Exit::Complete)
 }
 
 async fn count(
     args: &ProcessArgs,
     config: &Config,
-    board: &Arc<Board>,
-    counts: Arc<Counts>,
+    shutdown: &CancellationToken,
+    session: Arc<Session>,
 ) -> anyhow::Result<()> {
     let process = setup::process(config, args.accept_loss, args.until_end);
-    let store = open(config, &process, args.restart, board.clone(), counts.clone()).await?;
+    let retry = retry(config, shutdown, session);
+    let store = open(config, args.restart, retry.clone()).await?;
     info!("Connecting to Kafka brokers {}", process.kafka.brokers);
-    info!("Counting into the usage store {}, as a member of group {}", store.name(), process.group);
-    consume(process, store, board.clone(), counts).await
+    info!(
+        "Counting into the usage store {}, as a member of group {}",
+        store.name(),
+        process.settings.group
+    );
+    consume(process, store, retry).await
+}
+
+/// A store may be away as long as brokers may.
+fn retry(config: &Config, shutdown: &CancellationToken, observer: Arc<dyn Observer>) -> StoreRetry {
+    StoreRetry { observer, shutdown: shutdown.clone(), give_up_after: config.kafka.give_up_after }
 }
 
 /// Opens the store in a thread that may block, and empties it on demand.
-async fn open(
-    config: &Config,
-    process: &ProcessConfig,
-    restart: bool,
-    board: Arc<Board>,
-    watcher: Arc<dyn Watcher>,
-) -> anyhow::Result<Store> {
-    let (stored, kafka) = (config.process.store.clone(), process.kafka.clone());
+async fn open(config: &Config, restart: bool, retry: StoreRetry) -> anyhow::Result<Store> {
+    let config = config.process.store.clone();
     let opened = tokio::task::spawn_blocking(move || {
-        let store = processing::open(&stored, restart, &kafka, &board, &*watcher)?;
+        let store = retry.run(|| {
+            let mut store = Store::open(&config)?;
+            if restart {
+                store.clear()?;
+            }
+            Ok(store)
+        })?;
         if restart {
-            info!("The usage store {} is emptied; counting anew", store.name());
+            info!("The usage store {} is emptied; counting from the beginning", store.name());
         }
         anyhow::Ok(store)
     });
@@ -86,13 +130,8 @@ async fn open(
 }
 
 /// Counts in a thread that may block.
-async fn consume(
-    process: ProcessConfig,
-    store: Store,
-    board: Arc<Board>,
-    watcher: Arc<dyn Watcher>,
-) -> anyhow::Result<()> {
-    let work = move || processing::process(&process, store, &board, &watcher);
+async fn consume(process: ProcessConfig, store: Store, retry: StoreRetry) -> anyhow::Result<()> {
+    let work = move || processing::process(&process, store, retry);
     Ok(tokio::task::spawn_blocking(work).await.context("counting ended unexpectedly")??)
 }
 
@@ -100,42 +139,42 @@ async fn consume(
 ///
 /// # Errors
 /// Whatever keeps it from counting.
-pub(super) async fn count_to_the_end(config: &Config, board: &Arc<Board>) -> anyhow::Result<Store> {
+pub(super) async fn count_to_the_end(
+    config: &Config,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Store> {
     let process = setup::process(config, false, true);
-    let counts = Arc::new(Counts::new(config));
-    let store = open(config, &process, false, board.clone(), counts.clone()).await?;
-    consume(process, store, board.clone(), counts).await?;
+    let retry = retry(config, shutdown, Arc::new(Session::new(config)));
+    let store = open(config, false, retry.clone()).await?;
+    consume(process, store, retry).await?;
     Ok(Store::open(&config.process.store)?)
 }
 
 /// The usage API and the metrics.
 struct Servers {
     stop: CancellationToken,
-    tasks: [JoinHandle<io::Result<()>>; 2],
+    tasks: [JoinHandle<()>; 2],
 }
 
 impl Servers {
-    async fn start(config: &Config, counts: &Counts) -> anyhow::Result<Servers> {
-        let api = listen(config.api.address, "API_PORT").await?;
-        let metrics = listen(config.metrics, "METRICS_PORT").await?;
+    async fn start(config: &Config, session: &Session) -> anyhow::Result<Servers> {
+        let api = listen(config.api.address(), "API_PORT").await?;
+        let metrics = listen((config.metrics.bind, config.metrics.port).into(), "METRICS_PORT").await?;
         let (api_address, metrics_address) = (api.local_addr()?, metrics.local_addr()?);
         info!("Usage API on http://{api_address}, metrics on http://{metrics_address}/metrics");
-        if config.api.password_is_default && !api_address.ip().is_loopback() {
+        if config.api.has_default_password() && !api_address.ip().is_loopback() {
             warn!(
                 "The usage API on {api_address} can be reached from other machines, with a password that everybody \
                  knows; set API_PASSWORD"
             );
         }
         let store = config.process.store.clone();
-        let answers = Api::new(store, config.tariff, &config.api, counts.readiness.clone());
+        let answers = Api::new(store, config.tariff, &config.api, session.readiness.clone());
+        let (counted, readiness) = (session.metrics.clone(), session.readiness.clone());
         let stop = CancellationToken::new();
         let tasks = [
-            tokio::spawn(api::serve(api, answers, stop.clone().cancelled_owned())),
-            tokio::spawn(metrics::serve(
-                metrics,
-                counts.metrics.clone(),
-                stop.clone().cancelled_owned(),
-            )),
+            tokio::spawn(api::serve(api, answers, stop.clone())),
+            tokio::spawn(metrics::serve(metrics, counted, readiness, stop.clone())),
         ];
         Ok(Servers { stop, tasks })
     }
@@ -144,129 +183,128 @@ impl Servers {
     async fn stop(self) {
         self.stop.cancel();
         for task in self.tasks {
-            match task.await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => warn!("a server has ended badly: {error}"),
-                Err(error) => warn!("a server has ended badly: {error}"),
+            if let Err(error) = task.await {
+                warn!("a server has ended badly: {error}");
             }
         }
     }
 }
 
-/// What was counted by this process, told from time to time.
+/// What this process has counted, logged from time to time, and whether it is at work.
 #[derive(Debug)]
-struct Counts {
-    counted: [AtomicU64; 2],
+struct Session {
+    counted: PerStream<AtomicU64>,
     dead: AtomicU64,
     behind: AtomicI64,
-    course: Mutex<Option<Course>>,
-    topics: [String; 2],
+    times: Mutex<Option<Times>>,
+    topics: PerStream<String>,
     metrics: Metrics,
-    standing: Mutex<Standing>,
+    health: Mutex<Health>,
     readiness: Readiness,
 }
 
 /// When something was counted.
 #[derive(Clone, Copy, Debug)]
-struct Course {
+struct Times {
     first_came: Instant,
     last_stored: Instant,
-    told: Instant,
+    logged: Instant,
 }
 
 /// What it takes to be at work.
 #[derive(Clone, Copy, Debug)]
-struct Standing {
+struct Health {
     assigned: bool,
     store: bool,
     brokers: bool,
 }
 
-impl Standing {
+impl Health {
     /// Of a processor that is starting.
-    const STARTING: Standing = Standing { assigned: false, store: true, brokers: true };
+    const STARTING: Health = Health { assigned: false, store: true, brokers: true };
 
     /// What keeps it from its work.
     fn obstacle(self) -> Option<&'static str> {
         match self {
-            Standing { store: false, .. } => Some("the usage store does not answer"),
-            Standing { brokers: false, .. } => Some("no Kafka broker is connected"),
-            Standing { assigned: false, .. } => Some("its consumer group has not told it what to read"),
-            Standing { assigned: true, store: true, brokers: true } => None,
+            Health { store: false, .. } => Some("the usage store does not answer"),
+            Health { brokers: false, .. } => Some("no Kafka broker is connected"),
+            Health { assigned: false, .. } => {
+                Some("its consumer group has not assigned it anything to read")
+            }
+            Health { assigned: true, store: true, brokers: true } => None,
         }
     }
 }
 
-impl Counts {
-    fn new(config: &Config) -> Counts {
-        Counts {
-            counted: Default::default(),
+impl Session {
+    fn new(config: &Config) -> Session {
+        Session {
+            counted: PerStream::default(),
             dead: AtomicU64::default(),
             behind: AtomicI64::default(),
-            course: Mutex::default(),
-            topics: [config.kafka.topic_data.clone(), config.kafka.topic_voice.clone()],
+            times: Mutex::default(),
+            topics: config.records.topics.clone(),
             metrics: Metrics::new(),
-            standing: Mutex::new(Standing::STARTING),
+            health: Mutex::new(Health::STARTING),
             readiness: Readiness::starting(),
         }
     }
 
-    /// Notes something of its standing, and tells whether it is ready then.
-    fn stands(&self, note: impl FnOnce(&mut Standing)) {
-        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
-        note(&mut standing);
-        match standing.obstacle() {
+    /// Notes something of its health, and whether it is ready then.
+    fn note(&self, change: impl FnOnce(&mut Health)) {
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut health);
+        match health.obstacle() {
             None => self.readiness.set_ready(),
             Some(obstacle) => self.readiness.set_not_ready(obstacle),
         }
     }
 
-    fn counted(&self) -> [u64; 2] {
-        self.counted.each_ref().map(|count| count.load(Ordering::Relaxed))
-    }
-
     /// `1,000 data and 1,000 voice records`, and the messages that were of no use.
     fn text(&self) -> String {
-        let [data, voice] = self.counted().map(HumanCount);
+        let of_stream = |(stream, count): (Stream, &AtomicU64)| {
+            format!("{} {}", HumanCount(count.load(Ordering::Relaxed)), stream.short_name())
+        };
+        let counts: Vec<_> = self.counted.iter().map(of_stream).collect();
         let dead = match self.dead.load(Ordering::Relaxed) {
             0 => String::new(),
             dead => format!(", {} messages could not be used", HumanCount(dead)),
         };
-        format!("{data} data and {voice} voice records{dead}")
+        format!("{} records{dead}", counts.join(" and "))
     }
 
-    fn tell_end(&self) {
-        let course = *self.course.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Course { first_came, last_stored, .. }) = course else {
-            info!("This start counted nothing: there was nothing new");
+    fn log_end(&self) {
+        let times = *self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Times { first_came, last_stored, .. }) = times else {
+            info!("This session counted nothing: there was nothing new");
             return;
         };
         // Without the time in which it only waited for more.
         let seconds = (last_stored - first_came).as_secs_f64();
-        let rate = self.counted().iter().sum::<u64>() as f64 / seconds.max(0.001);
+        let counted: u64 = self.counted.values().map(|count| count.load(Ordering::Relaxed)).sum();
+        let rate = counted as f64 / seconds.max(0.001);
         info!(
-            "This start counted {} in {seconds:.1} s: {} records/s",
+            "This session counted {} in {seconds:.1} s: {} records/s",
             self.text(),
             HumanCount(rate as u64)
         );
     }
 }
 
-impl Watcher for Counts {
-    fn stored(&self, counted: [u64; 2], batch_time: Duration, store_time: Duration) {
-        let [data, voice] = counted;
+impl Observer for Session {
+    fn stored(&self, counted: &PerStream<u64>, batch_time: Duration, store_time: Duration) {
         let at = SystemTime::now();
-        self.metrics.stored(&StoredBatch { data, voice, batch_time, store_time, at });
-        for (count, more) in self.counted.iter().zip(counted) {
-            count.fetch_add(more, Ordering::Relaxed);
+        self.metrics.stored(&StoredBatch { counted: *counted, batch_time, store_time, at });
+        for (stream, more) in counted.iter() {
+            self.counted[stream].fetch_add(*more, Ordering::Relaxed);
         }
         let now = Instant::now();
-        let mut course = self.course.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         let first_came = now.checked_sub(batch_time).unwrap_or(now);
-        let course = course.get_or_insert(Course { first_came, last_stored: now, told: now });
-        course.last_stored = now;
-        if now - course.told >= TOLD_EVERY {
-            course.told = now;
+        let times = times.get_or_insert(Times { first_came, last_stored: now, logged: now });
+        times.last_stored = now;
+        if now - times.logged >= LOG_INTERVAL {
+            times.logged = now;
             info!(
                 "Counted {}; {} messages behind",
                 self.text(),
@@ -276,7 +314,7 @@ impl Watcher for Counts {
     }
 
     fn dead(&self, stream: Stream, reason: &'static str) {
-        self.metrics.dead(&self.topics[stream as usize], reason);
+        self.metrics.dead(&self.topics[stream], reason);
         if self.dead.fetch_add(1, Ordering::Relaxed) == 0 {
             warn!(
                 "A message of {stream} cannot be used ({reason}); such messages go to the dead letter topic with the \
@@ -293,18 +331,18 @@ impl Watcher for Counts {
     }
 
     fn assigned(&self) {
-        self.stands(|standing| standing.assigned = true);
+        self.note(|health| health.assigned = true);
     }
 
     fn store_answers(&self, answers: bool) {
-        self.stands(|standing| standing.store = answers);
+        self.note(|health| health.store = answers);
     }
 
     fn brokers_answer(&self, answer: bool) {
-        self.stands(|standing| standing.brokers = answer);
+        self.note(|health| health.brokers = answer);
     }
 
-    fn gone(&self, (topic, partition): &TopicPartition) {
+    fn revoked(&self, (topic, partition): &TopicPartition) {
         self.metrics.forget(topic, *partition);
     }
 }

@@ -1,57 +1,103 @@
 //! `cdr sample`: some records on standard output.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use cdr_model::{Generator, PartIndex, Plan, Shard, Stream};
 use chrono::Utc;
+use clap::{Args, ValueEnum};
 
-use crate::cli::{SampleArgs, SampleFormat, SampleStream};
-use crate::config::{Config, StartTime};
+use crate::commands::context::Context;
+use crate::commands::stream;
+use crate::config::{Config, DataFlags, StartTime};
+use crate::exit::{Exit, UsageError};
+use crate::output::Output;
 use crate::setup;
+
+pub const EXAMPLES: &str = "\
+Examples:
+  cdr sample data                              ten data records as CSV
+  cdr sample voice -n 3 --format json          three voice records as Kafka messages
+  cdr sample data --part 85 --seed 7           from the 86th file of another seed";
+
+/// `cdr sample`.
+#[derive(Args)]
+pub struct SampleArgs {
+    /// Which records
+    #[arg(value_parser = stream())]
+    pub stream: Stream,
+
+    /// How many records
+    #[arg(short = 'n', long, default_value_t = 10, value_name = "NUMBER")]
+    pub count: u64,
+
+    /// As in the files (csv) or as in the topics (json)
+    #[arg(long, default_value = "csv", value_name = "FORMAT")]
+    pub format: SampleFormat,
+
+    /// The part to take them from, counted from 0
+    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+    pub part: u64,
+
+    #[command(flatten)]
+    pub settings: DataFlags,
+}
+
+/// How `cdr sample` writes records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SampleFormat {
+    /// As in the files, with a header line
+    #[value(name = "csv")]
+    File,
+    /// As in the topics, one object a line
+    #[value(name = "json")]
+    Message,
+}
 
 /// Prints records from a part on, as files or topics have them.
 ///
 /// # Errors
-/// A scenario that cannot be simulated, or standard output that is closed.
-pub fn print(args: &SampleArgs, config: &Config, out: &mut impl Write) -> anyhow::Result<()> {
+/// A scenario that cannot be simulated, a part that cannot be, or standard output that cannot be
+/// written.
+pub fn execute(args: &SampleArgs, context: &Context) -> anyhow::Result<Exit> {
+    let loaded = context.without_log(&args.settings.values)?;
+    print(args, &loaded.config, &mut Output::stdout())?;
+    Ok(Exit::Complete)
+}
+
+fn print<W: Write>(args: &SampleArgs, config: &Config, out: &mut Output<W>) -> anyhow::Result<()> {
     let start = match config.data.start {
         StartTime::At(start) => start,
         StartTime::Now => Utc::now().naive_utc(),
     };
-    let scenario = setup::scenario(config, start)?;
-    // A sample may lie anywhere, so the plan has no end.
+    let scenario = setup::scenario(config, start);
+    // A sample may lie anywhere, so the plan has no end but the calendar's.
     let plan = Plan::new(&scenario, Shard::WHOLE)?.without_end();
     let generator = Generator::new(&scenario)?;
-    let stream = match args.stream {
-        SampleStream::Data => Stream::Data,
-        SampleStream::Voice => Stream::Voice,
-    };
-    if args.format == SampleFormat::Csv {
-        writeln!(out, "{}", stream.fields().join(","))?;
+    let (stream, files, messages) = (args.stream, config.file_format, config.records.message_format);
+    let (mut left, mut index, last) = (args.count, PartIndex(args.part), plan.last());
+    if index > last {
+        let beyond = format!("--part {index} is beyond the calendar: parts go from 0 to {last}");
+        return Err(UsageError(beyond).into());
     }
-    let (mut left, mut index) = (args.count, PartIndex(args.part));
     let mut text = Vec::new();
-    while left > 0 {
+    if args.format == SampleFormat::File {
+        files.header(stream, &mut text);
+    }
+    while left > 0 && index <= last && !out.is_closed() {
         let part = plan.part(index);
-        let lines = u32::try_from(left).unwrap_or(u32::MAX).min(part.line_count);
-        text.clear();
+        let count = u32::try_from(left).unwrap_or(u32::MAX).min(generator.count(stream, index));
         match args.format {
-            SampleFormat::Csv => {
-                generator.csv_lines(stream, &part, 0..lines, setup::line_end(config), &mut text);
+            SampleFormat::File => files.body(&generator, stream, &part, 0..count, &mut text),
+            SampleFormat::Message => {
+                messages.encode(&generator, stream, &part, 0..count, |message| {
+                    text.extend_from_slice(message.value);
+                    text.push(b'\n');
+                });
             }
-            SampleFormat::Json => generator.messages(stream, &part, 0..lines, |message| {
-                text.extend_from_slice(message.value);
-                text.push(b'\n');
-            }),
         }
         out.write_all(&text)?;
-        (left, index) = (left - u64::from(lines), plan.after(index));
+        text.clear();
+        (left, index) = (left - u64::from(count), plan.after(index));
     }
     Ok(out.flush()?)
-}
-
-/// Whether printing ended because nobody reads any more, as with `| head`.
-pub fn reader_left(error: &anyhow::Error) -> bool {
-    let cause = error.downcast_ref::<io::Error>();
-    cause.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -1,35 +1,86 @@
 //! `cdr sandbox`: an SFTP server and a Kafka-compatible broker in this process.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::Context as _;
 use cdr_sandbox::{kafka, sftp};
+use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::cli::SandboxArgs;
-use crate::config::Config;
+use crate::commands::context::Context;
+use crate::config::{Config, FlagValues};
 use crate::exit::Exit;
+use crate::output;
 use crate::secret::Secret;
 
-/// Everybody knows it, so it is for the loopback address.
-const DEFAULT_PASSWORD: &str = "password";
+pub const EXAMPLES: &str = "\
+Examples:
+  cdr sandbox                                  SFTP on localhost:10022, Kafka on localhost:19092, until Ctrl-C
+  cdr sandbox --dir /tmp/try --kafka-port 0    data elsewhere, and a port that is free
+  KAFKA_BROKERS=localhost:19092 cdr run        from another terminal: the job against it
 
-/// Partitions of a topic that a client brings into being by asking for it, as `cdr run` makes them.
-const PARTITIONS: i32 = 3;
+The password of the SFTP user is `password`, or the value of SFTP_PASSWORD. It is for trying things out on one
+machine; what is acknowledged is kept on disk and is there at the next start.";
+
+/// `cdr sandbox`.
+#[derive(Args, Clone, Debug)]
+pub struct SandboxArgs {
+    /// Where the servers keep their data
+    #[arg(long, default_value = ".cdr", value_name = "FOLDER")]
+    pub dir: PathBuf,
+
+    /// The address to listen on; others than loopback can be reached from other machines
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    pub bind: IpAddr,
+
+    /// The host under which clients find the broker, which it advertises; for those on other
+    /// machines the name or address of this one [default: the address it listens on]
+    #[arg(long, value_name = "HOST")]
+    pub advertise: Option<String>,
+
+    /// Port of the SFTP server; 0 for one that is free
+    #[arg(long, default_value_t = cdr_sandbox::sftp::DEFAULT_PORT, value_name = "PORT")]
+    pub sftp_port: u16,
+
+    /// Port of the Kafka-compatible broker; 0 for one that is free
+    #[arg(long, default_value_t = cdr_sandbox::kafka::DEFAULT_PORT, value_name = "PORT")]
+    pub kafka_port: u16,
+
+    /// The SFTP server's user
+    #[arg(long, default_value = "cdr_data", value_name = "NAME")]
+    pub sftp_user: String,
+
+    /// Public keys that may sign in besides the password, as in ~/.ssh/authorized_keys
+    #[arg(long, value_name = "FILE")]
+    pub authorized_keys: Option<PathBuf>,
+}
 
 /// Serves until a signal comes.
 ///
 /// # Errors
 /// Servers that cannot start.
-pub async fn sandbox(args: &SandboxArgs, config: &Config) -> anyhow::Result<Exit> {
+pub fn execute(args: &SandboxArgs, context: &Context) -> anyhow::Result<Exit> {
+    let config = context.config(&FlagValues::default())?;
+    context.block_on(sandbox(args, &config))
+}
+
+/// Everybody knows it, so it is for the loopback address.
+const DEFAULT_PASSWORD: &str = "password";
+
+/// Partitions of a topic that a client creates by naming it, as `cdr run` makes them.
+const PARTITIONS: i32 = 3;
+
+async fn sandbox(args: &SandboxArgs, config: &Config) -> anyhow::Result<Exit> {
     let services = Services::start(args, config.sftp.password.clone()).await?;
-    print!("{}", services.describe(args));
-    println!("\nServing until Ctrl-C; the data stays in {}", args.dir.display());
+    let dir = args.dir.display();
+    let described = services.describe(args);
+    output::print(&format!("{described}\nServing until Ctrl-C; the data stays in {dir}\n"))?;
     wait_for_signal().await?;
     info!("Stopping the servers");
     services.stop().await;

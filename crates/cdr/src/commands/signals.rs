@@ -1,4 +1,5 @@
-//! SIGINT and SIGTERM: the first asks the run to end well, the second ends it at once.
+//! SIGINT and SIGTERM: the first requests a shutdown that finishes what is in flight, the second ends
+//! the process at once.
 
 use std::io;
 use std::sync::Arc;
@@ -7,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::delivery::board::Board;
 use crate::exit::Exit;
 
-/// Two signals within this time are one wish: some tools send one to the process and to its group.
-const ONE_WISH: Duration = Duration::from_millis(300);
+/// Two signals within this time are one request: some tools send one to the process and to its group.
+const ONE_REQUEST: Duration = Duration::from_millis(300);
 
 /// Listens for signals until it is dropped, and remembers which came first.
 #[derive(Debug)]
@@ -32,24 +33,24 @@ impl Drop for Signals {
 }
 
 impl Signals {
-    /// Begins to listen; a signal is told to `board`.
+    /// Begins to listen; the first signal cancels `shutdown`.
     ///
     /// # Errors
     /// When the system does not let us listen.
-    pub fn watch(board: Arc<Board>) -> io::Result<Signals> {
+    pub fn watch(shutdown: CancellationToken) -> io::Result<Signals> {
         let seen = Seen::default();
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        let heard = seen.clone();
+        let received = seen.clone();
         let listener = tokio::spawn(async move {
-            let mut wishes = Wishes::default();
+            let mut requests = Requests::default();
             loop {
                 let kind = tokio::select! {
                     _ = interrupt.recv() => SignalKind::interrupt(),
                     _ = terminate.recv() => SignalKind::terminate(),
                 };
-                if wishes.is_another(Instant::now()) {
-                    heard.heard(kind, &board);
+                if requests.is_another(Instant::now()) {
+                    received.add(kind, &shutdown);
                 }
             }
         });
@@ -64,12 +65,12 @@ impl Signals {
 }
 
 impl Seen {
-    fn heard(&self, kind: SignalKind, board: &Board) {
+    fn add(&self, kind: SignalKind, shutdown: &CancellationToken) {
         let number = kind.as_raw_value();
         match self.0.compare_exchange(0, number, Ordering::SeqCst, Ordering::SeqCst) {
             Ok(_) => {
                 info!("Stopping: finishing what is in flight (a second signal stops at once)");
-                board.stop();
+                shutdown.cancel();
             }
             Err(first) => {
                 warn!("Stopping at once; nothing that was committed is lost");
@@ -79,17 +80,17 @@ impl Seen {
     }
 }
 
-/// Tells signals apart that stand for one wish.
+/// Counts requests, of which each may be several signals.
 #[derive(Default)]
-struct Wishes {
+struct Requests {
     first: Option<Instant>,
 }
 
-impl Wishes {
+impl Requests {
     /// Whether a signal that comes now is more than an echo of the first.
     fn is_another(&mut self, now: Instant) -> bool {
         match self.first {
-            Some(first) => now.duration_since(first) >= ONE_WISH,
+            Some(first) => now.duration_since(first) >= ONE_REQUEST,
             None => {
                 self.first = Some(now);
                 true
@@ -118,10 +119,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signals_that_come_together_are_one_wish_and_a_later_one_is_another() {
-        let (mut wishes, begun) = (Wishes::default(), Instant::now());
+    fn signals_that_come_together_are_one_request_and_a_later_one_is_another() {
+        let (mut requests, begun) = (Requests::default(), Instant::now());
         let at = |after_ms| begun + Duration::from_millis(after_ms);
-        let heard = [0, 1, 299, 300, 301].map(|after_ms| wishes.is_another(at(after_ms)));
-        assert_eq!(heard, [true, false, false, true, true]);
+        let another = [0, 1, 299, 300, 301].map(|after_ms| requests.is_another(at(after_ms)));
+        assert_eq!(another, [true, false, false, true, true]);
     }
 }

@@ -3,47 +3,95 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use anyhow::{Context, bail, ensure};
-use cdr_model::usage::{Hour, Interaction, Stay, Usage, UsageType, Visit, stays};
-use cdr_model::{Generator, Micros, PartIndex, Plan, Shard, Stream};
+use anyhow::{bail, ensure};
+use cdr_model::usage::{Dwell, Hour, Sighting, Usage, UsageType, dwells};
+use cdr_model::{Generator, Micros, PartIndex, Plan, Shard};
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
+use clap::Args;
 use serde_json::json;
 
-use crate::cli::{ReportFormat, UsageArgs};
-use crate::config::{Config, StartTime};
+use crate::commands::ReportFormat;
+use crate::commands::context::Context;
+use crate::config::{Config, StartTime, UsageFlags};
+use crate::exit::{Exit, UsageError};
+use crate::output::print;
 use crate::processing::message;
 use crate::processing::statement::Statement;
 use crate::processing::store::{Heavy, HourUsage, Store};
 use crate::setup;
 use crate::telemetry::units;
 
+pub const EXAMPLES: &str = "\
+Examples:
+  cdr usage                                    the heaviest subscribers and towers, as cdr process has counted
+  cdr usage 27821234567                        a subscriber's days, with charges and dwells
+  cdr usage 27821234567 --from 2024-01-02      from a day on
+  cdr usage 27821234567 --expected             what the run's records come to, computed again from the seed
+  cdr usage 27821234567 --format json | jq .total.charge";
+
+/// `cdr usage`.
+#[derive(Args)]
+pub struct UsageArgs {
+    /// The subscriber's number; without one, the heaviest are shown
+    pub msisdn: Option<String>,
+
+    /// The first day
+    #[arg(long, value_name = "YYYY-MM-DD", requires = "msisdn")]
+    pub from: Option<NaiveDate>,
+
+    /// The day behind the last
+    #[arg(long, value_name = "YYYY-MM-DD", requires = "msisdn")]
+    pub to: Option<NaiveDate>,
+
+    /// Compute what should have been counted from the run's settings, instead of querying the store
+    #[arg(long)]
+    pub expected: bool,
+
+    /// How many of the heaviest
+    #[arg(long, default_value_t = 5, value_name = "NUMBER", conflicts_with = "msisdn")]
+    pub top: u32,
+
+    /// How it is written
+    #[arg(long, default_value = "text", value_name = "FORMAT")]
+    pub format: ReportFormat,
+
+    #[command(flatten)]
+    pub settings: UsageFlags,
+}
+
 /// Prints a subscriber's usage, or the heaviest subscribers and towers.
 ///
 /// # Errors
 /// A number or dates that cannot be, and a store that cannot be read.
-pub fn usage(args: &UsageArgs, config: &Config) -> anyhow::Result<String> {
+pub fn execute(args: &UsageArgs, context: &Context) -> anyhow::Result<Exit> {
+    let loaded = context.without_log(&args.settings.values)?;
+    print(&usage(args, &loaded.config)?)?;
+    Ok(Exit::Complete)
+}
+
+fn usage(args: &UsageArgs, config: &Config) -> anyhow::Result<String> {
     let Some(msisdn) = &args.msisdn else {
-        ensure!(
-            !args.expected,
-            "whose usage is to be computed? Give a number: cdr usage 27821234567 --expected"
-        );
+        if args.expected {
+            let whose = "whose usage is to be computed? Give a number: cdr usage 27821234567 --expected";
+            return Err(UsageError(whose.to_owned()).into());
+        }
         return heaviest_of(args, config);
     };
-    let who = message::msisdn(msisdn).with_context(|| {
-        format!("{msisdn:?} is no number of 1 to 15 digits that do not begin with 0")
+    let who = message::msisdn(msisdn).ok_or_else(|| {
+        UsageError(format!("{msisdn:?} is no number of 1 to 15 digits that do not begin with 0"))
     })?;
     let wanted = hours(args)?;
-    let (found, stays) = match args.expected {
+    let (found, dwells) = match args.expected {
         true => expected(config, who, wanted)?,
         false => {
             let mut store = open(config)?;
-            (store.usage(who, wanted.start, wanted.end)?, store.stays(who, wanted.start, wanted.end)?)
+            (store.usage(who, wanted.start, wanted.end)?, store.dwells(who, wanted.start, wanted.end)?)
         }
     };
     let Some(days) = days(args, &found) else {
         bail!("subscriber {who} has no usage there{}", hint(args));
     };
-    let statement = Statement::of(who, days, &config.tariff, &found, &stays);
+    let statement = Statement::of(who, days, &config.tariff, &found, &dwells);
     Ok(match args.format {
         ReportFormat::Text => statement.text(),
         ReportFormat::Json => serde_json::to_string_pretty(&statement)? + "\n",
@@ -57,7 +105,7 @@ fn hint(args: &UsageArgs) -> &'static str {
     }
 }
 
-/// A file is not made by asking for it.
+/// A query makes no file.
 fn open(config: &Config) -> anyhow::Result<Store> {
     if let crate::processing::store::StoreConfig::File(path) = &config.process.store {
         ensure!(
@@ -85,36 +133,37 @@ fn days(args: &UsageArgs, found: &[HourUsage]) -> Option<[NaiveDate; 2]> {
     Some([args.from.unwrap_or(first), args.to.or_else(|| last.succ_opt())?])
 }
 
-/// What the run's records come to, computed anew.
+/// What the run's records come to, computed again.
 fn expected(
     config: &Config,
     who: u64,
     wanted: Range<Hour>,
-) -> anyhow::Result<(Vec<HourUsage>, Vec<Stay>)> {
+) -> anyhow::Result<(Vec<HourUsage>, Vec<Dwell>)> {
     let start: NaiveDateTime = match config.data.start {
         StartTime::At(start) => start,
         StartTime::Now => {
             bail!("of a run that began \"now\" nothing can be computed; set START to its time")
         }
     };
-    let scenario = setup::scenario(config, start)?;
+    let scenario = setup::scenario(config, start);
     let (plan, generator) = (Plan::new(&scenario, Shard::WHOLE)?, Generator::new(&scenario)?);
-    let is_wanted = |one: &Interaction| one.msisdn == who && wanted.contains(&Hour::of(one.time));
-    let (mut usage, mut visits) = (Usage::default(), Vec::new());
+    let (mut usage, mut sightings) = (Usage::default(), Vec::new());
     for part in 0..plan.files() {
         let part = plan.part(PartIndex(part));
-        for stream in Stream::ALL {
-            for one in generator.interactions(stream, &part).filter(is_wanted) {
-                usage.add(&one);
-                visits.push(Visit { time: one.time, tower: one.tower });
-            }
+        for stream in plan.streams() {
+            generator.interactions(stream, &part, |one| {
+                if one.msisdn == who && wanted.contains(&Hour::of(one.time)) {
+                    usage.add(&one);
+                    sightings.push(Sighting { time: one.time, tower: one.tower });
+                }
+            });
         }
     }
     let found = usage.sums.into_iter().filter_map(|(key, sums)| {
         let usage_type = UsageType::from_number(key.usage_type)?;
         Some(HourUsage { hour: key.hour, usage_type, sums })
     });
-    Ok((found.collect(), stays(&mut visits)))
+    Ok((found.collect(), dwells(&mut sightings)))
 }
 
 fn heaviest_of(args: &UsageArgs, config: &Config) -> anyhow::Result<String> {

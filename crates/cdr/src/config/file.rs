@@ -6,11 +6,9 @@ use std::ops::Range;
 use strsim::damerau_levenshtein;
 use toml::de::{DeTable, DeValue};
 
-use super::error::ConfigError;
-use super::origin::Origin;
-use super::setting::{Kind, Setting};
-use super::settings::{SETTINGS, by_key};
+use super::registry::{SETTINGS, by_key};
 use crate::secret::Secret;
+use crate::settings::{ConfigError, Kind, Origin, Setting};
 
 /// A configuration file's name, as messages show it, and its content.
 #[derive(Clone, Copy)]
@@ -124,9 +122,9 @@ impl FileText<'_> {
 }
 
 fn setting_text(setting: &Setting, value: &DeValue<'_>) -> Option<String> {
-    match (setting.kind, value) {
+    match (&setting.kind, value) {
         (Kind::Properties, _) => None,
-        (Kind::List { .. }, DeValue::Array(items)) => {
+        (Kind::List { .. } | Kind::Words(_), DeValue::Array(items)) => {
             let texts: Option<Vec<_>> = items.iter().map(|i| scalar_text(i.get_ref())).collect();
             texts.map(|texts| texts.join(","))
         }

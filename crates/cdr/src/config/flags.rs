@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
 
-use super::setting::{Kind, Setting};
-use super::settings::{CONFIG_FILE, SETTINGS};
+use super::registry::{CONFIG_FILE, SETTINGS};
+use crate::settings::{Kind, Setting};
 
 /// What was given on the command line, unparsed.
 #[derive(Clone, Default)]

@@ -7,12 +7,12 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use super::error::ConfigError;
+use super::Config;
 use super::file::FileText;
 use super::flags::FlagValues;
-use super::resolve::{Inputs, Resolved, resolve};
-use super::settings::{CONFIG_FILE, SETTINGS};
-use super::values::Config;
+use super::registry::{CONFIG_FILE, SETTINGS};
+use super::resolve::{Inputs, resolve};
+use crate::settings::{ConfigError, Resolved};
 
 /// Looked for in the working folder when no other file is named.
 const DEFAULT_FILE: &str = "cdr.toml";
@@ -35,8 +35,9 @@ pub fn load(flags: &FlagValues) -> Result<Loaded, ConfigError> {
         .or_else(|| variables.get(CONFIG_FILE.env).filter(|path| !path.is_empty()).map(PathBuf::from));
     let file = read_config_file(named)?;
     let text = file.as_ref().map(|file| FileText { name: &file.name, text: &file.text });
-    let resolved = resolve(Inputs { flags, variables: &variables, file: text })?;
-    let config = Config::build(&resolved, &|path| fs::read_to_string(path))?;
+    let read_file = |path: &Path| fs::read_to_string(path);
+    let resolved = resolve(Inputs { flags, variables: &variables, file: text, read_file })?;
+    let config = Config::build(&resolved)?;
     let warning = file
         .filter(|_| resolved.file_holds_secret)
         .and_then(|file| permission_warning(&file.name, file.mode));

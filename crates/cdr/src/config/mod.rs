@@ -1,32 +1,80 @@
 //! Configuration: defaults by environment, then `cdr.toml`, then environment variables, then flags.
 //!
-//! [`settings::SETTINGS`] is the only list of what can be set. [`resolve::resolve`] layers the sources into
-//! texts that know where they came from; [`Config::build`] checks them into typed values; [`load()`]
-//! does both for this process.
+//! [`Config`] is made of the sections that declare what can be set, and [`SETTINGS`] is the list of all
+//! that they declare. [`resolve()`] layers the sources into texts that know where they came from;
+//! [`Config::build`] reads and checks them; [`load()`] does both for this process.
 
-mod build;
-pub mod choice;
-mod error;
+mod checks;
+mod data;
 mod file;
 mod flags;
 mod load;
-mod origin;
-mod parse;
 mod properties;
+mod registry;
 mod resolve;
-mod setting;
-pub mod settings;
-mod typed;
-mod values;
+mod run;
 
 #[cfg(test)]
 mod tests;
 
-pub use error::ConfigError;
-pub use file::FileText;
-pub use flags::{DataFlags, FlagValues, ProcessFlags, RunFlags, SettingFlags, UsageFlags};
-pub use load::{Loaded, load};
-pub use origin::Origin;
-pub use resolve::{Inputs, Resolved, resolve};
-pub use setting::{DefaultValue, Kind, Setting};
-pub use values::*;
+use std::sync::Arc;
+
+use cdr_model::FileFormat;
+
+use self::data::FilesSettings;
+pub use self::data::{DataConfig, StartTime};
+pub use self::file::FileText;
+pub use self::flags::{DataFlags, FlagValues, ProcessFlags, RunFlags, SettingFlags, UsageFlags};
+pub use self::load::{Loaded, load};
+pub use self::registry::{CONFIG_FILE, SETTINGS};
+pub use self::resolve::{Inputs, resolve};
+pub use self::run::{RunConfig, SinkKind};
+use crate::delivery::records::RecordsConfig;
+use crate::files::sftp::SftpConfig;
+use crate::kafka::KafkaConfig;
+use crate::processing::ProcessSettings;
+use crate::processing::api::ApiConfig;
+use crate::processing::metrics::MetricsConfig;
+use crate::processing::tariff::Tariff;
+use crate::settings::{ConfigError, Resolved, Section as _, nested, settings};
+use crate::telemetry::LogConfig;
+
+settings! {
+    /// Everything that `cdr` is configured with, validated.
+    pub struct Config in "" {
+        /// How a run proceeds.
+        pub run: RunConfig = nested(|section, _| Ok(section)),
+        /// What is simulated.
+        pub data: DataConfig = nested(|section, _| Ok(section)),
+        /// How files hold it.
+        pub file_format: FileFormat = nested(FilesSettings::format),
+        /// How to reach the SFTP server.
+        pub sftp: SftpConfig = nested(|section, _| Ok(section)),
+        /// How to reach the brokers.
+        pub kafka: Arc<KafkaConfig> = nested(|section, _| Ok(Arc::new(section))),
+        /// What goes into the topics.
+        pub records: Arc<RecordsConfig> = nested(|section, _| Ok(Arc::new(section))),
+        /// How the stream processor works.
+        pub process: ProcessSettings = nested(|section, _| Ok(section)),
+        /// What usage costs.
+        pub tariff: Tariff = nested(|section, _| Ok(section)),
+        /// Where and to whom the usage API answers.
+        pub api: ApiConfig = nested(|section, _| Ok(section)),
+        /// Where metrics are served.
+        pub metrics: MetricsConfig = nested(|section, _| Ok(section)),
+        /// What is reported on standard error.
+        pub log: LogConfig = nested(|section, _| Ok(section)),
+    }
+}
+
+impl Config {
+    /// Checks every value by itself and those that depend on each other.
+    ///
+    /// # Errors
+    /// The first value that cannot be.
+    pub fn build(resolved: &Resolved) -> Result<Self, ConfigError> {
+        let config = Config::read(resolved)?;
+        checks::check(&config, resolved)?;
+        Ok(config)
+    }
+}

@@ -2,27 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::error::ConfigError;
 use super::file::nearest;
-use super::origin::Origin;
-use crate::delivery::sink::kafka::property::{self, Refusal};
+use crate::kafka::{PropertyError, USUAL_PROPERTIES, check_property};
 use crate::secret::{MASK, Secret};
-
-/// One librdkafka property.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Property {
-    pub value: Secret,
-    pub origin: Origin,
-    /// Whether its name says that the value is a secret.
-    pub secret: bool,
-}
-
-impl Property {
-    /// The value, masked when it is a secret.
-    pub fn shown(&self) -> &str {
-        if self.secret { MASK } else { self.value.expose() }
-    }
-}
+use crate::settings::{ConfigError, Origin, Property};
 
 /// Properties by name; a later layer wins over an earlier one.
 pub type Properties = BTreeMap<String, Property>;
@@ -49,7 +32,7 @@ const RESERVED: &[(&str, &str)] = &[
     ("partitioner", "fixed, because a key's place depends on it"),
 ];
 
-/// What in a property's name says that its value is a secret.
+/// What in a property's name marks its value as a secret.
 const SECRET_PARTS: &[&str] =
     &["password", "passphrase", "secret", "key.pem", "jaas", "oauthbearer.config"];
 
@@ -126,13 +109,13 @@ fn add(
         return Err(ConfigError::PropertyReserved { name, origin, reason });
     }
     let secret = is_secret(&name);
-    match property::check(&name, &value) {
+    match check_property(&name, &value) {
         Ok(()) => {}
-        Err(Refusal::Unknown) => {
-            let nearest = nearest(&name, property::USUAL.into_iter());
+        Err(PropertyError::Unknown) => {
+            let nearest = nearest(&name, USUAL_PROPERTIES.into_iter());
             return Err(ConfigError::PropertyUnknown { name, origin, nearest });
         }
-        Err(Refusal::Value(reason)) => {
+        Err(PropertyError::Value(reason)) => {
             let reason = match secret {
                 true => reason.replace(value.expose(), MASK),
                 // By a missing equals sign, the next property has become part of this one's value.

@@ -2,18 +2,14 @@
 //! of what it is given.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use super::choice::Choice;
-use super::error::ConfigError;
 use super::file::{FileText, FileValues};
 use super::flags::FlagValues;
-use super::origin::Origin;
-use super::properties::{self, Properties};
-use super::setting::{Kind, Setting};
-use super::settings::{SETTINGS, by_key};
-use super::values::Environment;
-use crate::secret::MASK;
+use super::properties;
+use super::registry::{SETTINGS, by_key};
+use crate::settings::{
+    Choice, ConfigError, Environment, Kind, Origin, ReadFile, Resolved, ResolvedValue, Setting,
+};
 
 /// All that a configuration is made from.
 #[derive(Clone, Copy)]
@@ -22,70 +18,8 @@ pub struct Inputs<'a> {
     /// Environment variables by name. An empty one counts as not set.
     pub variables: &'a BTreeMap<String, String>,
     pub file: Option<FileText<'a>>,
-}
-
-/// The text in force for each setting, and where it came from.
-#[derive(Debug)]
-pub struct Resolved {
-    pub environment: Environment,
-    /// In the registry's order, without `kafka.properties`.
-    pub values: Vec<ResolvedValue>,
-    pub properties: Properties,
-    /// Whether the configuration file holds a secret.
-    pub file_holds_secret: bool,
-    /// The home folder, for paths that begin with `~/`.
-    pub home: Option<String>,
-}
-
-/// The text in force for one setting.
-pub struct ResolvedValue {
-    pub setting: &'static Setting,
-    /// None when there is no value.
-    pub text: Option<String>,
-    pub origin: Origin,
-}
-
-impl ResolvedValue {
-    /// The value as people may see it: secrets masked, `-` when there is none.
-    pub fn shown(&self) -> &str {
-        match &self.text {
-            None => "-",
-            Some(_) if self.setting.secret => MASK,
-            Some(text) => text,
-        }
-    }
-
-    /// What the reader of a message calls the setting: as the file does when it is from there.
-    pub fn name(&self) -> &'static str {
-        match self.origin {
-            Origin::File { .. } => self.setting.key,
-            _ => self.setting.env,
-        }
-    }
-
-    /// That the value is not what is allowed.
-    pub fn refused(&self, allowed: String) -> ConfigError {
-        ConfigError::Value {
-            name: self.name(),
-            given: self.given(),
-            origin: self.origin.clone(),
-            allowed,
-        }
-    }
-
-    /// The value for a message, in quotes.
-    pub fn given(&self) -> String {
-        match &self.text {
-            Some(_) if self.setting.secret => MASK.to_owned(),
-            text => format!("{:?}", text.as_deref().unwrap_or_default()),
-        }
-    }
-}
-
-impl fmt::Debug for ResolvedValue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} = {} ({})", self.setting.key, self.shown(), self.origin)
-    }
+    /// For files that hold secrets.
+    pub read_file: ReadFile,
 }
 
 /// Layers `inputs`. Fails on what no layer may hold; values are checked when they are used.
@@ -110,13 +44,11 @@ pub fn resolve(inputs: Inputs<'_>) -> Result<Resolved, ConfigError> {
     let layers = Layers { inputs, file: file.values };
     let home = variable(inputs, "HOME").map(str::to_owned);
     let environment = layers.environment()?;
-    let mut values: Vec<_> = SETTINGS
-        .iter()
-        .filter(|setting| !matches!(setting.kind, Kind::Properties))
-        .map(|setting| layers.value(setting, environment, home.is_some()))
-        .collect();
+    let mut values: Vec<_> =
+        SETTINGS.iter().map(|setting| layers.value(setting, environment, home.is_some())).collect();
     keep_one_password(&mut values)?;
-    Ok(Resolved { environment, values, properties, file_holds_secret, home })
+    let read_file = inputs.read_file;
+    Ok(Resolved { environment, values, properties, file_holds_secret, home, read_file })
 }
 
 struct Layers<'a> {
@@ -137,7 +69,7 @@ impl Layers<'_> {
         self.file.get(setting.key).cloned()
     }
 
-    /// An empty text takes a lower layer's value away.
+    /// An empty text takes a lower layer's value away. A table has no text of its own.
     fn value(
         &self,
         setting: &'static Setting,
@@ -145,6 +77,7 @@ impl Layers<'_> {
         has_home: bool,
     ) -> ResolvedValue {
         let (text, origin) = match self.given(setting) {
+            _ if matches!(setting.kind, Kind::Properties) => (None, Origin::Default(environment)),
             Some((text, origin)) => (Some(text).filter(|text| !text.is_empty()), origin),
             None if setting.key == ENVIRONMENT_KEY => {
                 (Some(environment.name().to_owned()), self.detected())
@@ -167,11 +100,7 @@ impl Layers<'_> {
             return Ok(detected);
         };
         let value = self.value(setting, detected, false);
-        value
-            .text
-            .as_deref()
-            .and_then(Environment::from_word)
-            .ok_or_else(|| value.refused(setting.kind.allowed()))
+        value.text.as_deref().and_then(Environment::from_word).ok_or_else(|| value.refused())
     }
 
     fn detected(&self) -> Origin {
@@ -206,14 +135,4 @@ fn keep_one_password(values: &mut [ResolvedValue]) -> Result<(), ConfigError> {
     values[replaced].origin = Origin::ReplacedBy(values[by].setting.key);
     values[replaced].text = None;
     Ok(())
-}
-
-impl Resolved {
-    /// The value of the setting with this key.
-    pub fn value(&self, key: &'static str) -> Result<&ResolvedValue, ConfigError> {
-        self.values
-            .iter()
-            .find(|value| value.setting.key == key)
-            .ok_or(ConfigError::NoSuchSetting { key })
-    }
 }

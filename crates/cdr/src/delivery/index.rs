@@ -48,12 +48,12 @@ impl IndexFile {
         }
     }
 
-    /// What the file of a run says, while another process may be at work with it.
+    /// The content of a run's file, while another process may be at work with it.
     pub fn peek(path: &Path, shard: Shard) -> LocalIndex {
         read(&of_shard(path, shard))
     }
 
-    /// What the file says. One of the older pipeline is understood: a decimal line and nothing else.
+    /// Its content. One of the older pipeline is understood: a decimal line and nothing else.
     pub fn read(&self) -> LocalIndex {
         read(&self.path)
     }
@@ -115,7 +115,7 @@ fn read(path: &Path) -> LocalIndex {
     }
 }
 
-/// Whose index it is; the older pipeline's files do not say.
+/// Whose index it is; the older pipeline's files do not name it.
 fn owner(path: &Path) -> Result<Option<IndexOwner>, String> {
     let path = owner_path(path);
     match fs::read(&path) {
@@ -127,7 +127,7 @@ fn owner(path: &Path) -> Result<Option<IndexOwner>, String> {
     }
 }
 
-/// Reads the one decimal line; `Err` says what is there instead.
+/// Reads the one decimal line; `Err` is what is there instead.
 fn parse(text: &str) -> Result<PartIndex, String> {
     let line = text.trim();
     let digits = !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_digit());
@@ -172,8 +172,8 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use cdr_model::progress::{Parameters, Places};
-    use cdr_model::{LineEnd, Scenario};
+    use cdr_model::progress::{Parameters, SinkTargets};
+    use cdr_model::{FileFormat, MessageFormat, Scenario};
 
     use super::*;
 
@@ -205,8 +205,9 @@ mod tests {
     }
 
     fn owner() -> IndexOwner {
-        let parameters = Parameters::new(&Scenario::default(), LineEnd::Lf);
-        IndexOwner { parameters, places: Places::from([("sftp".to_owned(), "a".to_owned())]) }
+        let formats = (FileFormat::default(), MessageFormat::default());
+        let parameters = Parameters::new(&Scenario::default(), formats.0, formats.1);
+        IndexOwner { parameters, targets: SinkTargets::from([("sftp".to_owned(), "a".to_owned())]) }
     }
 
     #[test]

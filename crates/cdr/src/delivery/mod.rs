@@ -1,45 +1,55 @@
 //! From plan to destinations: the sinks side by side, and the one commit point of their progress.
 
-pub mod board;
+pub mod checkpoint;
+pub mod cursors;
+pub mod files;
 pub mod index;
-pub mod local;
-pub mod milestones;
+pub mod lease;
 pub mod pace;
-pub mod sink;
+pub mod records;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cdr_model::progress::{Cursors, Progress};
-use cdr_model::{Generator, LineEnd, Plan};
+use cdr_model::resume::Conflict;
+use cdr_model::{FileFormat, Generator, MessageFormat, Plan};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
-use self::board::{BEAT, Board, FileSink};
-use self::milestones::Milestones;
+use self::checkpoint::LocalCheckpoint;
+use self::cursors::FileCursors;
+use self::files::FileDelivery;
+use self::lease::{HEARTBEAT, Lease};
 use self::pace::SimulatedClock;
-use self::sink::files::{Files, FilesError, Store};
-use self::sink::kafka::{Connection, Delivery, KafkaSinkError};
+use self::records::{ReadyProducer, RecordDelivery};
+use crate::files::{FileSink, FileSinkError};
+use crate::kafka::KafkaError;
 use crate::telemetry::Counters;
 
 /// What stopped a run.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliveryError {
     #[error(transparent)]
-    Files(#[from] FilesError),
+    Files(#[from] FileSinkError),
     #[error(transparent)]
-    Kafka(#[from] KafkaSinkError),
-    #[error("a sink ended unexpectedly: {0}")]
+    Kafka(#[from] KafkaError),
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    #[error("a task of the run ended unexpectedly, which is a bug: {0}")]
     Task(#[from] tokio::task::JoinError),
 }
 
 /// How a run ended, if it did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RunEnd {
     Finished,
     Stopped,
 }
 
 /// Where the records begin.
-pub struct KafkaStart {
-    pub connection: Connection,
+pub struct RecordStart {
+    pub ready: ReadyProducer,
     /// What the run goes on from.
     pub progress: Progress,
     /// The progress record as it stands in the topic.
@@ -50,112 +60,237 @@ pub struct KafkaStart {
 pub struct Job {
     pub plan: Plan,
     pub generator: Arc<Generator>,
-    pub line_end: LineEnd,
+    pub file_format: FileFormat,
+    pub message_format: MessageFormat,
     pub clock: Arc<SimulatedClock>,
-    pub board: Arc<Board>,
+    pub shutdown: CancellationToken,
     pub counters: Arc<Counters>,
     /// Where each sink begins; it names every sink of the run.
     pub cursors: Cursors,
-    pub milestones: Milestones,
-    /// The file stores of the run, each with the number of files in flight.
-    pub stores: Vec<(Store, usize)>,
+    pub checkpoint: LocalCheckpoint,
+    /// The file sinks of the run.
+    pub file_sinks: Vec<Arc<dyn FileSink>>,
     /// The connection to Kafka, if the run delivers there.
-    pub kafka: Option<KafkaStart>,
+    pub records: Option<RecordStart>,
+}
+
+/// What a task of a run has come to.
+enum TaskEnd {
+    Files(Result<(), DeliveryError>),
+    /// Whoever commits knows whether the run is finished.
+    Commits(Result<bool, DeliveryError>),
 }
 
 impl Job {
-    /// Delivers until all is done, or until the board says stop.
+    /// Delivers until all is done, or until shutdown.
     ///
     /// # Errors
     /// The first failure of a sink. The others finish what they have in flight, and all progress
     /// up to then is committed.
-    pub async fn deliver(mut self) -> Result<Outcome, DeliveryError> {
-        if self.kafka.is_some() {
-            self.board.guard();
+    pub async fn deliver(self) -> Result<RunEnd, DeliveryError> {
+        let (files, lease) = (Arc::new(FileCursors::default()), Arc::new(Lease::default()));
+        if self.records.is_some() {
+            lease.begin();
         }
-        let files = self.start_files();
-        let board = self.board.clone();
-        let committer = tokio::task::spawn_blocking(move || self.commit());
-        let mut failed = None;
-        for sink in files {
-            let result = sink.await.map_err(DeliveryError::from).and_then(|r| Ok(r?));
-            if let Err(error) = result {
-                board.stop();
-                failed.get_or_insert(error);
-            }
-        }
-        let outcome = committer.await?;
-        match failed {
-            Some(error) => Err(error),
-            None => outcome,
-        }
-    }
-
-    fn start_files(&mut self) -> Vec<tokio::task::JoinHandle<Result<(), FilesError>>> {
-        let stores = std::mem::take(&mut self.stores);
-        let sinks = stores.into_iter().map(|(store, in_flight)| {
-            let (sink, from) = match store {
-                Store::Sftp(_) => (FileSink::Sftp, self.cursors.sftp),
-                Store::Directory(_) => (FileSink::Directory, self.cursors.directory),
-            };
+        let mut tasks = JoinSet::new();
+        for delivery in self.file_deliveries(&files, &lease) {
+            let from = self.cursors.files.get(delivery.sink.name()).copied();
             let from = from.unwrap_or(self.plan.first());
-            self.board.enlist(sink, from);
-            let files = Files {
-                store,
-                plan: self.plan.clone(),
-                generator: self.generator.clone(),
-                line_end: self.line_end,
-                in_flight,
-                clock: self.clock.clone(),
-                board: self.board.clone(),
-                counters: self.counters.clone(),
-            };
-            let board = self.board.clone();
-            tokio::spawn(async move {
-                let result = files.run(from).await;
-                if result.is_err() {
-                    board.stop();
-                }
-                result
-            })
-        });
-        sinks.collect()
-    }
-
-    /// Runs the sink that commits: Kafka's, or without Kafka the local index file. Blocks.
-    fn commit(self) -> Result<Outcome, DeliveryError> {
-        let board = self.board.clone();
-        let beating = tokio::runtime::Handle::current().spawn({
-            let board = board.clone();
+            files.enlist(delivery.sink.name(), from);
+            tasks.spawn(async move { TaskEnd::Files(delivery.run(from).await.map_err(Into::into)) });
+        }
+        let heartbeat = tokio::spawn({
+            let lease = lease.clone();
             async move {
                 loop {
-                    board.beat();
-                    tokio::time::sleep(BEAT).await;
+                    lease.heartbeat();
+                    tokio::time::sleep(HEARTBEAT).await;
                 }
             }
         });
-        let finished = match self.kafka {
-            None => Ok(local::keep_progress(&self.plan, &board, self.milestones)),
-            Some(KafkaStart { connection, progress, recorded }) => Delivery {
-                connection,
-                plan: self.plan,
-                generator: self.generator,
-                clock: self.clock,
-                board: self.board,
-                counters: self.counters,
-                milestones: self.milestones,
-                progress,
-                recorded,
-            }
-            .run()
-            .map(|progress| progress.finished),
+        let (shutdown, lease_held) = (self.shutdown.clone(), lease.clone());
+        tasks.spawn_blocking(move || TaskEnd::Commits(self.commit(&files, lease)));
+        let outcome = supervise(tasks, &shutdown, &lease_held).await;
+        heartbeat.abort();
+        outcome
+    }
+
+    fn file_deliveries(&self, files: &Arc<FileCursors>, lease: &Arc<Lease>) -> Vec<FileDelivery> {
+        let delivery = |sink: &Arc<dyn FileSink>| FileDelivery {
+            sink: sink.clone(),
+            plan: self.plan.clone(),
+            generator: self.generator.clone(),
+            format: self.file_format,
+            clock: self.clock.clone(),
+            cursors: files.clone(),
+            lease: lease.clone(),
+            shutdown: self.shutdown.clone(),
+            counters: self.counters.clone(),
         };
-        beating.abort();
-        // Whoever commits ends last, or has failed: the files need not go on without it.
-        match &finished {
-            Err(KafkaSinkError::Fenced { .. }) => board.lose(),
-            _ => board.stop(),
+        self.file_sinks.iter().map(delivery).collect()
+    }
+
+    /// Commits progress until the sinks are done: in Kafka, or without it in the local index file.
+    /// Returns whether the run is finished. Blocks.
+    fn commit(self, files: &Arc<FileCursors>, lease: Arc<Lease>) -> Result<bool, DeliveryError> {
+        let mut checkpoint = self.checkpoint;
+        let Some(RecordStart { ready, progress, recorded }) = self.records else {
+            return Ok(commit_locally(&mut checkpoint, files));
+        };
+        let delivery = RecordDelivery {
+            ready,
+            plan: self.plan,
+            generator: self.generator,
+            format: self.message_format,
+            clock: self.clock,
+            files: files.clone(),
+            lease,
+            shutdown: self.shutdown,
+            counters: self.counters,
+            checkpoint,
+            progress,
+            recorded,
+        };
+        Ok(delivery.run()?.finished)
+    }
+}
+
+/// Keeps the index file behind the file sinks until they are done.
+fn commit_locally(checkpoint: &mut LocalCheckpoint, files: &FileCursors) -> bool {
+    loop {
+        let (cursors, is_final) = files.snapshot();
+        let finished = checkpoint.commit_files(cursors, is_final);
+        if is_final {
+            return finished;
         }
-        Ok(if finished? { Outcome::Finished } else { Outcome::Stopped })
+        tokio::runtime::Handle::current().block_on(async {
+            // Nothing else wakes it, so the time is only for what nobody foresaw.
+            let _ = tokio::time::timeout(Duration::from_secs(1), files.changed()).await;
+        });
+    }
+}
+
+/// Waits for all tasks of a run. Whichever ends without having finished its work ends the others: by
+/// the shutdown, in which they finish what is in flight; and where nobody commits any more, by the
+/// lease, without which no file gets its name.
+async fn supervise(
+    mut tasks: JoinSet<TaskEnd>,
+    shutdown: &CancellationToken,
+    lease: &Lease,
+) -> Result<RunEnd, DeliveryError> {
+    let (mut end, mut failed) = (RunEnd::Stopped, None);
+    while let Some(ended) = tasks.join_next().await {
+        let error = match ended {
+            Ok(TaskEnd::Files(Ok(()))) => continue,
+            Ok(TaskEnd::Commits(Ok(finished))) => {
+                // It ends last, or on shutdown.
+                shutdown.cancel();
+                if finished {
+                    end = RunEnd::Finished;
+                }
+                continue;
+            }
+            Ok(TaskEnd::Files(Err(error))) => error,
+            Ok(TaskEnd::Commits(Err(error))) => {
+                lease.end();
+                error
+            }
+            // Which task panicked is not known; the one who commits may be no more.
+            Err(panic) => {
+                lease.end();
+                panic.into()
+            }
+        };
+        shutdown.cancel();
+        failed.get_or_insert(error);
+    }
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(end),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Run {
+        tasks: JoinSet<TaskEnd>,
+        shutdown: CancellationToken,
+        lease: Arc<Lease>,
+    }
+
+    /// A run whose upload waits for a lease that nobody renews, and whose other upload waits for the
+    /// shutdown.
+    fn run() -> Run {
+        let (shutdown, lease) = (CancellationToken::new(), Arc::new(Lease::suspect()));
+        let mut tasks = JoinSet::new();
+        let held = lease.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                () = held.valid() => {}
+                () = held.ended() => {}
+            }
+            TaskEnd::Files(Ok(()))
+        });
+        let stopped = shutdown.clone();
+        tasks.spawn(async move {
+            stopped.cancelled().await;
+            TaskEnd::Files(Ok(()))
+        });
+        Run { tasks, shutdown, lease }
+    }
+
+    impl Run {
+        async fn fails(self) -> String {
+            let ended = supervise(self.tasks, &self.shutdown, &self.lease);
+            let ended = tokio::time::timeout(Duration::from_secs(60), ended);
+            let error = ended.await.expect("all tasks end").unwrap_err();
+            assert!(self.shutdown.is_cancelled());
+            error.to_string()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_whoever_commits_ends_the_uploads_that_wait_for_the_lease() {
+        let mut run = run();
+        run.tasks.spawn_blocking(|| panic!("in the committing thread"));
+        let error = run.fails().await;
+        assert!(error.contains("panicked") && error.contains("in the committing thread"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_a_file_sink_ends_whoever_commits() {
+        let mut run = run();
+        let (stopped, held) = (run.shutdown.clone(), run.lease.clone());
+        run.tasks.spawn(async { panic!("in a file sink") });
+        run.tasks.spawn_blocking(move || {
+            tokio::runtime::Handle::current().block_on(stopped.cancelled());
+            held.renew(std::time::Instant::now());
+            TaskEnd::Commits(Ok(false))
+        });
+        let error = run.fails().await;
+        assert!(error.contains("in a file sink"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_error_of_whoever_commits_ends_all() {
+        let mut run = run();
+        let fenced = || TaskEnd::Commits(Err(KafkaError::Fenced { id: "cdr".to_owned() }.into()));
+        run.tasks.spawn_blocking(fenced);
+        assert!(run.fails().await.contains("has taken over"));
+    }
+
+    #[tokio::test]
+    async fn the_first_error_is_the_one_that_counts() {
+        let mut run = run();
+        let error = |text: &str| DeliveryError::Conflict(Conflict::IndexUnreadable(text.to_owned()));
+        run.tasks.spawn(async move { TaskEnd::Files(Err(error("first"))) });
+        let stopped = run.shutdown.clone();
+        run.tasks.spawn(async move {
+            stopped.cancelled().await;
+            TaskEnd::Commits(Err(error("second")))
+        });
+        assert!(run.fails().await.contains("first"));
     }
 }

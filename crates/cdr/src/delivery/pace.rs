@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use cdr_model::Micros;
+use cdr_model::{Micros, Plan};
 
 /// How fast the history is delivered.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -12,6 +12,23 @@ pub enum Pace {
     Max,
     /// This many simulated seconds in one second on the wall.
     Factor(f64),
+    /// This many records of each stream in one second on the wall.
+    Rate(u32),
+}
+
+impl Pace {
+    /// Simulated seconds in one second on the wall, if not as many as can be.
+    fn factor(self, plan: &Plan) -> Option<f64> {
+        match self {
+            Pace::Max => None,
+            Pace::Factor(factor) => Some(factor),
+            // The interval is rounded, so what is simulated is not quite LINES_PER_SECOND.
+            Pace::Rate(rate) => {
+                let per_second = f64::from(plan.count_max()) / plan.interval_s() as f64;
+                Some(f64::from(rate) / per_second)
+            }
+        }
+    }
 }
 
 /// A moment at which simulated time and the wall's are known to meet.
@@ -28,7 +45,7 @@ impl Anchor {
     }
 }
 
-/// What the clocks on the wall say.
+/// The wall clock's time.
 #[derive(Clone, Copy, Debug)]
 struct Now {
     instant: Instant,
@@ -42,7 +59,7 @@ impl Now {
     }
 }
 
-/// Tells which simulated time it is, for all sinks of a run alike.
+/// Gives the simulated time, for all sinks of a run alike.
 #[derive(Debug)]
 pub struct SimulatedClock {
     history: History,
@@ -64,15 +81,15 @@ enum History {
 
 impl SimulatedClock {
     /// Begins to run now, at the simulated time `at`.
-    pub fn new(pace: Pace, at: Micros, history_end: Micros) -> Self {
-        Self::begun(pace, at, history_end, Instant::now())
+    pub fn new(pace: Pace, plan: &Plan, at: Micros) -> Self {
+        Self::begun(pace.factor(plan), at, plan.history_end(), Instant::now())
     }
 
-    fn begun(pace: Pace, at: Micros, history_end: Micros, wall: Instant) -> Self {
+    fn begun(factor: Option<f64>, at: Micros, history_end: Micros, wall: Instant) -> Self {
         let anchor = Anchor { wall, simulated: at };
-        let history = match pace {
-            Pace::Max => History::Unlimited,
-            Pace::Factor(factor) => History::Paced { anchor, factor },
+        let history = match factor {
+            None => History::Unlimited,
+            Some(factor) => History::Paced { anchor, factor },
         };
         let clock = SimulatedClock { history, history_end, live: OnceLock::new() };
         if at >= history_end {
@@ -128,15 +145,17 @@ impl SimulatedClock {
 
 #[cfg(test)]
 mod tests {
+    use cdr_model::{Scenario, Shard};
+
     use super::*;
 
     const SECOND: i64 = 1_000_000;
     const END: Micros = Micros(1_000 * SECOND);
 
     /// A clock that began at 100 s of simulated time, and the wall `seconds` later.
-    fn check(pace: Pace) -> (SimulatedClock, impl Fn(f64) -> Now) {
+    fn check(factor: Option<f64>) -> (SimulatedClock, impl Fn(f64) -> Now) {
         let wall = Instant::now();
-        let clock = SimulatedClock::begun(pace, Micros(100 * SECOND), END, wall);
+        let clock = SimulatedClock::begun(factor, Micros(100 * SECOND), END, wall);
         let later = move |seconds: f64| Now {
             instant: wall + Duration::from_secs_f64(seconds),
             time_of_day: Micros((seconds * 1e6) as i64),
@@ -145,15 +164,23 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_is_in_records_of_one_stream() {
+        let scenario = Scenario { lines_per_second: 5, ..Scenario::default() };
+        let plan = Plan::new(&scenario, Shard::WHOLE).unwrap();
+        assert_eq!(Pace::Rate(5).factor(&plan), Some(1.0));
+        assert_eq!(Pace::Rate(5_000).factor(&plan), Some(1_000.0));
+    }
+
+    #[test]
     fn at_full_speed_the_whole_history_is_due() {
-        let (clock, later) = check(Pace::Max);
+        let (clock, later) = check(None);
         assert_eq!(clock.due_before_at(Micros(0), later(0.0)), END);
         assert_eq!(clock.until_at(Micros(END.0 - 1), later(0.0)), Duration::ZERO);
     }
 
     #[test]
     fn at_a_factor_time_runs_that_much_faster() {
-        let (clock, later) = check(Pace::Factor(60.0));
+        let (clock, later) = check(Some(60.0));
         assert_eq!(clock.due_before_at(Micros(0), later(2.0)), Micros(220 * SECOND));
         let wait = clock.until_at(Micros(160 * SECOND), later(0.0));
         assert!((1.0..1.000_001).contains(&wait.as_secs_f64()), "{wait:?}");
@@ -162,7 +189,7 @@ mod tests {
 
     #[test]
     fn what_was_waited_for_is_due_afterwards() {
-        let (clock, later) = check(Pace::Factor(7.0));
+        let (clock, later) = check(Some(7.0));
         let time = Micros(123_456_789);
         let wait = clock.until_at(time, later(0.0)).as_secs_f64();
         assert!(clock.due_before_at(time, later(wait + 1e-9)) > time);
@@ -170,8 +197,8 @@ mod tests {
 
     #[test]
     fn behind_the_history_a_second_takes_a_second() {
-        for pace in [Pace::Max, Pace::Factor(60.0)] {
-            let (clock, later) = check(pace);
+        for factor in [None, Some(60.0)] {
+            let (clock, later) = check(factor);
             // The live part begins when somebody gets there, here after 20 s.
             assert_eq!(clock.due_before_at(END, later(20.0)), END);
             assert_eq!(clock.due_before_at(END, later(25.0)), Micros(END.0 + 5 * SECOND));
@@ -183,7 +210,7 @@ mod tests {
     #[test]
     fn a_run_stopped_behind_its_history_goes_on_there() {
         let (wall, at) = (Instant::now(), Micros(END.0 + 50 * SECOND));
-        let clock = SimulatedClock::begun(Pace::Max, at, END, wall);
+        let clock = SimulatedClock::begun(None, at, END, wall);
         let now = Now { instant: wall + Duration::from_secs(3), time_of_day: Micros(0) };
         assert_eq!(clock.due_before_at(at, now), Micros(END.0 + 53 * SECOND));
     }

@@ -1,6 +1,6 @@
-//! What the stream processor tells of itself, in the text format of OpenMetrics.
+//! What the stream processor reports of itself, in the text format of OpenMetrics.
 
-use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
+use cdr_model::PerStream;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -15,11 +16,26 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
-use super::http;
+use super::probes::{self, Readiness};
+use crate::http::{self, WhenFull};
+use crate::settings::{parsed, settings, whole};
 
 /// See the section "Negotiation of protocol" of OpenMetrics 1.0.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+settings! {
+    /// Where metrics are served.
+    #[derive(Copy, Eq)]
+    pub struct MetricsConfig in "metrics" {
+        /// where metrics and probes are served
+        pub bind: IpAddr = parsed("METRICS_BIND", "an address", |text| text.parse().ok())
+            .value("ADDRESS").dev_prod("127.0.0.1", "0.0.0.0"),
+        /// port of metrics and probes; 0 for one that is free
+        pub port: u16 = whole("METRICS_PORT", 0..=65_535).value("PORT").default("8000"),
+    }
+}
 
 /// The processor's metrics. Clones count together.
 #[derive(Clone, Debug)]
@@ -29,8 +45,7 @@ pub struct Metrics(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     registry: Registry,
-    data_updates: Counter,
-    voice_updates: Counter,
+    updates: PerStream<Counter>,
     last_update: Gauge<f64, AtomicU64>,
     lag: Family<PartitionLabels, Gauge>,
     batch_records: Histogram,
@@ -54,10 +69,8 @@ struct DeadLabels {
 /// A batch that was stored.
 #[derive(Clone, Copy, Debug)]
 pub struct StoredBatch {
-    /// Records of data that were counted.
-    pub data: u64,
-    /// Records of calls that were counted.
-    pub voice: u64,
+    /// Records that were counted.
+    pub counted: PerStream<u64>,
     /// From its first record's arrival until it was stored.
     pub batch_time: Duration,
     /// Of which in the store.
@@ -76,8 +89,7 @@ impl Metrics {
     pub fn new() -> Metrics {
         let mut inner = Inner {
             registry: Registry::default(),
-            data_updates: Counter::default(),
-            voice_updates: Counter::default(),
+            updates: PerStream::default(),
             last_update: Gauge::default(),
             lag: Family::default(),
             batch_records: Histogram::new(exponential_buckets(1.0, 4.0, 11)),
@@ -91,9 +103,10 @@ impl Metrics {
 
     /// Counts a batch that was stored.
     pub fn stored(&self, batch: &StoredBatch) {
-        self.0.data_updates.inc_by(batch.data);
-        self.0.voice_updates.inc_by(batch.voice);
-        self.0.batch_records.observe((batch.data + batch.voice) as f64);
+        for (stream, counted) in batch.counted.iter() {
+            self.0.updates[stream].inc_by(*counted);
+        }
+        self.0.batch_records.observe(batch.counted.values().sum::<u64>() as f64);
         self.0.batch_seconds.observe(batch.batch_time.as_secs_f64());
         self.0.store_seconds.observe(batch.store_time.as_secs_f64());
         let since_1970 = batch.at.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -129,16 +142,13 @@ impl Inner {
     /// Counters get their names' ending, `_total`, when they are written.
     fn register(&mut self) {
         let registry = &mut self.registry;
-        registry.register(
-            "cdr_data_updates",
-            "Data records counted in the usage store by this process",
-            self.data_updates.clone(),
-        );
-        registry.register(
-            "cdr_voice_updates",
-            "Voice records counted in the usage store by this process",
-            self.voice_updates.clone(),
-        );
+        for (stream, updates) in self.updates.iter() {
+            registry.register(
+                format!("{stream}_updates"),
+                format!("Records of {stream} counted in the usage store by this process"),
+                updates.clone(),
+            );
+        }
         registry.register(
             "cdr_last_update_timestamp",
             "When the last batch was stored, in seconds since 1970; 0 before the first",
@@ -173,27 +183,28 @@ fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 2.0, 16))
 }
 
-/// Serves `GET /metrics` until `shutdown` is there.
-///
-/// # Errors
-/// None today: what fails for a client fails for that client only.
+/// Serves `GET /metrics` and the probes until shutdown. A request here is answered, however many
+/// others are slow: the oldest connection makes room for a new one.
 pub async fn serve(
     listener: TcpListener,
     metrics: Metrics,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    http::serve(listener, router(metrics), http::Limits::default(), shutdown).await;
-    Ok(())
+    readiness: Readiness,
+    shutdown: CancellationToken,
+) {
+    let limits = http::Limits { when_full: WhenFull::EndOldest, ..http::Limits::default() };
+    http::serve(listener, router(metrics, readiness), limits, shutdown).await;
 }
 
-fn router(metrics: Metrics) -> Router {
-    Router::new().route("/metrics", get(async move || ([(CONTENT_TYPE, OPENMETRICS)], metrics.text())))
+fn router(metrics: Metrics, readiness: Readiness) -> Router {
+    let text = async move || ([(CONTENT_TYPE, OPENMETRICS)], metrics.text());
+    Router::new().route("/metrics", get(text)).merge(probes::routes(readiness))
 }
 
 #[cfg(test)]
 mod tests {
     use axum::body::{Body, to_bytes};
     use axum::http::{Request, StatusCode};
+    use cdr_model::Stream;
     use tower::ServiceExt;
 
     use super::*;
@@ -210,6 +221,12 @@ mod tests {
         for sample in expected {
             assert!(samples.iter().any(|found| found == sample), "{sample} in {samples:#?}");
         }
+    }
+
+    fn counted([data, voice]: [u64; 2]) -> PerStream<u64> {
+        let mut counted = PerStream::default();
+        (counted[Stream::Data], counted[Stream::Voice]) = (data, voice);
+        counted
     }
 
     #[test]
@@ -231,8 +248,7 @@ mod tests {
         let metrics = Metrics::new();
         for (data, voice) in [(700, 300), (50, 0)] {
             metrics.clone().stored(&StoredBatch {
-                data,
-                voice,
+                counted: counted([data, voice]),
                 batch_time: Duration::from_millis(250),
                 store_time: Duration::from_millis(125),
                 at: UNIX_EPOCH + Duration::from_millis(1_732_000_000_500),
@@ -296,7 +312,7 @@ mod tests {
         let metrics = Metrics::new();
         let get = |path: &str| {
             let request = Request::get(path).body(Body::empty()).unwrap();
-            router(metrics.clone()).oneshot(request)
+            router(metrics.clone(), Readiness::starting()).oneshot(request)
         };
         let response = get("/metrics").await.unwrap();
         assert_eq!(response.headers()[CONTENT_TYPE], OPENMETRICS);

@@ -1,57 +1,63 @@
 //! The stream processor: topics → usage per subscriber and load per tower, exactly once.
 //!
 //! ```text
-//! topics → member → message → keeper → store (sums and positions in one transaction)
+//! topics → group member → message → batch writer → store (sums and offsets in one transaction)
 //! ```
 
 pub mod api;
-mod http;
-mod keeper;
+mod batch_writer;
+mod config;
 pub mod message;
 pub mod metrics;
-mod patience;
+pub mod observer;
+mod probes;
+mod problem;
 mod python;
+mod retry;
 pub mod statement;
 pub mod store;
 pub mod tariff;
-pub mod watch;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use cdr_model::{PerStream, Streams};
 use tracing::warn;
 
-use self::keeper::{Flushed, Keeper};
-use self::store::{Store, StoreConfig, StoreError};
-use self::watch::Watcher;
-use crate::delivery::board::Board;
-use crate::delivery::sink::kafka::{
-    Cluster, Heard, KafkaConfig, KafkaSinkError, Letters, Member, TopicPartition,
+use self::batch_writer::{BatchWriter, Flushed};
+pub use self::config::ProcessSettings;
+pub use self::probes::Readiness;
+pub use self::retry::StoreRetry;
+use self::store::{Store, StoreError};
+use crate::kafka::{
+    Cluster, DeadLetters, KafkaConfig, KafkaError, Member, NewTopic, Polled, StartOffset, TopicPartition,
 };
 
-/// How long to wait for a message before the time and the wish to stop are looked at.
+/// How long to wait for a message before the time and the shutdown are checked.
 const WAIT: Duration = Duration::from_millis(50);
 
 /// How long after its first message a batch is stored although more may come, when all that there
 /// was is read.
 const LULL: Duration = Duration::from_millis(100);
 
-/// How often the ends of partitions that are read up to there are noted.
-const SETTLE_EVERY: Duration = Duration::from_secs(30);
+/// How often the ends of partitions that are read up to there are committed.
+const COMMIT_ENDS_EVERY: Duration = Duration::from_secs(30);
 
-/// How often the ends of the topics are asked for, once all seems to be read.
-const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// How often the ends of the topics are queried, once all seems to be read.
+const QUERY_ENDS_EVERY: Duration = Duration::from_millis(300);
+
+/// Messages that are taken over from the client at once.
+const POLL_RECORDS: usize = 500;
 
 /// What a processor needs to know.
 #[derive(Clone, Debug)]
 pub struct ProcessConfig {
     pub kafka: Arc<KafkaConfig>,
-    pub group: String,
-    pub topic_dead_letter: String,
-    /// Messages in a batch, at most.
-    pub batch_records: usize,
-    /// How long the first message of a batch waits, at most.
-    pub batch_open: Duration,
+    /// The streams that are counted, which report usage, and the topic of each stream.
+    pub streams: Streams,
+    pub topics: PerStream<String>,
+    pub settings: ProcessSettings,
     /// Begin with the first message that is still there, where the next one is not.
     pub accept_loss: bool,
     /// End when all that there is has been read, rather than wait for more.
@@ -62,128 +68,109 @@ pub struct ProcessConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
     #[error(transparent)]
-    Kafka(#[from] KafkaSinkError),
+    Kafka(#[from] KafkaError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(
         "the usage store has read topic {topic}, partition {partition}, up to offset {next}, but the topic ends at {end}: \
-         it was deleted and made anew, or emptied. Count anew with cdr process --restart, or into another store with \
-         STORE_PATH or STORE_URL"
+         it was deleted and created again, or emptied. Count again from the beginning with cdr process --restart, or \
+         into another store with STORE_PATH or STORE_URL"
     )]
     Shrunk { topic: String, partition: i32, next: i64, end: i64 },
     #[error(
         "topic {topic}, partition {partition}, has lost the messages from offset {next} to before {first} to its \
-         retention before they were counted. Go on without them with cdr process --accept-loss, or count anew what \
+         retention before they were counted. Go on without them with cdr process --accept-loss, or count again what \
          is there with cdr process --restart"
     )]
     Lost { topic: String, partition: i32, next: i64, first: i64 },
 }
 
-/// Consumes the topics into a store until the board says stop, or with `until_end` until all is
-/// read. Blocks; must be called in a thread of the runtime that may.
+/// Consumes the topics into a store until shutdown, or with `until_end` until all is read. Blocks;
+/// must be called in a thread of the runtime that may.
 ///
 /// # Errors
 /// Brokers or a store that are away for too long or refuse, and topics that are not those that the
 /// store was filled from.
-pub fn process(
-    config: &ProcessConfig,
-    store: Store,
-    board: &Arc<Board>,
-    watcher: &Arc<dyn Watcher>,
-) -> Result<(), ProcessError> {
-    let kafka = &config.kafka;
-    let names = kafka.record_topics();
-    let mut cluster = Cluster::new(kafka, board)?;
+pub fn process(config: &ProcessConfig, store: Store, retry: StoreRetry) -> Result<(), ProcessError> {
+    let (kafka, shutdown) = (&config.kafka, &retry.shutdown);
+    let topics: Vec<&str> = config.streams.iter().map(|of| config.topics[of].as_str()).collect();
+    let mut cluster = Cluster::new(kafka, shutdown)?;
     // The others are made by who writes to them, with the settings that they need.
-    cluster.ensure(&[&config.topic_dead_letter])?;
-    let letters = Letters::new(kafka, &config.topic_dead_letter, board)?;
-    let mut keeper = Keeper::new(
-        store,
-        letters,
-        names.map(str::to_owned),
-        board.clone(),
-        watcher.clone(),
-        kafka.give_up_after,
-    );
+    cluster.ensure(&[NewTopic {
+        name: &config.settings.topic_dead_letter,
+        partitions: kafka.partitions,
+        settings: &[],
+    }])?;
+    let dead_letters = DeadLetters::new(kafka, &config.settings.topic_dead_letter, shutdown)?;
+    let mut writer = BatchWriter::new(store, dead_letters, config.topics.clone(), retry.clone());
     if let Some(id) = cluster.id()? {
-        keeper.bind(&id)?;
+        writer.bind(&id)?;
     }
-    for topic in cluster.missing(&names)? {
-        warn!(
-            "Topic {topic} does not exist; it is counted as soon as it does. cdr run makes it; TOPIC_DATA and \
-             TOPIC_VOICE name it"
-        );
+    for stream in config.streams.iter() {
+        let topic = &config.topics[stream];
+        if cluster.partitions(topic)?.is_none() {
+            let setting = format!("TOPIC_{}", stream.short_name().to_uppercase());
+            warn!(
+                "Topic {topic} does not exist; it is counted as soon as it does. cdr run makes it; {setting} names it"
+            );
+        }
     }
-    keeper.bind_topics(&cluster.topic_ids(&names)?)?;
-    let keeper = Arc::new(Mutex::new(keeper));
-    let member = Member::join(kafka, &config.group, &names, board, keeper.clone())?;
+    writer.bind_topics(&cluster.topic_ids(&topics)?)?;
+    let writer = Arc::new(Mutex::new(writer));
+    let member = Member::join(kafka, &config.settings.group, &topics, shutdown, writer.clone())?;
     let now = Instant::now();
-    let (told, settled, looked) = (now, now, now);
-    let mut processor =
-        Processor { config, cluster, member, keeper, board, watcher, told, settled, looked };
+    let mut processor = Processor {
+        config,
+        topics,
+        cluster,
+        member,
+        writer,
+        retry: &retry,
+        reported: now,
+        ends_committed: now,
+        ends_queried: now,
+    };
     let outcome = processor.run();
     processor.member.leave();
     outcome
 }
 
-/// Opens the store that is set, empties it on demand, and waits for one that is away.
-///
-/// # Errors
-/// One that is away for too long, cannot be used, or was made by a newer version.
-pub fn open(
-    store: &StoreConfig,
-    restart: bool,
-    kafka: &KafkaConfig,
-    board: &Board,
-    watcher: &dyn Watcher,
-) -> Result<Store, StoreError> {
-    patience::persist(board, watcher, kafka.give_up_after, || {
-        let mut store = Store::open(store)?;
-        if restart {
-            store.clear()?;
-        }
-        Ok(store)
-    })
-}
-
 struct Processor<'a> {
     config: &'a ProcessConfig,
+    topics: Vec<&'a str>,
     cluster: Cluster,
-    member: Member<Keeper>,
-    keeper: Arc<Mutex<Keeper>>,
-    board: &'a Board,
-    watcher: &'a Arc<dyn Watcher>,
-    /// When the lags were told.
-    told: Instant,
-    /// When the ends of partitions were noted.
-    settled: Instant,
-    /// When it was last looked whether all is read.
-    looked: Instant,
+    member: Member<BatchWriter>,
+    writer: Arc<Mutex<BatchWriter>>,
+    retry: &'a StoreRetry,
+    /// When the lags were reported.
+    reported: Instant,
+    /// When the ends of partitions were committed.
+    ends_committed: Instant,
+    /// When the ends were last queried.
+    ends_queried: Instant,
 }
 
 impl Processor<'_> {
     fn run(&mut self) -> Result<(), ProcessError> {
-        while !self.board.is_stopping() {
-            let keeper = self.keeper.clone();
-            let heard = self.member.hear(WAIT, |delivered| lock(&keeper).take(delivered))?;
-            if lock(&self.keeper).was_assigned() {
-                self.look_at_topics()?;
+        while !self.retry.shutdown.is_cancelled() {
+            let polled = self.poll()?;
+            if lock(&self.writer).take_new_partitions() {
+                self.check_topics_if_any_answer()?;
             }
-            if lock(&self.keeper).is_off_course() {
+            if lock(&self.writer).is_stuck() {
                 self.flush()?;
             }
-            match heard {
-                Heard::OutOfRange => self.out_of_range()?,
-                Heard::Damaged(time, most) => {
-                    warn!("Records came damaged; reading them again ({time} of {most})");
+            match polled {
+                Polled::OutOfRange => self.out_of_range()?,
+                Polled::Corrupt(time, most) => {
+                    warn!("A batch of records was corrupt; reading it again ({time} of {most})");
                     self.read_again()?;
                 }
-                Heard::Record if !self.is_due(false) => {}
-                Heard::Record | Heard::Nothing => {
-                    if self.is_due(matches!(heard, Heard::Nothing)) {
+                Polled::Records | Polled::Idle => {
+                    if self.is_due(polled == Polled::Idle) {
                         self.flush()?;
                     }
-                    self.tell()?;
+                    self.report()?;
                     if self.config.until_end && self.is_at_end()? {
                         return Ok(());
                     }
@@ -191,118 +178,135 @@ impl Processor<'_> {
             }
         }
         self.flush()?;
-        lock(&self.keeper).settle(&self.member.lags())
+        lock(&self.writer).commit_ends(&self.member.lags())
+    }
+
+    fn poll(&mut self) -> Result<Polled, ProcessError> {
+        let (waiting, _) = lock(&self.writer).waiting();
+        let max = self.config.settings.batch_records.saturating_sub(waiting).clamp(1, POLL_RECORDS);
+        let writer = self.writer.clone();
+        Ok(self.member.poll(WAIT, max, |received| lock(&writer).take(received))?)
     }
 
     /// Whether the open batch is full, or has waited long enough.
-    fn is_due(&self, nothing_came: bool) -> bool {
-        let keeper = lock(&self.keeper);
-        let (messages, since) = keeper.waiting();
-        let longest = if nothing_came { LULL } else { self.config.batch_open };
-        messages >= self.config.batch_records
-            || keeper.is_heavy()
+    fn is_due(&self, is_idle: bool) -> bool {
+        let writer = lock(&self.writer);
+        let (messages, since) = writer.waiting();
+        let longest = if is_idle { LULL } else { self.config.settings.batch_open };
+        messages >= self.config.settings.batch_records
+            || writer.is_heavy()
             || since.is_some_and(|since| since.elapsed() >= longest)
     }
 
     fn flush(&mut self) -> Result<(), ProcessError> {
-        let mut keeper = lock(&self.keeper);
-        if keeper.flush()? == Flushed::Overtaken {
+        let mut writer = lock(&self.writer);
+        if writer.flush()? == Flushed::OffsetConflict {
             warn!("Another processor has counted these messages already; going on behind them");
         }
-        let anew = keeper.positions_anew()?;
-        let known = keeper.known();
-        drop(keeper);
-        if let Some(places) = anew {
-            self.member.go_on_at(&places)?;
+        let to_seek = writer.offsets_to_seek()?;
+        let committed = writer.start_offsets();
+        drop(writer);
+        if let Some(offsets) = to_seek {
+            self.member.seek(&offsets)?;
         }
-        let read: Vec<_> = known.into_iter().filter(|(_, next)| next.is_some()).collect();
+        let read: Vec<StartOffset> = committed.into_iter().filter(|(_, next)| next.is_some()).collect();
         if self.member.is_connected() {
-            self.member.note(&read);
+            self.member.commit(&read);
         }
         Ok(())
     }
 
-    fn tell(&mut self) -> Result<(), ProcessError> {
-        if self.told.elapsed() >= LULL {
-            self.watcher.brokers_answer(self.member.is_connected());
-            self.watcher.lags(&lock(&self.keeper).behind(self.member.lags()));
-            self.told = Instant::now();
+    fn report(&mut self) -> Result<(), ProcessError> {
+        if self.reported.elapsed() >= LULL {
+            self.retry.observer.brokers_answer(self.member.is_connected());
+            self.retry.observer.lags(&lock(&self.writer).behind(self.member.lags()));
+            self.reported = Instant::now();
         }
-        if self.settled.elapsed() >= SETTLE_EVERY {
-            self.settled = Instant::now();
-            lock(&self.keeper).settle(&self.member.lags())?;
-            self.look_at_topics()?;
+        if self.ends_committed.elapsed() >= COMMIT_ENDS_EVERY {
+            self.ends_committed = Instant::now();
+            lock(&self.writer).commit_ends(&self.member.lags())?;
+            self.check_topics_if_any_answer()?;
         }
         Ok(())
     }
 
     /// Fails when a topic is not the one that the store has read, though it may be as long. A topic
-    /// that is deleted and made anew comes as new partitions, before any of its messages is stored,
-    /// unless that goes faster than the client looks.
+    /// that is deleted and created again comes as new partitions, before any of its messages is
+    /// stored, unless that goes faster than the client notices.
     fn check_topics(&mut self) -> Result<(), ProcessError> {
-        let ids = self.cluster.topic_ids(&self.config.kafka.record_topics())?;
-        lock(&self.keeper).bind_topics(&ids)
+        let ids = self.cluster.topic_ids(&self.topics)?;
+        lock(&self.writer).bind_topics(&ids)
     }
 
     /// The same, unless brokers do not answer now: others may give records all the same.
-    fn look_at_topics(&mut self) -> Result<(), ProcessError> {
-        match self.cluster.topic_ids_if_any_answer(&self.config.kafka.record_topics())? {
-            Some(ids) => lock(&self.keeper).bind_topics(&ids),
+    fn check_topics_if_any_answer(&mut self) -> Result<(), ProcessError> {
+        match self.cluster.topic_ids_if_any_answer(&self.topics)? {
+            Some(ids) => lock(&self.writer).bind_topics(&ids),
             None => Ok(()),
         }
     }
 
-    /// Whether all that there is in both topics has been read, by whomever, and is stored.
+    /// Whether all that there is in all topics has been read, by whomever, and is stored.
     fn is_at_end(&mut self) -> Result<bool, ProcessError> {
         let (assigned, lags) = (self.member.assigned(), self.member.lags());
-        let read = |partition: &TopicPartition| lags.get(partition).is_some_and(|lag| lag.end.is_some());
-        if lock(&self.keeper).waiting().0 > 0 || !assigned.iter().all(read) {
+        let is_read = |of: &TopicPartition| lags.get(of).is_some_and(|lag| lag.end.is_some());
+        if lock(&self.writer).waiting().0 > 0 || !assigned.iter().all(is_read) {
             return Ok(false);
         }
-        if self.looked.elapsed() < LOOK_EVERY {
+        if self.ends_queried.elapsed() < QUERY_ENDS_EVERY {
             return Ok(false);
         }
-        self.looked = Instant::now();
-        lock(&self.keeper).settle(&lags)?;
-        let positions = lock(&self.keeper).all_positions()?;
-        for topic in self.config.kafka.record_topics() {
-            // A topic that does not exist holds nothing.
-            let ranges = self.cluster.committed_range(topic)?.unwrap_or_default();
-            for ((first, end), partition) in ranges.iter().copied().zip(0..) {
-                let next = positions.get(&(topic.to_owned(), partition)).copied().unwrap_or(first);
-                if next < end {
-                    return Ok(false);
-                }
-            }
-            let end = |partition: i32| ranges.get(partition as usize).map_or(0, |&(_, end)| end);
-            let of_topic = positions.iter().filter(|((of, _), _)| of == topic);
-            for ((_, partition), &next) in of_topic {
-                let (topic, partition, end) = (topic.to_owned(), *partition, end(*partition));
-                if next > end {
-                    self.check_topics()?;
-                    return Err(ProcessError::Shrunk { topic, partition, next, end });
-                }
+        self.ends_queried = Instant::now();
+        lock(&self.writer).commit_ends(&lags)?;
+        let committed = lock(&self.writer).all_committed()?;
+        for topic in self.topics.clone() {
+            if !self.is_topic_at_end(topic, &committed)? {
+                return Ok(false);
             }
         }
         self.check_topics()?;
         Ok(true)
     }
 
-    /// Goes back to the stored positions, since the client passes over what is damaged.
+    fn is_topic_at_end(
+        &mut self,
+        topic: &str,
+        committed: &BTreeMap<TopicPartition, i64>,
+    ) -> Result<bool, ProcessError> {
+        // A topic that does not exist holds nothing.
+        let ranges = self.cluster.committed_range(topic)?.unwrap_or_default();
+        for ((first, end), partition) in ranges.iter().copied().zip(0..) {
+            let next = committed.get(&(topic.to_owned(), partition)).copied().unwrap_or(first);
+            if next < end {
+                return Ok(false);
+            }
+        }
+        for ((_, partition), &next) in committed.iter().filter(|((of, _), _)| of == topic) {
+            let end = ranges.get(*partition as usize).map_or(0, |&(_, end)| end);
+            if next > end {
+                self.check_topics()?;
+                let (topic, partition) = (topic.to_owned(), *partition);
+                return Err(ProcessError::Shrunk { topic, partition, next, end });
+            }
+        }
+        Ok(true)
+    }
+
+    /// Goes back to the committed offsets, since the client passes over what is corrupt.
     fn read_again(&mut self) -> Result<(), ProcessError> {
         self.flush()?;
-        let known = lock(&self.keeper).known();
-        Ok(self.member.go_on_at(&known)?)
+        let committed = lock(&self.writer).start_offsets();
+        Ok(self.member.seek(&committed)?)
     }
 
     /// Finds the partition that has not, or no longer, what comes next.
     fn out_of_range(&mut self) -> Result<(), ProcessError> {
         self.flush()?;
-        let known = lock(&self.keeper).known();
-        let (mut places, mut found) = (Vec::new(), false);
-        for (partition, next) in known {
+        let committed = lock(&self.writer).start_offsets();
+        let (mut offsets, mut found) = (Vec::new(), false);
+        for (partition, next) in committed {
             let Some(next) = next else {
-                places.push((partition, None));
+                offsets.push((partition, None));
                 continue;
             };
             let (first, end) = self.member.range(&partition)?;
@@ -323,14 +327,14 @@ impl Processor<'_> {
                     "Topic {topic}, partition {partition}: {lost} offsets are lost to retention; going on behind them"
                 );
             }
-            places.push(((topic, partition), Some(next.max(first))));
+            offsets.push(((topic, partition), Some(next.max(first))));
         }
         if !found {
-            warn!("The brokers say that an offset is out of range, and then that it is not");
+            warn!("The brokers report that an offset is out of range, and then that it is not");
             self.member.out_of_range()?;
         }
-        // The client reads on only where it is told to.
-        Ok(self.member.go_on_at(&places)?)
+        // The client reads on only after a seek.
+        Ok(self.member.seek(&offsets)?)
     }
 }
 

@@ -1,9 +1,9 @@
-//! A subscriber's usage by day, with charges and stays: what the API answers, and `cdr usage` prints.
+//! A subscriber's usage by day, with charges and dwells: what the API answers, and `cdr usage` prints.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use cdr_model::usage::{Stay, Sums, UsageType};
+use cdr_model::usage::{Dwell, Sums, UsageType};
 use chrono::NaiveDate;
 use serde::Serialize;
 
@@ -19,7 +19,7 @@ pub struct Statement {
     to: String,
     days: Vec<Day>,
     total: Total,
-    stays: Vec<StayAt>,
+    dwells: Vec<DwellAt>,
 }
 
 #[derive(Debug, Serialize)]
@@ -57,7 +57,7 @@ enum Amount {
 }
 
 #[derive(Debug, Serialize)]
-struct StayAt {
+struct DwellAt {
     tower_id: u32,
     start_time: String,
     end_time: String,
@@ -71,7 +71,7 @@ impl Statement {
         [from, to]: [NaiveDate; 2],
         tariff: &Tariff,
         found: &[HourUsage],
-        stays: &[Stay],
+        dwells: &[Dwell],
     ) -> Statement {
         let all: Vec<_> = found.iter().map(|found| (found.usage_type, found.sums)).collect();
         Statement {
@@ -80,7 +80,7 @@ impl Statement {
             to: to.to_string(),
             days: by_day(tariff, found),
             total: Total::of(tariff, &all),
-            stays: stays.iter().copied().map(StayAt::from).collect(),
+            dwells: dwells.iter().copied().map(DwellAt::from).collect(),
         }
     }
 
@@ -98,8 +98,8 @@ impl Statement {
             day.total.row(&mut text, &day.date);
         }
         self.total.row(&mut text, "in all");
-        for stay in &self.stays {
-            let StayAt { tower_id, start_time, end_time, interactions } = stay;
+        for dwell in &self.dwells {
+            let DwellAt { tower_id, start_time, end_time, interactions } = dwell;
             let count = units::count(*interactions);
             // Writing to a string does not fail.
             let _ = writeln!(
@@ -209,13 +209,13 @@ impl TypeUsage {
     }
 }
 
-impl From<Stay> for StayAt {
-    fn from(stay: Stay) -> StayAt {
-        StayAt {
-            tower_id: stay.tower,
-            start_time: stay.start.to_string(),
-            end_time: stay.end.to_string(),
-            interactions: stay.interactions,
+impl From<Dwell> for DwellAt {
+    fn from(dwell: Dwell) -> DwellAt {
+        DwellAt {
+            tower_id: dwell.tower,
+            start_time: dwell.start.to_string(),
+            end_time: dwell.end.to_string(),
+            interactions: dwell.interactions,
         }
     }
 }

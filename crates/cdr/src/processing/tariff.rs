@@ -4,21 +4,33 @@ use cdr_model::usage::{Sums, UsageType};
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::Serialize;
 
+use crate::settings::{parsed, settings};
+
 const BYTES_PER_GB: u64 = 1_000_000_000;
 const SECONDS_PER_MINUTE: u64 = 60;
 
 /// Digits of a charge behind the point.
 const CENTS: u32 = 2;
 
-/// What usage costs. Data is billed per byte, calls per second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tariff {
-    /// ZAR per GB of data, which is 10^9 bytes, both directions.
-    pub zar_per_gb: Decimal,
-    /// ZAR per minute of a call of either type.
-    pub zar_per_minute: Decimal,
-    /// WAK for one ZAR.
-    pub wak_per_zar: Decimal,
+settings! {
+    /// What usage costs. Data is billed per byte, calls per second.
+    #[derive(Copy, Eq)]
+    pub struct Tariff in "tariff" {
+        /// price of 10^9 bytes of data, both directions
+        pub zar_per_gb: Decimal = parsed("ZAR_PER_GB", AMOUNT, amount).value("ZAR").default("49"),
+        /// price of a minute of a call, billed per second
+        pub zar_per_minute: Decimal = parsed("ZAR_PER_MINUTE", AMOUNT, amount).value("ZAR").default("1"),
+        /// rate of exchange
+        pub wak_per_zar: Decimal = parsed("WAK_PER_ZAR", AMOUNT, amount).value("WAK").default("1.0"),
+    }
+}
+
+const AMOUNT: &str = "an amount from 0 to 1000000 with at most 6 decimals";
+
+fn amount(text: &str) -> Option<Decimal> {
+    let amount = Decimal::from_str_exact(text.trim()).ok()?;
+    let fine = !amount.is_sign_negative() && amount <= Decimal::from(1_000_000) && amount.scale() <= 6;
+    fine.then_some(amount)
 }
 
 /// What is charged, to the cent.

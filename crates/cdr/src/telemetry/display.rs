@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::config::{LogConfig, LogFormat, LogLevel, ProgressMode};
 use super::progress::{Counters, Lines, Snapshot, Window};
 use super::terminal::Terminal;
-use crate::config::{LogFormat, LogLevel, LogSettings, ProgressMode};
 
 /// How often the display looks at the counters; so there are at most ten lines a second.
 const TICK: Duration = Duration::from_millis(100);
@@ -28,7 +28,7 @@ pub enum Mode {
 
 impl Mode {
     /// What `settings` mean on a standard error that is, or is not, a terminal.
-    pub fn choose(settings: &LogSettings, is_terminal: bool) -> Self {
+    pub fn choose(settings: &LogConfig, is_terminal: bool) -> Self {
         match settings.progress {
             ProgressMode::Bar => Self::Bars,
             ProgressMode::Lines => Self::Lines,
@@ -40,14 +40,6 @@ impl Mode {
     }
 }
 
-/// Which bars there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sinks {
-    pub kafka: bool,
-    /// SFTP or a folder.
-    pub files: bool,
-}
-
 /// A running display. It ends, having shown the last state, when it is stopped or dropped.
 #[derive(Debug)]
 pub struct Display {
@@ -57,24 +49,19 @@ pub struct Display {
 }
 
 impl Display {
-    /// Starts showing `counters` on `terminal`, where the log goes as well. What they hold now is
-    /// taken as told.
+    /// Starts showing `counters` on `terminal`, where the log goes as well. What they hold now counts
+    /// as shown.
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(
-        mode: Mode,
-        sinks: Sinks,
-        counters: Arc<Counters>,
-        terminal: &Terminal,
-    ) -> io::Result<Self> {
+    pub fn start(mode: Mode, counters: Arc<Counters>, terminal: &Terminal) -> io::Result<Self> {
         let (stop, stopped) = mpsc::sync_channel(0);
         let start = counters.snapshot();
         let terminal = terminal.clone();
         let dispatch = tracing::dispatcher::get_default(Clone::clone);
         let show = move || {
             tracing::dispatcher::with_default(&dispatch, || match mode {
-                Mode::Bars => show_bars(sinks, start, &counters, &terminal, &stopped),
+                Mode::Bars => show_bars(start, &counters, &terminal, &stopped),
                 Mode::Lines => show_lines(start, &counters, &stopped),
                 Mode::Nothing => {}
             });
@@ -111,52 +98,40 @@ fn show_lines(start: Snapshot, counters: &Counters, stopped: &Receiver<()>) {
     }
 }
 
-fn show_bars(
-    sinks: Sinks,
-    start: Snapshot,
-    counters: &Counters,
-    terminal: &Terminal,
-    stopped: &Receiver<()>,
-) {
+fn show_bars(start: Snapshot, counters: &Counters, terminal: &Terminal, stopped: &Receiver<()>) {
     let multi = terminal.raise_bars();
-    let add = |shown: bool, name| shown.then(|| multi.add(bar(name, &start)));
-    let (kafka, files) = (add(sinks.kafka, "kafka"), add(sinks.files, "files"));
-
+    let bars: Vec<_> = counters.sink_names().map(|name| multi.add(bar(name, &start))).collect();
     let mut window = Window::default();
     let mut running = true;
     while running {
         let progress = counters.snapshot();
+        let parts: Vec<u64> = progress.sinks.iter().map(|sink| sink.parts).collect();
         window.push(Instant::now(), progress);
-        update(kafka.as_ref(), progress.parts_kafka, window.kafka());
-        update(files.as_ref(), progress.parts_files, window.files());
+        for (number, (bar, parts)) in bars.iter().zip(parts).enumerate() {
+            bar.set_position(parts);
+            bar.set_message(window.rates(number));
+        }
         running = wait(stopped);
     }
-    kafka.iter().chain(&files).for_each(ProgressBar::finish_and_clear);
+    bars.iter().for_each(ProgressBar::finish_and_clear);
     terminal.lower_bars();
 }
 
-fn update(bar: Option<&ProgressBar>, parts: u64, message: String) {
-    if let Some(bar) = bar {
-        bar.set_position(parts);
-        bar.set_message(message);
-    }
-}
-
-fn bar(name: &'static str, start: &Snapshot) -> ProgressBar {
+fn bar(name: &str, start: &Snapshot) -> ProgressBar {
     let (bar, template) = match start.parts_total {
         0 => (
             ProgressBar::no_length(),
-            "{prefix:5} {spinner} {human_pos} parts, {msg}, {elapsed_precise}",
+            "{prefix:9} {spinner} {human_pos} parts, {msg}, {elapsed_precise}",
         ),
         total => (
             ProgressBar::new(total),
-            "{prefix:5} [{wide_bar}] {human_pos}/{human_len} parts, {msg}, {elapsed_precise}",
+            "{prefix:9} [{wide_bar}] {human_pos}/{human_len} parts, {msg}, {elapsed_precise}",
         ),
     };
     let style = ProgressStyle::with_template(template);
     // The templates are constants that a test draws; a bad one would fall back to a plain bar.
     let style = style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ");
-    bar.with_style(style).with_prefix(name).with_message("starting")
+    bar.with_style(style).with_prefix(name.to_owned()).with_message("starting")
 }
 
 #[cfg(test)]

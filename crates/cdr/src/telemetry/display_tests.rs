@@ -1,5 +1,4 @@
 use std::io::Write;
-use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::super::terminal::Output;
@@ -38,15 +37,18 @@ impl Write for Buffer {
     }
 }
 
-const BOTH: Sinks = Sinks { kafka: true, files: true };
+fn counters(parts: u64, sinks: &[&str]) -> Arc<Counters> {
+    let targets = sinks.iter().map(|sink| ((*sink).to_owned(), String::new())).collect();
+    Arc::new(Counters::new(parts, 2, &targets))
+}
 
 fn terminal() -> (Buffer, Terminal) {
     let buffer = Buffer::default();
     (buffer.clone(), Terminal::new(Output::new(Box::new(buffer)), false))
 }
 
-fn settings(progress: ProgressMode, level: LogLevel, format: LogFormat) -> LogSettings {
-    LogSettings { level, format, progress }
+fn settings(progress: ProgressMode, level: LogLevel, format: LogFormat) -> LogConfig {
+    LogConfig { level, format, progress }
 }
 
 #[test]
@@ -65,18 +67,18 @@ fn auto_means_bars_where_a_person_reads_text() {
 #[test]
 fn bars_show_each_sink_and_log_lines_appear_above_them() {
     let (buffer, terminal) = terminal();
-    let counters = Arc::new(Counters::new(864));
-    counters.parts_kafka.store(432, Ordering::Relaxed);
-    let display = Display::start(Mode::Bars, BOTH, counters.clone(), &terminal).unwrap();
+    let counters = counters(864, &["kafka", "sftp"]);
+    counters.set_parts("kafka", 432);
+    let display = Display::start(Mode::Bars, counters.clone(), &terminal).unwrap();
     buffer.wait_for(" ] 432/864 parts, 0 records/s, 0 B/s, 00:00:0");
     buffer.wait_for(" ] 0/864 parts, 0 files/s, 0 B/s, 00:00:0");
 
     terminal.write("2024-12-07 10:00:00 - INFO - hello\n").unwrap();
     buffer.wait_for("INFO - hello");
     let after = buffer.text().split("INFO - hello").last().unwrap().to_owned();
-    assert!(after.contains("kafka ["), "the bars are drawn again below: {after:?}");
+    assert!(after.contains("kafka     ["), "the bars are drawn again below: {after:?}");
 
-    counters.parts_files.store(7, Ordering::Relaxed);
+    counters.set_parts("sftp", 7);
     buffer.wait_for("7/864 parts");
     display.stop();
     let length = buffer.text().len();
@@ -87,26 +89,25 @@ fn bars_show_each_sink_and_log_lines_appear_above_them() {
 #[test]
 fn a_run_without_end_has_bars_too() {
     let (buffer, terminal) = terminal();
-    let only_files = Sinks { kafka: false, files: true };
-    let counters = Arc::new(Counters::new(0));
-    counters.parts_files.store(1_234, Ordering::Relaxed);
-    let display = Display::start(Mode::Bars, only_files, counters, &terminal).unwrap();
+    let counters = counters(0, &["sftp"]);
+    counters.set_parts("sftp", 1_234);
+    let display = Display::start(Mode::Bars, counters, &terminal).unwrap();
     buffer.wait_for("1,234 parts, 0 files/s");
     display.stop();
     assert!(!buffer.text().contains("kafka"));
 }
 
 #[test]
-fn lines_tell_of_what_was_completed_up_to_the_stop() {
+fn lines_report_what_was_completed_up_to_the_stop() {
     let (buffer, terminal) = terminal();
     let lines =
         tracing_subscriber::fmt().without_time().with_ansi(false).with_writer(terminal.clone()).finish();
     tracing::subscriber::with_default(lines, || {
-        let counters = Arc::new(Counters::new(10));
-        let display = Display::start(Mode::Lines, BOTH, counters.clone(), &terminal).unwrap();
-        counters.parts_complete.store(1, Ordering::Relaxed);
+        let counters = counters(10, &["kafka", "sftp"]);
+        let display = Display::start(Mode::Lines, counters.clone(), &terminal).unwrap();
+        counters.set_complete(1);
         buffer.wait_for("INFO cdr::telemetry::display: Generated 2 cdr files...\n");
-        counters.parts_complete.store(4, Ordering::Relaxed);
+        counters.set_complete(4);
         display.stop();
     });
     let last = buffer.text().lines().last().map(str::to_owned);
@@ -116,10 +117,10 @@ fn lines_tell_of_what_was_completed_up_to_the_stop() {
 #[test]
 fn stopping_does_not_wait_for_a_tick() {
     let (buffer, terminal) = terminal();
-    let counters = Arc::new(Counters::new(10));
+    let counters = counters(10, &["kafka", "sftp"]);
     let begun = Instant::now();
     for mode in [Mode::Nothing, Mode::Lines].repeat(20) {
-        drop(Display::start(mode, BOTH, counters.clone(), &terminal).unwrap());
+        drop(Display::start(mode, counters.clone(), &terminal).unwrap());
     }
     assert!(begun.elapsed() < 20 * TICK, "{:?}", begun.elapsed());
     assert_eq!(buffer.text(), "");

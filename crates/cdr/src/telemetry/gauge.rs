@@ -79,10 +79,10 @@ fn wait(stopped: &Receiver<()>) -> bool {
 }
 
 fn show_lines(counts: &[Count], stopped: &Receiver<()>) {
-    let mut told = Instant::now();
+    let mut logged = Instant::now();
     while wait(stopped) {
-        if told.elapsed() >= LINE_EVERY {
-            told = Instant::now();
+        if logged.elapsed() >= LINE_EVERY {
+            logged = Instant::now();
             let texts: Vec<String> = counts.iter().map(Count::text).collect();
             tracing::info!("Looked at {}", texts.join(", "));
         }

@@ -16,14 +16,14 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
+use super::config::{LogConfig, LogFormat, LogLevel};
 use super::terminal::Terminal;
-use crate::config::{LogFormat, LogLevel, LogSettings};
 
 /// Sends this process's log lines to `terminal`, those of libraries that use `log` included.
 ///
 /// # Errors
 /// When it was called before.
-pub fn init(settings: &LogSettings, terminal: &Terminal) -> Result<(), TryInitError> {
+pub fn init(settings: &LogConfig, terminal: &Terminal) -> Result<(), TryInitError> {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let format = LineFormat {
         format: settings.format,
@@ -46,8 +46,8 @@ where
     tracing_subscriber::registry().with(filter(level)).with(lines)
 }
 
-/// Libraries are heard from warnings up; with `trace` from debug up. A target counts as ours by its
-/// beginning: `cdr`, `cdr_model`. PostgreSQL's client would tell every value that it sends.
+/// Libraries are logged from warnings up; with `trace` from debug up. A target counts as ours by its
+/// beginning: `cdr`, `cdr_model`. PostgreSQL's client would log every value that it sends.
 fn filter(level: LogLevel) -> Targets {
     let (ours, libraries) = match level {
         LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),

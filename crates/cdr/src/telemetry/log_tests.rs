@@ -88,7 +88,7 @@ fn fields_follow_the_message() {
 #[test]
 fn an_error_is_written_with_its_causes() {
     let cause = io::Error::other("disk full");
-    let error = crate::config::ConfigError::ConfigFile { path: "cdr.toml".into(), source: cause };
+    let error = crate::settings::ConfigError::ConfigFile { path: "cdr.toml".into(), source: cause };
     assert_eq!(
         text(|| tracing::error!(error = &error as &dyn Error, "stopped")),
         "2024-12-07 10:00:00 - ERROR - stopped \
@@ -125,7 +125,7 @@ fn a_json_line_is_one_object() {
 }
 
 #[test]
-fn libraries_are_heard_from_warnings_up() {
+fn libraries_are_logged_from_warnings_up() {
     let log = || {
         tracing::info!(target: "russh", "library");
         tracing::warn!(target: "rdkafka::client", "library warns");

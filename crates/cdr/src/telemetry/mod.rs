@@ -1,5 +1,6 @@
-//! What a run tells while it works: log lines and progress on standard error.
+//! What a run reports while it works: log lines and progress on standard error.
 
+mod config;
 mod display;
 mod gauge;
 pub mod log;
@@ -9,10 +10,11 @@ mod summary;
 pub mod terminal;
 pub mod units;
 
-pub use display::{Display, Mode, Sinks};
+pub use config::{LogConfig, LogFormat, LogLevel, ProgressMode};
+pub use display::{Display, Mode};
 pub use gauge::{Count, Gauge};
 pub use log::init;
 pub use progress::{Counters, Snapshot};
 pub use ratelimit::{RateLimit, and_more};
-pub use summary::{log_completion, log_effort};
+pub use summary::{Delivered, log_completion, log_session};
 pub use terminal::Terminal;

@@ -1,269 +1,368 @@
-//! Files that are there, against files that should be: names, sizes, contents.
+//! The files of a run, against those in a sink: names and contents.
+//!
+//! A listing leaves one bit for each file of the run. Contents are compared piece by piece, against
+//! pieces that are generated as they are needed.
 
-use std::collections::{HashMap, VecDeque};
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::Context;
-use cdr_model::{Generator, LineEnd, PartIndex, Plan, Stream};
-use tokio::task::JoinHandle;
+use cdr_model::{FileFormat, Generator, PartIndex, PerStream, Plan, Stream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::delivery::board::Board;
-use crate::delivery::sink::sftp::SftpStore;
-use crate::delivery::sink::temporary::final_name;
+use super::DESCRIBED_MAX;
+use super::part_set::PartSet;
+use super::report::FilesReport;
+use crate::files::{Content, FileSink, FileSinkError, Listed, PartFile, Pieces};
 
-/// Bytes of all files that are compared at once. Each is held whole: a larger one is compared alone.
-const IN_FLIGHT_BYTES: u64 = 24 << 20;
-
-/// Upper estimate of a CSV line in bytes, once as expected and once as found.
-const LINE_BYTES: u64 = 2 * 128;
-
-/// Where files are.
-#[derive(Clone)]
-pub enum Folder {
-    Sftp(SftpStore),
-    Local(PathBuf),
-}
+/// Bytes of a file that are generated at once.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// What is wrong with a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WrongFile {
     Missing,
-    /// In bytes.
-    Size {
+    /// It is as it should be up to its end, which comes too early. In bytes.
+    Shorter {
         expected: u64,
         found: u64,
     },
-    /// The first line that differs, from 1.
-    Content {
-        line: usize,
+    /// It is as it should be, but does not end there. In bytes.
+    Longer {
+        expected: u64,
     },
-    /// No file of the run has this name.
-    Foreign,
-    /// Left behind by an upload that was cut off.
-    Temporary,
+    /// The first line that differs, from 1.
+    Differs {
+        line: u64,
+    },
 }
 
-/// A comparison of all files of a run with those in a folder.
+impl fmt::Display for WrongFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WrongFile::Missing => f.write_str("is missing"),
+            WrongFile::Shorter { expected, found } => {
+                write!(f, "ends after {found} of {expected} bytes")
+            }
+            WrongFile::Longer { expected } => write!(f, "goes on after its {expected} bytes"),
+            WrongFile::Differs { line } => write!(f, "differs from line {line} on"),
+        }
+    }
+}
+
+/// Compares the files of a run with those in a sink.
 #[derive(Clone)]
-pub struct Files {
-    pub folder: Folder,
+pub struct FileComparison {
+    pub sink: Arc<dyn FileSink>,
+    /// Of those shards whose files are verified.
     pub plan: Plan,
-    /// How many parts may have files.
-    pub parts: u64,
+    /// No part from this one on can have files yet.
+    pub parts_end: u64,
     pub generator: Arc<Generator>,
-    pub line_end: LineEnd,
-    pub in_flight: usize,
-    pub board: Arc<Board>,
+    pub format: FileFormat,
+    pub shutdown: CancellationToken,
     /// Files that were looked at.
     pub done: Arc<AtomicU64>,
 }
 
-/// What the comparison found.
-#[derive(Debug, Default)]
-pub struct FilesFound {
-    /// Files that the progress counts.
-    pub expected: u64,
-    /// Those of them that are as they should be.
-    pub right: u64,
-    /// Files that are there before the progress counts them.
-    pub ahead: u64,
-    /// Files that have nothing to do with runs.
-    pub others: u64,
-    /// By name.
-    pub wrong: Vec<(String, WrongFile)>,
-    /// Whether the user stopped it.
-    pub stopped: bool,
-}
+/// A file's name, and what is wrong with it.
+type Compared = (String, Option<WrongFile>);
 
-impl Files {
-    /// Compares; `delivered` tells which parts' files the progress counts.
+impl FileComparison {
+    /// How many files there are to look at.
+    pub fn total(&self) -> u64 {
+        self.plan.parts_before(PartIndex(self.parts_end)) * self.plan.streams().count() as u64
+    }
+
+    /// Compares; `delivered` decides which parts' files the progress counts. `None`: there was a
+    /// shutdown.
     ///
     /// # Errors
-    /// When the folder cannot be read.
-    pub async fn compare(self, delivered: impl Fn(u64) -> bool) -> anyhow::Result<FilesFound> {
-        let mut there = self.list().await?;
-        let mut found = FilesFound::default();
-        let mut running: VecDeque<JoinHandle<anyhow::Result<Compared>>> = VecDeque::new();
-        let at_once = self.files_at_once();
-        for part in 0..self.parts {
-            if self.board.is_stopping() {
-                found.stopped = true;
-                break;
-            }
-            let due = delivered(part);
-            for stream in Stream::ALL {
-                let name = self.plan.part(PartIndex(part)).file_name(stream);
-                found.expected += u64::from(due);
-                match there.remove(&name) {
-                    None if due => found.wrong.push((name, WrongFile::Missing)),
-                    None => {}
-                    // It may be on its way, where uploads have their final names at once.
-                    Some(_) if !due => found.ahead += 1,
-                    Some(size) => {
-                        let files = self.clone();
-                        running.push_back(tokio::spawn(async move {
-                            let wrong = files.look(part, stream, size).await?;
-                            Ok(Compared { name, wrong })
-                        }));
+    /// A sink that is away for too long, or refuses.
+    pub async fn run(
+        &self,
+        delivered: impl Fn(PartIndex) -> bool,
+    ) -> Result<Option<FilesReport>, FileSinkError> {
+        let Listing { present, mut report } = tokio::select! {
+            listed = self.list() => listed?,
+            () = self.shutdown.cancelled() => return Ok(None),
+        };
+        let mut running: VecDeque<AbortOnDropHandle<Result<Compared, FileSinkError>>> = VecDeque::new();
+        let mut part = self.plan.first();
+        while part.0 < self.parts_end {
+            let is_due = delivered(part);
+            for stream in self.plan.streams() {
+                let is_present = present[stream].contains(part.0);
+                match (is_due, is_present) {
+                    (true, true) => running.push_back(self.begin(stream, part)),
+                    (true, false) => {
+                        let name = self.plan.part(part).file_name(stream, self.format);
+                        report.add((name, Some(WrongFile::Missing)));
                     }
+                    // It may be on its way, where uploads have their final names at once.
+                    (false, true) => report.ahead += 1,
+                    (false, false) => {}
                 }
-                while running.len() >= at_once
-                    && let Some(first) = running.pop_front()
-                {
-                    found.add(first.await??);
-                }
+                report.expected += u64::from(is_due);
+                self.done.fetch_add(u64::from(!(is_due && is_present)), Ordering::Relaxed);
             }
+            while running.len() >= self.sink.in_flight()
+                && let Some(first) = running.pop_front()
+            {
+                let Some(compared) = self.until_shutdown(first).await? else { return Ok(None) };
+                report.add(compared);
+            }
+            part = self.plan.after(part);
         }
         for compared in running {
-            found.add(compared.await??);
+            let Some(compared) = self.until_shutdown(compared).await? else { return Ok(None) };
+            report.add(compared);
         }
-        if !found.stopped {
-            for name in there.into_keys() {
-                match left_over(&name) {
-                    Some(wrong) => found.wrong.push((name, wrong)),
-                    None => found.others += 1,
-                }
-            }
-        }
-        found.wrong.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(found)
+        report.findings.sort();
+        Ok(Some(report))
     }
 
-    fn files_at_once(&self) -> usize {
-        let file_bytes = LINE_BYTES * u64::from(self.plan.line_count());
-        self.in_flight.min((IN_FLIGHT_BYTES / file_bytes).max(1) as usize)
-    }
-
-    /// Names and sizes of what is there.
-    async fn list(&self) -> anyhow::Result<HashMap<String, Option<u64>>> {
-        match &self.folder {
-            Folder::Sftp(store) => {
-                let files = store.list().await?;
-                Ok(files.into_iter().map(|file| (file.name, file.size)).collect())
-            }
-            Folder::Local(path) => {
-                let (path, shown) = (path.clone(), path.display().to_string());
-                let listed = tokio::task::spawn_blocking(move || list_local(&path)).await?;
-                listed.with_context(|| format!("cannot read the folder {shown}"))
-            }
-        }
-    }
-
-    async fn look(
+    async fn until_shutdown(
         &self,
-        part: u64,
-        stream: Stream,
-        size: Option<u64>,
-    ) -> anyhow::Result<Option<WrongFile>> {
-        let part = self.plan.part(PartIndex(part));
-        let mut expected = Vec::new();
-        self.generator.csv_file(stream, &part, self.line_end, &mut expected);
-        let length = expected.len() as u64;
-        let wrong = match size {
-            Some(found) if found != length => Some(WrongFile::Size { expected: length, found }),
-            _ => match self.read(&part.file_name(stream), length).await? {
-                None => Some(WrongFile::Missing),
-                Some(found) => difference(&expected, &found),
-            },
+        compared: AbortOnDropHandle<Result<Compared, FileSinkError>>,
+    ) -> Result<Option<Compared>, FileSinkError> {
+        tokio::select! {
+            compared = compared => Ok(Some(compared??)),
+            () = self.shutdown.cancelled() => Ok(None),
+        }
+    }
+
+    /// Lists the sink. Nothing of it is held but which files of the run are there.
+    async fn list(&self) -> Result<Listing, FileSinkError> {
+        let mut listing = Listing::default();
+        let mut take = |listed: Listed<'_>| match listed {
+            Listed::Start => listing = Listing::default(),
+            Listed::File(file) => self.sort(file.name, file.temporary_for, &mut listing),
         };
-        self.done.fetch_add(1, Ordering::Relaxed);
-        Ok(wrong)
+        self.sink.list(&mut take).await?;
+        Ok(listing)
     }
 
-    async fn read(&self, name: &str, length: u64) -> anyhow::Result<Option<Vec<u8>>> {
-        match &self.folder {
-            Folder::Sftp(store) => Ok(store.get(name, length).await?),
-            Folder::Local(path) => {
-                let path = path.join(name);
-                let shown = path.display().to_string();
-                match tokio::task::spawn_blocking(move || std::fs::read(path)).await? {
-                    Ok(content) => Ok(Some(content)),
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                    Err(error) => Err(error).with_context(|| format!("cannot read {shown}")),
-                }
+    fn sort(&self, name: &str, temporary_for: Option<&str>, listing: &mut Listing) {
+        let report = &mut listing.report;
+        match temporary_for {
+            Some(name) if !self.is_shaped_as_ours(name) => report.others += 1,
+            Some(_) => {
+                report.temporary += 1;
+                report
+                    .describe(|| format!("{name} was left behind by an upload, or is one in progress"));
             }
+            None => match self.plan.part_of_file(name, self.format) {
+                Some((stream, part)) if part.0 < self.parts_end => {
+                    // What belongs to another shard is not this verification's concern.
+                    match self.plan.owns(part) {
+                        true => listing.present[stream].insert(part.0),
+                        false => report.others += 1,
+                    }
+                }
+                Some(_) => report.ahead += 1,
+                None if self.is_shaped_as_ours(name) => report.foreign += 1,
+                None => report.others += 1,
+            },
+        }
+    }
+
+    /// Whether a name is that of some run's file.
+    fn is_shaped_as_ours(&self, name: &str) -> bool {
+        let after = |stream: Stream| name.strip_prefix(stream.name())?.strip_prefix('_');
+        let of_stream = Stream::ALL.into_iter().find_map(after);
+        let stem = of_stream.and_then(|rest| rest.strip_suffix(self.format.extension()));
+        stem.is_some_and(|stem| stem.ends_with('.'))
+    }
+
+    fn begin(
+        &self,
+        stream: Stream,
+        part: PartIndex,
+    ) -> AbortOnDropHandle<Result<Compared, FileSinkError>> {
+        let (generator, part) = (self.generator.clone(), self.plan.part(part));
+        let name = part.file_name(stream, self.format);
+        let expected = PartFile { generator, stream, part, format: self.format };
+        let (sink, done) = (self.sink.clone(), self.done.clone());
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let wrong = compare(sink.as_ref(), &name, &expected).await?;
+            done.fetch_add(1, Ordering::Relaxed);
+            Ok((name, wrong))
+        }))
+    }
+}
+
+/// What a listing has found.
+#[derive(Default)]
+struct Listing {
+    present: PerStream<PartSet>,
+    report: FilesReport,
+}
+
+impl FilesReport {
+    fn add(&mut self, (name, wrong): Compared) {
+        let Some(wrong) = wrong else {
+            self.right += 1;
+            return;
+        };
+        match wrong {
+            WrongFile::Missing => self.missing += 1,
+            _ => self.altered += 1,
+        }
+        self.describe(|| format!("{name} {wrong}"));
+    }
+
+    fn describe(&mut self, finding: impl FnOnce() -> String) {
+        if self.findings.len() < DESCRIBED_MAX {
+            self.findings.push(finding());
         }
     }
 }
 
-struct Compared {
-    name: String,
-    wrong: Option<WrongFile>,
-}
-
-impl FilesFound {
-    fn add(&mut self, compared: Compared) {
-        match compared.wrong {
-            Some(wrong) => self.wrong.push((compared.name, wrong)),
-            None => self.right += 1,
-        }
-    }
-}
-
-fn list_local(path: &std::path::Path) -> std::io::Result<HashMap<String, Option<u64>>> {
-    let entries = match std::fs::read_dir(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(HashMap::new()),
-        entries => entries?,
-    };
-    let mut files = HashMap::new();
-    for entry in entries {
-        let entry = entry?;
-        let meta = entry.metadata()?;
-        if !meta.is_dir() {
-            files.insert(entry.file_name().to_string_lossy().into_owned(), Some(meta.len()));
-        }
-    }
-    Ok(files)
-}
-
-/// What a file is that no part of the run has; `None` if it has nothing to do with runs.
-fn left_over(name: &str) -> Option<WrongFile> {
-    let ours = |name: &str| {
-        let stream = Stream::ALL.into_iter().find(|stream| name.starts_with(&format!("{stream}_")));
-        stream.is_some() && name.ends_with(".csv")
-    };
-    match final_name(name) {
-        Some(name) if ours(name) => Some(WrongFile::Temporary),
-        _ if ours(name) => Some(WrongFile::Foreign),
-        _ => None,
-    }
+async fn compare(
+    sink: &dyn FileSink,
+    name: &str,
+    expected: &dyn Content,
+) -> Result<Option<WrongFile>, FileSinkError> {
+    let mut comparison = Comparison::new(expected);
+    let is_there = sink.read(name, &mut |found| comparison.take(found)).await?;
+    Ok(match is_there {
+        true => comparison.end().map(|difference| difference.in_file(expected)),
+        // It has gone since it was listed.
+        false => Some(WrongFile::Missing),
+    })
 }
 
 /// Where two contents differ, if they do.
-pub fn difference(expected: &[u8], found: &[u8]) -> Option<WrongFile> {
-    if expected == found {
-        return None;
+pub fn difference(expected: &dyn Content, found: &[u8]) -> Option<WrongFile> {
+    let mut comparison = Comparison::new(expected);
+    comparison.take(found);
+    comparison.end().map(|difference| difference.in_file(expected))
+}
+
+/// A content that comes piece by piece, against what it should be.
+struct Comparison<'a> {
+    expected: Pieces<'a>,
+    /// What is left of the piece that was generated last.
+    piece: Cow<'a, [u8]>,
+    taken: usize,
+    /// Bytes that are the same.
+    same: u64,
+    differs: bool,
+}
+
+/// Where a content differs, in bytes from its beginning.
+enum Difference {
+    EndsEarly { at: u64 },
+    GoesOn { at: u64 },
+    Byte { at: u64 },
+}
+
+impl<'a> Comparison<'a> {
+    fn new(expected: &'a dyn Content) -> Self {
+        let expected = expected.pieces(PIECE_BYTES);
+        Comparison { expected, piece: Cow::Borrowed(&[]), taken: 0, same: 0, differs: false }
     }
-    if expected.len() != found.len() {
-        let (expected, found) = (expected.len() as u64, found.len() as u64);
-        return Some(WrongFile::Size { expected, found });
+
+    /// Takes what comes next; `false`: no more is needed.
+    fn take(&mut self, mut found: &[u8]) -> bool {
+        while !found.is_empty() {
+            if self.taken == self.piece.len() {
+                let Some(next) = self.expected.next() else {
+                    self.differs = true;
+                    return false;
+                };
+                (self.piece, self.taken) = (next, 0);
+            }
+            let expected = &self.piece[self.taken..];
+            let length = expected.len().min(found.len());
+            let (expected, now) = (&expected[..length], &found[..length]);
+            if expected != now {
+                let same = expected.iter().zip(now).take_while(|(a, b)| a == b).count();
+                self.same += same as u64;
+                self.taken += same;
+                self.differs = true;
+                return false;
+            }
+            self.same += length as u64;
+            self.taken += length;
+            found = &found[length..];
+        }
+        true
     }
-    let same = expected.iter().zip(found).take_while(|(a, b)| a == b).count();
-    let line = 1 + expected[..same].iter().filter(|&&byte| byte == b'\n').count();
-    Some(WrongFile::Content { line })
+
+    fn end(mut self) -> Option<Difference> {
+        let at = self.same;
+        let all_was_taken = self.taken == self.piece.len() && self.expected.next().is_none();
+        match (self.differs, all_was_taken) {
+            (false, true) => None,
+            (false, false) => Some(Difference::EndsEarly { at }),
+            (true, true) => Some(Difference::GoesOn { at }),
+            (true, false) => Some(Difference::Byte { at }),
+        }
+    }
+}
+
+impl Difference {
+    fn in_file(self, expected: &dyn Content) -> WrongFile {
+        let whole = || expected.pieces(PIECE_BYTES).map(|piece| piece.len() as u64).sum();
+        match self {
+            Difference::EndsEarly { at } => WrongFile::Shorter { expected: whole(), found: at },
+            Difference::GoesOn { at } => WrongFile::Longer { expected: at },
+            Difference::Byte { at } => {
+                let mut left = at as usize;
+                let mut line = 1;
+                for piece in expected.pieces(PIECE_BYTES) {
+                    let before = &piece[..left.min(piece.len())];
+                    line += before.iter().filter(|&&byte| byte == b'\n').count() as u64;
+                    left -= before.len();
+                }
+                WrongFile::Differs { line }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_difference_is_told_by_its_line() {
-        assert_eq!(difference(b"a\nb\nc\n", b"a\nb\nc\n"), None);
-        assert_eq!(difference(b"a\nb\nc\n", b"a\nx\nc\n"), Some(WrongFile::Content { line: 2 }));
-        let shorter = Some(WrongFile::Size { expected: 6, found: 5 });
-        assert_eq!(difference(b"a\nb\nc\n", b"a\nb\nc"), shorter);
+    fn check(found: &[u8], wrong: Option<WrongFile>) {
+        let expected = b"a\nb\nc\n";
+        assert_eq!(difference(expected, found), wrong);
+        // However it comes in pieces.
+        for length in 1..4 {
+            let mut comparison = Comparison::new(expected);
+            found.chunks(length).all(|piece| comparison.take(piece));
+            assert_eq!(comparison.end().map(|at| at.in_file(expected)), wrong);
+        }
     }
 
     #[test]
-    fn what_an_upload_left_is_told_from_what_others_put_there() {
-        let temporary = ".cdr_data_20240101_000320.csv.0123456789abcdef-7.part";
-        assert_eq!(left_over(temporary), Some(WrongFile::Temporary));
-        assert_eq!(left_over(".cdr_data_20240101_000320.csv.part"), Some(WrongFile::Temporary));
-        assert_eq!(left_over("cdr_voice_20230101_000320.csv"), Some(WrongFile::Foreign));
-        assert_eq!(left_over("notes.txt"), None);
-        assert_eq!(left_over(".write-check.part"), None);
+    fn a_difference_is_named_by_its_line() {
+        check(b"a\nb\nc\n", None);
+        check(b"a\nx\nc\n", Some(WrongFile::Differs { line: 2 }));
+        check(b"x", Some(WrongFile::Differs { line: 1 }));
+        check(b"a\nb\nc ", Some(WrongFile::Differs { line: 3 }));
+    }
+
+    #[test]
+    fn a_file_that_ends_elsewhere_is_named_by_its_length() {
+        check(b"a\nb\nc", Some(WrongFile::Shorter { expected: 6, found: 5 }));
+        check(b"", Some(WrongFile::Shorter { expected: 6, found: 0 }));
+        check(b"a\nb\nc\nd", Some(WrongFile::Longer { expected: 6 }));
+    }
+
+    #[test]
+    fn a_large_content_is_compared_across_its_pieces() {
+        let line = |number: usize| format!("{number:09}\n");
+        let expected: Vec<u8> = (0..100_000).flat_map(|number| line(number).into_bytes()).collect();
+        assert_eq!(difference(&expected, &expected), None);
+        let mut other = expected.clone();
+        other[77_776 * 10] = b'x';
+        assert_eq!(difference(&expected, &other), Some(WrongFile::Differs { line: 77_777 }));
     }
 }

@@ -18,9 +18,9 @@ pub struct Report {
     /// Parts of the whole run.
     pub parts: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub records: Vec<Records>,
+    pub records: Vec<RecordsReport>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub files: Vec<Files>,
+    pub files: Vec<FilesReport>,
     /// Whether nothing is missing, doubled or altered, and no record foreign.
     pub right: bool,
     pub seconds: f64,
@@ -28,7 +28,7 @@ pub struct Report {
 
 /// One topic.
 #[derive(Debug, Default, Serialize)]
-pub struct Records {
+pub struct RecordsReport {
     pub topic: String,
     /// Records that the progress counts.
     pub expected: u64,
@@ -49,7 +49,7 @@ pub struct Records {
     pub findings: Vec<String>,
 }
 
-impl Records {
+impl RecordsReport {
     pub fn is_right(&self) -> bool {
         let wrong = [self.missing, self.doubled, self.altered, self.foreign, self.misplaced];
         // Were fewer read than counted, without one that is missed, the reading itself would be wrong.
@@ -60,8 +60,8 @@ impl Records {
 
 /// One folder.
 #[derive(Debug, Default, Serialize)]
-pub struct Files {
-    pub place: String,
+pub struct FilesReport {
+    pub target: String,
     /// Files that the progress counts.
     pub expected: u64,
     pub right: u64,
@@ -71,14 +71,14 @@ pub struct Files {
     pub foreign: u64,
     /// Left behind by uploads that were cut off, or in progress.
     pub temporary: u64,
-    /// There before the progress counts them.
+    /// Of the run, and not counted by its progress yet.
     pub ahead: u64,
     /// Files that have nothing to do with runs.
     pub others: u64,
     pub findings: Vec<String>,
 }
 
-impl Files {
+impl FilesReport {
     /// Files of other runs may share the folder, and temporary ones are no reader's concern.
     pub fn is_right(&self) -> bool {
         self.missing == 0 && self.altered == 0
@@ -112,7 +112,7 @@ impl Report {
     }
 }
 
-impl Records {
+impl RecordsReport {
     fn write(&self, out: &mut String) -> fmt::Result {
         write!(
             out,
@@ -139,12 +139,12 @@ impl Records {
     }
 }
 
-impl Files {
+impl FilesReport {
     fn write(&self, out: &mut String) -> fmt::Result {
         write!(
             out,
             "  files in {}: {} of {} right",
-            self.place,
+            self.target,
             units::count(self.right),
             units::count(self.expected)
         )?;
@@ -153,7 +153,7 @@ impl Files {
             (self.altered, "altered"),
             (self.foreign, "of other runs"),
             (self.temporary, "temporary"),
-            (self.ahead, "uploaded since"),
+            (self.ahead, "not counted by the progress yet"),
             (self.others, "others, not looked at"),
         ];
         write_kinds(out, &kinds)?;

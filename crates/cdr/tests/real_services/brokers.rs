@@ -113,7 +113,7 @@ fn a_transaction_that_the_brokers_ended_for_its_age_is_sent_again() {
         halt_in_transaction(process, &topic);
         process.wait_until("the brokers have ended it", || !topic.is_undecided());
         process.signal("CONT");
-        process.wait_for_line("The producer was taken for dead");
+        process.wait_for_line("The brokers ended the transaction for its age");
     });
     assert_eq!(ended.count("ERROR"), 0, "{}", ended.lines.join("\n"));
 }
@@ -134,7 +134,7 @@ fn halt_in_transaction(process: &Process, topic: &Topic) {
 fn a_topic_that_is_deleted_under_a_run_ends_it_with_the_reason() {
     let scene = Scene::new("deleted-under-run", PARTS, 50);
     let process = with_much_delivered(&scene);
-    // Meanwhile the brokers make another with one partition, for whoever asks for it by its name.
+    // Meanwhile the brokers make another with one partition, for whoever names it.
     topic_tool(&scene, "--delete", &[]);
     ends_for_want_of_topic(&scene, process);
 }
@@ -166,7 +166,7 @@ fn topic_tool(scene: &Scene, action: &str, options: &[&str]) {
     clients::output(&scene.folder, tool);
 }
 
-/// The run ends and says why; only begun anew, it can be completed.
+/// The run ends with the reason; only restarted, it can be completed.
 fn ends_for_want_of_topic(scene: &Scene, process: Process) {
     let topic = scene.topic(Stream::Voice);
     for ended in [process.end(), scene.run().end()] {

@@ -1,4 +1,4 @@
-//! Clocks that are set anew while a run is at work.
+//! Clocks that are set while a run is at work.
 
 use std::fs::File;
 use std::io::Write;
@@ -85,7 +85,7 @@ fn a_run_by_the_time_of_day_waits_for_a_clock_that_was_set_back_until_it_is_set_
     process.wait_for_line("Generated");
     clock.set(-3_600);
     // Some seconds later, when whoever waits does so by the new time.
-    process.wait_until("it says how far it is", || hours_ahead(&process.last_line()) == -1);
+    process.wait_until("it logs how far it is", || hours_ahead(&process.last_line()) == -1);
     clock.set(0);
     goes_on(&scene, &process);
     process.signal("TERM");

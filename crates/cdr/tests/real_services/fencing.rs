@@ -71,14 +71,14 @@ fn a_process_that_was_halted_in_mid_upload_leaves_what_the_next_one_delivered() 
 
 #[test]
 fn a_process_that_was_halted_in_mid_upload_leaves_what_another_run_delivered() {
-    goes_on_after(Scene::new("halted-anew", 3, 300_000), |scene, job| {
+    goes_on_after(Scene::new("halted-restarted", 3, 300_000), |scene, job| {
         scene.scenario.seed = 7;
         job.with("CDR_SEED", 7).flag("--restart")
     });
 }
 
 /// Halts a process in mid-upload, has a second one deliver its run, or another in its place, and
-/// lets the first go on. All that is left to it are files: it has no reason to ask the brokers
+/// lets the first go on. All that is left to it are files: it has no reason to call the brokers
 /// anything before one of them has its name.
 fn goes_on_after(mut scene: Scene, second: impl FnOnce(&mut Scene, Job) -> Job) {
     scene.run().with("SINKS", "kafka").end().expect(0);

@@ -15,7 +15,7 @@ enum Sight {
     Connecting,
     /// It knows where to begin, and has committed nothing of that yet.
     Announced,
-    /// It told of complete parts so many times.
+    /// It logged complete parts so many times.
     Generated(usize),
     /// A file is being uploaded.
     Upload,

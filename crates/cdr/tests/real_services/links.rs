@@ -98,7 +98,7 @@ fn names_that_are_not_known_any_more_are_waited_for() {
 }
 
 #[test]
-fn a_name_that_nobody_knows_ends_the_run_and_is_told() {
+fn a_name_that_nobody_knows_ends_the_run_and_is_reported() {
     let linked = Linked::new(Scene::new("names-unknown", 3, 10));
     linked.names.forget();
     let unknown = |sinks: &str, variable: &str, words: &[&str]| {
@@ -106,7 +106,7 @@ fn a_name_that_nobody_knows_ends_the_run_and_is_told() {
         has_all(linked.over(job).end().expect(4).line("ERROR"), words);
     };
     unknown("kafka", "KAFKA_GIVE_UP_SECONDS", &["kafka.cdr.test", "Failed to resolve"]);
-    unknown("sftp", "SFTP_GIVE_UP_SECONDS", &[SFTP_NAME, "could not be resolved", "check the name"]);
+    unknown("sftp", "SFTP_GIVE_UP_SECONDS", &[SFTP_NAME, "could not be resolved", "Check SFTP_HOST"]);
     linked.learn();
     linked.over(linked.scene.run()).end().expect(0);
     linked.check();

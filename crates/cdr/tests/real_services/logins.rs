@@ -45,7 +45,7 @@ fn an_encrypted_key_file_signs_in_with_its_passphrase() {
     };
     refused(job().end(), "is encrypted and no passphrase is configured");
     let wrong = job().with("SFTP_KEY_PASSPHRASE", "open barley").end();
-    assert_eq!(wrong.count("barley"), 0, "a secret is never told");
+    assert_eq!(wrong.count("barley"), 0, "a secret is never shown");
     refused(wrong, "passphrase is wrong");
     job().with("SFTP_KEY_PASSPHRASE", "open sesame").end().expect(0);
     check::files(&scene, &scene.uploads(), 0..3);
@@ -60,15 +60,15 @@ fn the_password_can_come_from_a_file() {
 }
 
 #[test]
-fn a_wrong_password_is_refused_at_once_and_never_told() {
+fn a_wrong_password_is_refused_at_once_and_never_shown() {
     let scene = scene("wrong-password");
-    // Debug lines, too, must not tell it.
+    // Debug lines, too, must not show it.
     let job = scene.run().with("SFTP_PASSWORD", WRONG_PASSWORD).flag("-vv");
     let ended = job.end().expect(1);
     let line = ended.line("ERROR");
     let refused = format!("SFTP login of cdr_data at {} refused", address(&scene));
     assert!(line.contains(&refused) && line.contains("check user, password and key"), "{line}");
-    assert_eq!(ended.count(WRONG_PASSWORD), 0, "a secret is never told");
+    assert_eq!(ended.count(WRONG_PASSWORD), 0, "a secret is never shown");
     assert!(!scene.uploads().exists());
     // What was delivered to Kafka until then is not delivered again.
     scene.run().end().expect(0).line("Continuing run wrong-password");
@@ -125,7 +125,7 @@ fn a_server_whose_key_has_changed_is_refused() {
     assert!(error.contains("HAS CHANGED") && error.contains(&address(&scene)), "{error}");
     for key in [other.with_extension("pub"), server_key(&scene)] {
         let fingerprint = fingerprint(&scene, &key);
-        assert!(error.contains(&fingerprint), "{error}\ndoes not tell {fingerprint}");
+        assert!(error.contains(&fingerprint), "{error}\ndoes not name {fingerprint}");
     }
     assert_eq!(fs::read_to_string(known_hosts(&scene)).expect("it stays"), line);
     assert!(!scene.uploads().exists());

@@ -22,6 +22,7 @@ mod pace;
 mod processing;
 mod readers;
 mod rights;
+mod schema;
 mod secure;
 mod shards;
 mod signals;

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cdr_model::{PartIndex, Plan, Scenario, Shard, Stream};
+use cdr_model::{FileFormat, PartIndex, Plan, Scenario, Shard, Stream};
 use chrono::NaiveDateTime;
 
 use crate::support::check;
@@ -70,7 +70,7 @@ fn files_follow_their_interval(scene: &Scene, zero: f64, factor: f64) {
     for part in (0..plan.files()).map(|index| plan.part(PartIndex(index))) {
         let due = zero + part.end().0 as f64 / 1_000.0 / factor;
         for stream in Stream::ALL {
-            let name = part.file_name(stream);
+            let name = part.file_name(stream, FileFormat::default());
             let late = unix_ms(files[&name].modified) - due;
             assert!((EARLY_MS..MOST_LATE_MS).contains(&late), "{name}: {late} ms late");
         }
@@ -118,14 +118,14 @@ fn check_so_far(scene: &Scene) {
     let start = NaiveDateTime::parse_from_str(start, "%Y-%m-%d %H:%M:%S").expect("a time");
     let scenario = Scenario { start, ..scene.scenario.clone() };
     let plan = Plan::new(&scenario, Shard::WHOLE).expect("a valid scenario").without_end();
-    assert!(plan.is_beyond_history(last.cursors.sftp.expect("a cursor")));
+    assert!(plan.is_beyond_history(last.cursors.files["sftp"]));
     let scene = Scene { scenario, folder: scene.folder.clone(), topics: scene.topics.clone(), ..*scene };
-    check::files(&scene, &scene.uploads(), 0..last.cursors.sftp.expect("a cursor").0);
-    let records = last.cursors.kafka.expect("a cursor");
+    check::files(&scene, &scene.uploads(), 0..last.cursors.files["sftp"].0);
+    let records = last.cursors.records.expect("a cursor");
     for stream in Stream::ALL {
         let found = Topic::new(scene.services, scene.topic(stream)).records();
         let expected = check::expected(&scene, stream, Shard::WHOLE, 0..records.part.0 + 1);
-        let wanted = records.part.0 * 2 + u64::from(records.delivered(stream));
+        let wanted = records.part.0 * 2 + u64::from(records.delivered[stream]);
         assert_eq!(found.iter().map(Vec::len).sum::<usize>() as u64, wanted);
         for (found, expected) in found.iter().zip(&expected) {
             let same = found.iter().zip(expected).all(|(f, e)| (&f.key, &f.value) == (&e.0, &e.1));

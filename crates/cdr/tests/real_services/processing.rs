@@ -17,16 +17,15 @@ fn truth(scene: &Scene) -> Usage {
     let (plan, generator) = (scene.plan(Shard::WHOLE), scene.generator());
     let mut usage = Usage::default();
     for part in 0..plan.files() {
-        for stream in Stream::ALL {
-            generator.interactions(stream, &plan.part(PartIndex(part))).for_each(|one| usage.add(&one));
+        for stream in plan.streams() {
+            generator.interactions(stream, &plan.part(PartIndex(part)), |one| usage.add(&one));
         }
     }
     usage
 }
 
 fn counted(store: &mut Store) -> u64 {
-    let positions = store.positions().expect("positions");
-    positions.iter().map(|(_, position)| position.counted).sum()
+    store.committed().expect("offsets").iter().map(|(_, at)| at.counted).sum()
 }
 
 /// Fails unless the store holds exactly the run.
@@ -53,8 +52,10 @@ fn records(scene: &Scene) -> u64 {
 fn subscribers(scene: &Scene) -> Vec<String> {
     let part = scene.plan(Shard::WHOLE).part(PartIndex(0));
     let generator = scene.generator();
-    let some: Vec<_> = generator.interactions(Stream::Data, &part).take(3).collect();
-    some.iter().map(|one| one.msisdn.to_string()).collect()
+    let mut found = Vec::new();
+    generator.interactions(Stream::Data, &part, |one| found.push(one.msisdn.to_string()));
+    found.truncate(3);
+    found
 }
 
 fn json(text: &str) -> Value {
@@ -70,8 +71,8 @@ fn stop(processor: Process) -> Ended {
     processor.end().expect(143)
 }
 
-/// Asks the API of a processor, whose address its log tells.
-fn ask(processor: &Process, path: &str) -> String {
+/// Queries the API of a processor, whose address is in its log.
+fn query(processor: &Process, path: &str) -> String {
     answer(processor, path).unwrap_or_else(|refusal| panic!("{path}: {refusal}"))
 }
 
@@ -91,20 +92,20 @@ fn answer(processor: &Process, path: &str) -> Result<String, String> {
 }
 
 #[test]
-fn what_was_delivered_is_counted_and_answered_as_the_model_says() {
+fn what_was_delivered_is_counted_and_answered_as_by_the_model() {
     let scene = Scene::new("counted", 60, 1_000);
     scene.run().with("SINKS", "kafka").end().expect(0);
     let processor = scene.process().start();
     let mut store = Store::open(&StoreConfig::File(scene.folder.join("usage.db"))).expect("a store");
     processor.wait_until("all is counted", || counted(&mut store) == records(&scene));
     check(&scene, &mut store);
-    assert_eq!(ask(&processor, "/readyz"), "ready\n");
+    assert_eq!(query(&processor, "/readyz"), "ready\n");
     for msisdn in subscribers(&scene) {
         let expected = printed(scene.usage(&msisdn).flag("--expected"));
         assert_eq!(printed(scene.usage(&msisdn)), expected, "cdr usage {msisdn}");
         let (from, to) = (&expected["from"], &expected["to"]);
         let (from, to) = (from.as_str().expect("a date"), to.as_str().expect("a date"));
-        let answer = ask(&processor, &format!("/usage/{msisdn}?from={from}&to={to}"));
+        let answer = query(&processor, &format!("/usage/{msisdn}?from={from}&to={to}"));
         assert_eq!(json(&answer), expected, "the API about {msisdn}");
     }
     stop(processor);
@@ -126,15 +127,17 @@ fn several_processors_share_a_database_while_some_come_and_go() {
     for other in [&second, &third] {
         other.wait_for_line("- Reading counted-together-");
     }
-    let answer =
-        json(&ask(&third, &format!("/usage/{}?from=2024-01-01&to=2024-01-02", subscribers(&scene)[0])));
+    let answer = json(&query(
+        &third,
+        &format!("/usage/{}?from=2024-01-01&to=2024-01-02", subscribers(&scene)[0]),
+    ));
     assert!(answer["total"]["records"].is_u64(), "{answer}");
     drop(second.kill());
     assert_eq!(stop(third).count("panicked"), 0);
     run.end().expect(0);
     first.wait_until("all is counted", || counted(&mut store) == records(&scene));
     check(&scene, &mut store);
-    assert_eq!(stop(first).count(url), 0, "the password is told");
+    assert_eq!(stop(first).count(url), 0, "the password is shown");
 }
 
 #[test]
@@ -164,7 +167,7 @@ fn a_database_that_is_away_is_waited_for_at_the_start_and_at_work() {
     let mut store = Store::open(&StoreConfig::Postgres(Secret::new(url))).expect("a store");
     processor.wait_until("all is counted", || counted(&mut store) == records(&scene));
     check(&scene, &mut store);
-    assert_eq!(stop(processor).count(url), 0, "the password is told");
+    assert_eq!(stop(processor).count(url), 0, "the password is shown");
 }
 
 /// Opens the database with such options in its URL, where the system trusts a certificate's owner; by
@@ -175,11 +178,11 @@ fn open_with_tls(scene: &Scene, options: &str, system: &str) -> Ended {
 }
 
 #[test]
-fn a_database_is_trusted_by_the_certificates_that_are_told_and_by_no_others() {
+fn a_database_is_trusted_by_the_certificates_that_are_named_and_by_no_others() {
     let scene = Scene::new("database-trusted", 1, 10);
     let tls = scene.services.variable("STORE_TLS_DIR");
     let (root, stranger) = (format!("{tls}/ca.pem"), format!("{tls}/client.crt"));
-    let told = |file: &str, mode: &str| format!("sslmode={mode}&sslrootcert={file}");
+    let trusting = |file: &str, mode: &str| format!("sslmode={mode}&sslrootcert={file}");
     let check = |options: &str, system: &str, trusted: bool| {
         let ended = open_with_tls(&scene, options, system).expect(1);
         let error = ended.line("cdr: ");
@@ -189,12 +192,12 @@ fn a_database_is_trusted_by_the_certificates_that_are_told_and_by_no_others() {
         }
     };
     for mode in ["require", "verify-ca", "verify-full"] {
-        check(&told(&root, mode), &stranger, true);
-        check(&told(&stranger, mode), &root, false);
+        check(&trusting(&root, mode), &stranger, true);
+        check(&trusting(&stranger, mode), &root, false);
     }
     check("sslmode=verify-full", &root, true);
     check("sslmode=verify-full", &stranger, false);
-    check(&told("system", "verify-full"), &root, true);
+    check(&trusting("system", "verify-full"), &root, true);
     // Who is trusted by the system is trusted by name only.
     let other = scene.services.variable("STORE_URL").replace("127.0.0.1", "db.example");
     let url = format!("{other}?hostaddr=127.0.0.1&sslmode=verify-ca");

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::LazyLock;
 
+use cdr_model::usage::{Interaction, Used};
 use cdr_model::{PartIndex, Shard, Stream};
 
 use crate::support::placement;
@@ -99,24 +100,18 @@ fn a_consumer_as_in_use_today_sums_the_usage_that_was_generated() {
 fn usage(scene: &Scene, stream: Stream) -> BTreeMap<String, [u64; 2]> {
     let (generator, plan) = (scene.generator(), scene.plan(Shard::WHOLE));
     let mut usage = BTreeMap::new();
-    let mut add = |subscriber: u32, time: cdr_model::Micros, kind: &str, amount: u64| {
-        let msisdn = generator.population().subscriber(subscriber);
-        let msisdn = str::from_utf8(msisdn.as_bytes()).expect("digits");
-        let key = format!("{msisdn} {} {kind}", &time.to_string()[..10]);
+    let mut add = |one: Interaction| {
+        let (day, kind) = (&one.time.to_string()[..10], one.used.usage_type().name());
+        let amount = match one.used {
+            Used::Data { up_bytes, down_bytes, .. } => up_bytes + down_bytes,
+            Used::Call { seconds, .. } => seconds,
+        };
+        let key = format!("{} {day} {kind}", one.msisdn);
         let [records, total]: &mut [u64; 2] = usage.entry(key).or_default();
         (*records, *total) = (*records + 1, *total + amount);
     };
     for part in (0..plan.files()).map(|index| plan.part(PartIndex(index))) {
-        let all = 0..part.line_count;
-        match stream {
-            Stream::Data => generator.data(&part, all).for_each(|r| {
-                let bytes = u64::from(r.up_bytes) + u64::from(r.down_bytes);
-                add(r.subscriber, r.event_time, r.data_type.name(), bytes);
-            }),
-            Stream::Voice => generator.voice(&part, all).for_each(|r| {
-                add(r.subscriber, r.start_time, r.call_type.name(), r.duration_s.into());
-            }),
-        }
+        generator.interactions(stream, &part, &mut add);
     }
     usage
 }

@@ -1,4 +1,4 @@
-//! Logins that may not do all that a run does: which right is missing is told, at once.
+//! Logins that may not do all that a run does: which right is missing is reported, at once.
 
 use std::time::{Duration, Instant};
 
@@ -76,7 +76,7 @@ fn a_topic_that_the_login_may_not_write_to_is_named() {
 }
 
 #[test]
-fn a_right_that_is_missing_is_told_in_the_middle_of_records_that_fill_the_client() {
+fn a_right_that_is_missing_is_reported_in_the_middle_of_records_that_fill_the_client() {
     // More than the client takes at once, so that the sink waits for room when the brokers refuse.
     let scene = with_topics(Scene::new("may-not-write-much", 40, 10_000));
     let topic = scene.topic(Stream::Voice);

@@ -18,13 +18,13 @@ fn every_kind_of_login_delivers() {
         let ended =
             run(&scene, "KAFKA_LOGIN_BROKERS", &password(&scene, mechanism)).flag("-vv").end().expect(0);
         let password = scene.services.variable("KAFKA_LOGIN_PASSWORD");
-        assert_eq!(ended.count(password), 0, "a secret is never told");
+        assert_eq!(ended.count(password), 0, "a secret is never shown");
         check::records(&scene, &[Shard::WHOLE], 0..3);
     }
 }
 
 #[test]
-fn a_wrong_password_is_refused_and_never_told() {
+fn a_wrong_password_is_refused_and_never_shown() {
     for (name, mechanism) in [("login-wrong-plain", "PLAIN"), ("login-wrong-scram", "SCRAM-SHA-512")] {
         let scene = scene(name);
         let wrong = "not-the-password-2718";
@@ -32,7 +32,7 @@ fn a_wrong_password_is_refused_and_never_told() {
             run(&scene, "KAFKA_LOGIN_BROKERS", &with_password(&scene, mechanism, wrong)).flag("-vv");
         let ended = job.end().expect(1);
         has_all(ended.line("ERROR"), &["authentication", "sasl.password"]);
-        assert_eq!(ended.count(wrong), 0, "a secret is never told");
+        assert_eq!(ended.count(wrong), 0, "a secret is never shown");
     }
 }
 

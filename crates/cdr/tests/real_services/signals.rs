@@ -1,4 +1,4 @@
-//! A run that is asked to stop.
+//! A run that is stopped by signals.
 
 use std::time::{Duration, Instant};
 
@@ -46,16 +46,17 @@ fn a_signal_stops_well(scene: Scene, signal: &str, code: i32) {
     }
 }
 
-/// Parts behind the records' and the files' cursor, which say exactly what was delivered.
+/// Parts behind the records' and the files' cursor, which are exactly what was delivered.
 fn saved_progress(scene: &Scene) -> (u64, u64) {
-    let cursors = progress(scene).last().expect("a progress record").cursors;
-    let (records, files) = (cursors.kafka.expect("its cursor"), cursors.sftp.expect("its cursor"));
+    let cursors = progress(scene).pop().expect("a progress record").cursors;
+    let (records, files) = (cursors.records.expect("its cursor"), cursors.files["sftp"]);
     check::files(scene, &scene.uploads(), 0..files.0);
     assert_eq!(scene.index(), records.part.min(files).0.checked_sub(1));
-    for (stream, rest) in [(Stream::Data, records.data), (Stream::Voice, records.voice)] {
+    let plan = scene.plan(Shard::WHOLE);
+    for stream in plan.streams() {
         let found = Topic::new(scene.services, scene.topic(stream)).records();
-        let lines = u64::from(scene.plan(Shard::WHOLE).line_count());
-        let expected = records.part.0 * lines + u64::from(rest);
+        let rest = records.delivered[stream];
+        let expected = plan.records_before(stream, records.part) + u64::from(rest);
         assert_eq!(found.iter().map(Vec::len).sum::<usize>() as u64, expected, "{stream}");
     }
     (records.part.0, files.0)

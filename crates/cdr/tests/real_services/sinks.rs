@@ -84,7 +84,7 @@ fn an_index_that_kafka_knows_nothing_of_is_refused_unless_it_is_to_be_trusted() 
     fs::write(scene.index_file(), "42\n").expect("the folder is ours");
     let ended = scene.run().with("SINKS", "sftp,kafka,directory").end().expect(3);
     let line = ended.line("ERROR");
-    assert!(line.contains("the index file says that part 42 is complete"), "{line}");
+    assert!(line.contains("the index file has part 42 as complete"), "{line}");
     assert!(line.contains("--trust-index") && line.contains("--restart"), "{line}");
     assert_eq!(fs::read_to_string(scene.index_file()).expect("it stays"), "42\n");
     let topic = Topic::new(scene.services, scene.topic(Stream::Data));

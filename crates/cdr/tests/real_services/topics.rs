@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use cdr_model::{PartIndex, Shard, Stream};
+use cdr_model::{MessageFormat, PartIndex, Shard, Stream};
 
 use crate::support::check::has_all;
 use crate::support::process::LIMIT;
@@ -11,7 +11,7 @@ use crate::support::scene::Scene;
 use crate::support::topics::Topic;
 use crate::support::{check, clients};
 
-/// What Kafka's own tool says of a topic, in one line.
+/// What Kafka's own tool shows of a topic, in one line.
 fn described(scene: &Scene, topic: &str) -> String {
     let mut tool = clients::kafka_tool(scene.services, "org.apache.kafka.tools.TopicCommand");
     tool.args(["--describe", "--topic", topic]);
@@ -64,7 +64,7 @@ fn records_that_the_brokers_refuse_end_the_run_and_leave_no_transaction_open() {
 }
 
 #[test]
-fn more_replicas_than_brokers_are_refused_with_the_setting_that_asks_for_them() {
+fn more_replicas_than_brokers_are_refused_with_the_setting_that_requests_them() {
     let scene = Scene::new("replicas", 2, 10);
     let job = scene.run().with("SINKS", "kafka,directory").flag("--kafka-replication").flag("5");
     let ended = job.end().expect(1);
@@ -108,7 +108,8 @@ fn event_times(scene: &Scene, stream: Stream) -> Vec<i64> {
     let (generator, plan) = (scene.generator(), scene.plan(Shard::WHOLE));
     let mut times = Vec::new();
     for part in (0..plan.files()).map(|index| plan.part(PartIndex(index))) {
-        generator.messages(stream, &part, 0..plan.line_count(), |message| {
+        let all = 0..plan.count(stream, part.index);
+        MessageFormat::Json.encode(&generator, stream, &part, all, |message| {
             times.push(message.time.as_millis());
         });
     }
@@ -151,7 +152,7 @@ fn delete(scene: &Scene, topic: &str) {
     }
 }
 
-/// Whether any broker knows the topic: each hears of changes at its own time.
+/// Whether any broker knows the topic: each learns of changes at its own time.
 fn exists(scene: &Scene, topic: &str) -> bool {
     let known = |broker: &str| {
         let mut kcat = Command::new("kcat");

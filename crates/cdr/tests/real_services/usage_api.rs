@@ -5,14 +5,14 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use cdr::config::ApiSettings;
-use cdr::processing::api::{self, Api, Readiness};
+use cdr::processing::Readiness;
+use cdr::processing::api::{self, Api, ApiConfig};
 use cdr::processing::metrics::{self, Metrics, StoredBatch};
-use cdr::processing::store::{Advance, Batch, Outcome, Partition, Store, StoreConfig};
+use cdr::processing::store::{Added, Batch, OffsetAdvance, Partition, Store, StoreConfig};
 use cdr::processing::tariff::Tariff;
 use cdr::secret::Secret;
 use cdr_model::usage::{Interaction, Used};
-use cdr_model::{CallType, DataType, Micros};
+use cdr_model::{CallType, DataType, Micros, PerStream, Stream};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -26,13 +26,13 @@ struct Server {
     runtime: Runtime,
     address: SocketAddr,
     stop: CancellationToken,
-    task: JoinHandle<std::io::Result<()>>,
+    task: JoinHandle<()>,
 }
 
 impl Server {
     fn start<F>(serve: impl FnOnce(TcpListener, CancellationToken) -> F) -> Server
     where
-        F: Future<Output = std::io::Result<()>> + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
     {
         let runtime = Runtime::new().expect("threads");
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
@@ -44,7 +44,7 @@ impl Server {
 
     fn end(self) {
         self.stop.cancel();
-        self.runtime.block_on(self.task).expect("no panic").expect("it served");
+        self.runtime.block_on(self.task).expect("no panic");
     }
 }
 
@@ -64,10 +64,10 @@ fn fill(file: &Path) {
         at("2024-01-01 02:30:00.000000", call),
     ];
     let partition = Partition { topic: "cdr_data".to_owned(), number: 0 };
-    let advances = vec![Advance { partition, from: None, to: 3, counted: 3, dead: 0 }];
+    let advances = vec![OffsetAdvance { partition, from: None, to: 3, counted: 3, dead: 0 }];
     let mut store = Store::open(&StoreConfig::File(file.to_owned())).expect("a new store");
     let outcome = store.add(&mut Batch { advances, interactions }).expect("it is stored");
-    assert_eq!(outcome, Outcome::Stored);
+    assert_eq!(outcome, Added::Stored);
 }
 
 /// Schemathesis makes requests from the document, right and wrong ones, and compares the answers with it.
@@ -77,17 +77,13 @@ fn schemathesis_finds_no_answer_that_the_document_does_not_describe() {
     let folder = services.folder("usage-api");
     let file = folder.join("usage.db");
     fill(&file);
-    let settings = ApiSettings {
-        address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        user: "cdr_usage".to_owned(),
-        password: Secret::new("secret"),
-        password_is_default: false,
-    };
+    let (user, password) = ("cdr_usage".to_owned(), Secret::new("secret"));
+    let settings = ApiConfig { bind: None, port: 0, user, password };
     let tariff = Tariff { zar_per_gb: 49.into(), zar_per_minute: 1.into(), wak_per_zar: 1.into() };
     let readiness = Readiness::starting();
     readiness.set_ready();
     let api = Api::new(StoreConfig::File(file), tariff, &settings, readiness);
-    let server = Server::start(|listener, stop| api::serve(listener, api, stop.cancelled_owned()));
+    let server = Server::start(|listener, stop| api::serve(listener, api, stop));
 
     let mut schemathesis = Command::new(services.variable("VENV_PYTHON"));
     // Its folder of found examples would be in the project.
@@ -95,13 +91,13 @@ fn schemathesis_finds_no_answer_that_the_document_does_not_describe() {
     schemathesis.arg(format!("http://{}/openapi.json", server.address));
     schemathesis.args(["--auth", "cdr_usage:secret", "--seed", "418001", "--max-examples", "100"]);
     schemathesis.args(["--phases", "examples,coverage,fuzzing", "--request-timeout", "30"]);
-    // A document cannot say that an interval's end is later than its beginning, nor which days a month
+    // A document cannot express that an interval's end is later than its beginning, nor which days a month
     // has; so not all that it allows is accepted.
     schemathesis.args(["--checks", "all", "--exclude-checks", "positive_data_acceptance"]);
-    let told = clients::output(&folder, schemathesis);
+    let output = clients::output(&folder, schemathesis);
     // All but the document itself, which it has read already.
-    let told = String::from_utf8_lossy(&told);
-    assert!(told.contains("Tested: 5\n"), "{told}");
+    let output = String::from_utf8_lossy(&output);
+    assert!(output.contains("Tested: 5\n"), "{output}");
     server.end();
 }
 
@@ -109,8 +105,7 @@ fn schemathesis_finds_no_answer_that_the_document_does_not_describe() {
 fn the_prometheus_client_reads_the_metrics_by_their_names() {
     let metrics = Metrics::new();
     metrics.stored(&StoredBatch {
-        data: 700,
-        voice: 300,
+        counted: PerStream::from_fn(|stream| if stream == Stream::Data { 700 } else { 300 }),
         batch_time: Duration::from_millis(250),
         store_time: Duration::from_millis(125),
         at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_732_000_000_500),
@@ -118,7 +113,7 @@ fn the_prometheus_client_reads_the_metrics_by_their_names() {
     metrics.lag("cdr_data", 2, 7);
     metrics.dead("cdr_voice", "empty");
     let server =
-        Server::start(|listener, stop| metrics::serve(listener, metrics, stop.cancelled_owned()));
+        Server::start(|listener, stop| metrics::serve(listener, metrics, Readiness::starting(), stop));
 
     let services = Services::shared();
     let mut python = clients::python(services, "metrics_prometheus.py");

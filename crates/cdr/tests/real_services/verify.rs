@@ -62,7 +62,7 @@ fn everything_that_is_wrong_is_named_in_its_place() {
     assert!(!again.contains(&format!("partition 1 offset {behind},")), "{again}");
     ended.line("18 of 20 right, 1 missing, 1 altered, 1 of other runs");
     ended.line(&format!("{gone} is missing"));
-    ended.line(&format!("{short} has {} bytes instead of {}", content.len() - 1, content.len()));
+    ended.line(&format!("{short} ends after {} of {} bytes", content.len() - 1, content.len()));
     ended.line("NOT all is right");
     assert_eq!(ended.count(RIGHT), 0);
 }
@@ -96,13 +96,40 @@ fn a_run_that_goes_on_is_right_as_far_as_it_has_come() {
 }
 
 #[test]
-fn a_run_begun_anew_is_read_from_where_it_began() {
-    let scene = Scene::new("verified-anew", 5, 500);
+fn a_restarted_run_is_read_from_where_it_began() {
+    let scene = Scene::new("verified-again", 5, 500);
     scene.run().end().expect(0);
     scene.run().flag("--restart").end().expect(0);
     let ended = scene.verify().end().expect(0);
-    ended.line("topic verified-anew-data: 2,500 of 2,500 records");
+    ended.line("topic verified-again-data: 2,500 of 2,500 records");
     ended.line(RIGHT);
+}
+
+/// The progress of the first session is not that of the run any more.
+#[test]
+fn a_run_restarted_with_another_seed_and_in_shards_is_right() {
+    let scene = Scene::new("verified-resharded", 10, 500);
+    scene.run().with("CDR_SEED", 1).end().expect(0);
+    let (uploads, verify) = (scene.uploads(), || scene.verify().with("CDR_SEED", 2));
+    let shard = |shard: &str| {
+        let job = scene.run().flag("--restart").with("CDR_SEED", 2).with("SHARD", shard);
+        job.with("INDEX_FILE", shard.replace('/', "-")).end().expect(0);
+    };
+    shard("1/2");
+    let half = verify().end().expect(6);
+    half.line("1 of 2 shards have begun");
+    half.line("topic verified-resharded-data: 2,500 of 2,500 records");
+    shard("2/2");
+    for of_shard in ["1/1", "1/2", "2/2"] {
+        let whole = verify().with("SHARD", of_shard).end().expect(0);
+        whole.line("topic verified-resharded-data: 5,000 of 5,000 records");
+        whole.line(": 20 of 20 right");
+    }
+    scene.verify().with("CDR_SEED", 1).end().expect(3).line("CDR_SEED");
+
+    let [(gone, _), _] = scene.files_of(&scene.generator(), 3);
+    fs::remove_file(uploads.join(&gone)).expect("it is there");
+    verify().end().expect(6).line(&format!("{gone} is missing"));
 }
 
 #[test]

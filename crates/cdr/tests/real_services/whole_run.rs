@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cdr_model::{Shard, Stream};
+use cdr_model::{PerStream, Shard, Stream};
 
 use crate::support::check;
 use crate::support::process::Ended;
@@ -31,11 +31,13 @@ fn check_log(ended: &Ended) {
     let completed = ended.lines.iter().position(|line| message(line) == completed);
     let completed = completed.unwrap_or_else(|| panic!("no completion line in:\n{text}"));
     assert_eq!(completed, ended.lines.len() - 2, "one line follows the completion line:\n{text}");
-    assert!(message(&ended.lines[completed + 1]).starts_with("This start: 172,000 records, 172 files"));
+    assert!(
+        message(&ended.lines[completed + 1]).starts_with("This session: 172,000 records, 172 files")
+    );
     let generated = ended.lines.iter().filter_map(|line| {
         message(line).strip_prefix("Generated ")?.strip_suffix(" cdr files...")?.parse::<u64>().ok()
     });
-    assert_eq!(generated.sum::<u64>(), 2 * 86, "each file is told of once:\n{text}");
+    assert_eq!(generated.sum::<u64>(), 2 * 86, "each file is logged once:\n{text}");
 }
 
 /// `2024-12-07 10:00:00 - INFO - message`.
@@ -85,15 +87,14 @@ fn a_restart_delivers_a_second_time_behind_what_the_topics_hold() {
     let scene = Scene::new("restarted", 12, 250);
     scene.run().end().expect(0);
     check::delivered(&scene);
-    let ends: BTreeMap<_, _> =
-        Stream::ALL.map(|stream| (scene.topic(stream).to_owned(), topic(&scene, stream).ends())).into();
+    let ends = PerStream::from_fn(|stream| topic(&scene, stream).ends());
     let first_run = progress(&scene).last().expect("a progress record").begun_ms;
 
     scene.run().flag("--restart").end().expect(0).line("Starting run restarted");
     let begin = progress(&scene).into_iter().find(|progress| progress.begun_ms != first_run);
     assert_eq!(begin.expect("progress of the second run").begin_offsets, ends);
     for stream in Stream::ALL {
-        let (first, second) = split(topic(&scene, stream).records(), &ends[scene.topic(stream)]);
+        let (first, second) = split(topic(&scene, stream).records(), &ends[stream]);
         for found in [first, second] {
             check::same_records(&scene, stream, &[Shard::WHOLE], 0..12, found);
         }

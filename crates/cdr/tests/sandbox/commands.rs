@@ -21,27 +21,32 @@ fn a_demo_delivers_shows_and_verifies() {
         "cdr verify --env dev\n",
         "Who used most? `cdr process` counts from the topics, each record once:\n\n  SUBSCRIBER ",
         "\n  TOWER ",
-        "\nTo ask for one: cdr usage --store-path .cdr/usage.db 27",
+        "\nTo query one: cdr usage --store-path .cdr/usage.db 27",
     ] {
         assert!(text.contains(line), "no {line:?} in:\n{text}");
     }
 }
 
 #[test]
-fn a_second_demo_finds_what_the_first_delivered_and_can_begin_anew() {
+fn a_second_demo_finds_what_the_first_delivered_and_can_begin_again() {
     let folder = tempfile::tempdir().unwrap();
     out(&cdr(folder.path(), DEMO).output().unwrap());
     let again = cdr(folder.path(), DEMO).output().unwrap();
     assert!(out(&again).contains("All is right"));
     let log = String::from_utf8_lossy(&again.stderr);
-    // The SFTP server has another port, so it counts as another place, and gets its files anew.
+    // The SFTP server has another port, so it counts as another target, and gets its files again.
     assert!(log.contains("Continuing run cdr: records of 86, files of 0 of 86 parts"), "{log}");
-    let anew = cdr(folder.path(), &format!("{DEMO} --restart --lines-per-second 2")).output().unwrap();
-    assert!(out(&anew).contains("topic cdr_data: 173,000 of 173,000 records"), "{}", out(&anew));
+    let restarted =
+        cdr(folder.path(), &format!("{DEMO} --restart --lines-per-second 2")).output().unwrap();
+    assert!(
+        out(&restarted).contains("topic cdr_data: 173,000 of 173,000 records"),
+        "{}",
+        out(&restarted)
+    );
 }
 
 #[test]
-fn a_demo_on_a_port_that_is_taken_says_so() {
+fn a_demo_on_a_port_that_is_taken_fails() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let folder = tempfile::tempdir().unwrap();
@@ -113,7 +118,7 @@ fn a_sandbox_keeps_what_was_delivered_over_a_kill() {
 }
 
 #[test]
-fn a_sandbox_ends_well_when_it_is_asked_to() {
+fn a_sandbox_ends_well_on_a_signal() {
     let folder = tempfile::tempdir().unwrap();
     let mut serving = serve(folder.path());
     let killed = Command::new("kill").args(["-TERM", &serving.child.id().to_string()]).status();
@@ -125,7 +130,7 @@ fn a_sandbox_ends_well_when_it_is_asked_to() {
 }
 
 #[test]
-fn the_broker_is_found_under_the_name_that_it_is_told_to_advertise() {
+fn the_broker_is_found_under_the_name_that_it_advertises() {
     use rdkafka::consumer::{BaseConsumer, Consumer};
     let folder = tempfile::tempdir().unwrap();
     let serving = serve_with(folder.path(), "--advertise sandbox.example");
@@ -133,6 +138,34 @@ fn the_broker_is_found_under_the_name_that_it_is_told_to_advertise() {
     let consumer: BaseConsumer = config.set("bootstrap.servers", &serving.brokers).create().unwrap();
     let metadata = consumer.fetch_metadata(None, crate::support::LIMIT).unwrap();
     let port = serving.brokers.rsplit_once(':').unwrap().1;
-    let told = metadata.brokers().first().map(|broker| (broker.host(), broker.port().to_string()));
-    assert_eq!(told, Some(("sandbox.example", port.to_owned())));
+    let advertised = metadata.brokers().first().map(|broker| (broker.host(), broker.port().to_string()));
+    assert_eq!(advertised, Some(("sandbox.example", port.to_owned())));
+}
+
+/// With a standard output whose reader has left before it begins.
+fn unread(mut command: Command) -> std::process::Child {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn servers_and_demo_do_their_work_when_nobody_reads_what_they_print() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = unread(cdr(folder.path(), DEMO)).wait_with_output().unwrap();
+    assert!(demo.status.success(), "{}", String::from_utf8_lossy(&demo.stderr));
+    let ports = "sandbox --dir served --sftp-port 0 --kafka-port 0";
+    let mut serving = unread(cdr(folder.path(), ports));
+    // It serves once its folder is there, and ends well on demand.
+    let begun = std::time::Instant::now();
+    while !folder.path().join("served/kafka").exists() {
+        assert!(begun.elapsed() < crate::support::LIMIT && serving.try_wait().unwrap().is_none());
+        crate::support::pause();
+    }
+    assert!(Command::new("kill").arg(serving.id().to_string()).status().unwrap().success());
+    let served = serving.wait_with_output().unwrap();
+    let log = String::from_utf8_lossy(&served.stderr);
+    assert!(!log.contains("panicked"), "{log}");
+    // The signal may come before it listens for any.
+    assert!(served.status.code().is_none_or(|code| code == 0), "{log}");
 }

@@ -11,7 +11,7 @@ use crate::support::Sandbox;
 /// A while, for a delay.
 const WHILE: Fault = Delay(Duration::from_millis(700));
 
-/// Kafka's code for a broker that is not the one to ask at the moment, and for one that is too slow.
+/// Kafka's code for a broker that is not the one to query at the moment, and for one that is too slow.
 pub const NOT_LEADER: Fault = Fail(6);
 const TIMED_OUT: Fault = Fail(7);
 pub const COORDINATOR_LOADS: Fault = Fail(14);
@@ -52,7 +52,7 @@ fn claiming_the_id_is_tried_again() {
 }
 
 #[test]
-fn the_coordinator_is_asked_for_again() {
+fn the_coordinator_is_looked_up_again() {
     check_kafka(ApiKey::FindCoordinator, 0, &[CloseBefore]);
     check_kafka(ApiKey::FindCoordinator, 0, &[CloseAfter]);
 }
@@ -102,7 +102,7 @@ fn servers_that_take_no_connections_are_waited_for() {
     sandbox.kafka.accept(false);
     sandbox.sftp.accept(false);
     let mut running = sandbox.start_run();
-    running.wait_until("the job says that it waits", || {
+    running.wait_until("the job logs that it waits", || {
         std::fs::read_to_string(sandbox.path("run.log")).is_ok_and(|log| log.contains("are away"))
     });
     sandbox.kafka.accept(true);

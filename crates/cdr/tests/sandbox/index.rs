@@ -24,7 +24,7 @@ fn index(sandbox: &Sandbox) -> PathBuf {
     sandbox.path("idx_data.dat")
 }
 
-/// Fails unless a killed run is completed whatever this content of its index file says.
+/// Fails unless a killed run is completed whatever its index file holds.
 fn is_outranked(content: &str) {
     let sandbox = killed();
     fs::write(index(&sandbox), content).expect("the folder is ours");
@@ -77,7 +77,7 @@ fn one_that_is_ahead_is_refused_until_somebody_decides() {
     sandbox.sftp.accept(true);
     fs::write(index(&sandbox), "38\n").expect("the folder is ours");
     let log = sandbox.run().start("refused.log").fails(3);
-    for part in ["the index file says that part 38 is complete", "--trust-index", "--restart"] {
+    for part in ["the index file has part 38 as complete", "--trust-index", "--restart"] {
         assert!(log.contains(part), "no {part:?} in: {log}");
     }
     fs::remove_file(index(&sandbox)).expect("the start left it");
@@ -86,7 +86,7 @@ fn one_that_is_ahead_is_refused_until_somebody_decides() {
 }
 
 #[test]
-fn one_that_cannot_be_written_is_told_at_the_start_and_holds_up_nobody_at_work() {
+fn one_that_cannot_be_written_is_reported_at_the_start_and_holds_up_nobody_at_work() {
     let sandbox = killed();
     // Nobody can write a file in a folder's place, not even root.
     let in_its_place = sandbox.path("idx_data.dat.tmp");

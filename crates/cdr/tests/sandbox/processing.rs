@@ -4,17 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cdr::delivery::board::Board;
-use cdr::delivery::sink::kafka::{KafkaConfig, Letter, Letters};
+use cdr::kafka::{Compression, DeadLetter, DeadLetters, KafkaConfig, RecordTimestamp};
 use cdr::processing::store::{Store, StoreConfig};
 use cdr_model::usage::{Usage, UsageKey};
-use cdr_model::{Generator, PartIndex, Plan, Scenario, Shard, Stream};
+use cdr_model::{Generator, PartIndex, Plan, Scenario, Shard};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Headers;
 use rdkafka::{Message, Offset, TopicPartitionList};
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{Running, Sandbox};
 
@@ -28,8 +28,8 @@ fn truth() -> Usage {
     let generator = Generator::new(&scenario).expect("a generator");
     let mut usage = Usage::default();
     for part in 0..plan.files() {
-        for stream in Stream::ALL {
-            generator.interactions(stream, &plan.part(PartIndex(part))).for_each(|one| usage.add(&one));
+        for stream in plan.streams() {
+            generator.interactions(stream, &plan.part(PartIndex(part)), |one| usage.add(&one));
         }
     }
     usage
@@ -45,9 +45,9 @@ pub fn counted(sandbox: &Sandbox) -> u64 {
         return 0;
     }
     // Another process may be making it.
-    let positions = Store::open(&StoreConfig::File(sandbox.path("usage.db")))
-        .and_then(|mut store| store.positions());
-    positions.map_or(0, |positions| positions.iter().map(|(_, position)| position.counted).sum())
+    let committed = Store::open(&StoreConfig::File(sandbox.path("usage.db")))
+        .and_then(|mut store| store.committed());
+    committed.map_or(0, |committed| committed.iter().map(|(_, at)| at.counted).sum())
 }
 
 /// Fails unless the store holds exactly the job.
@@ -87,8 +87,12 @@ fn everything_is_counted_once_and_no_more_the_next_time() {
     check_usage("the first time", &sandbox);
     to_the_end(&sandbox, 100_000).complete("the second time");
     check_usage("the second time", &sandbox);
-    sandbox.process(700).arguments(&["--until-end", "--restart"]).start("process.log").complete("anew");
-    check_usage("anew", &sandbox);
+    sandbox
+        .process(700)
+        .arguments(&["--until-end", "--restart"])
+        .start("process.log")
+        .complete("from the beginning");
+    check_usage("from the beginning", &sandbox);
 }
 
 #[test]
@@ -184,32 +188,27 @@ pub fn send(sandbox: &Sandbox, topic: &str, values: &[&str]) {
     send_all(sandbox, topic, values.iter().map(|value| letter("27", value)).collect());
 }
 
-pub fn letter(key: &str, value: &str) -> Letter {
+pub fn letter(key: &str, value: &str) -> DeadLetter {
     let (key, value) = (Some(key.as_bytes().to_vec()), value.as_bytes().to_vec());
-    Letter { key, value, headers: Vec::new() }
+    DeadLetter { key, value, headers: Vec::new() }
 }
 
-pub fn send_all(sandbox: &Sandbox, topic: &str, letters: Vec<Letter>) {
+pub fn send_all(sandbox: &Sandbox, topic: &str, letters: Vec<DeadLetter>) {
     let config = KafkaConfig {
         brokers: sandbox.brokers(),
-        topic_data: "cdr_data".to_owned(),
-        topic_voice: "cdr_voice".to_owned(),
-        topic_progress: "cdr_progress".to_owned(),
         partitions: 1,
         replication: None,
-        compression: "none".to_owned(),
-        timestamps: cdr::delivery::sink::kafka::Timestamps::Send,
-        transaction_records: 1,
-        transaction_bytes: 1,
-        transaction_open: Duration::from_secs(1),
+        compression: Compression::None,
+        timestamp: RecordTimestamp::Send,
         transaction_timeout: Duration::from_secs(60),
         give_up_after: Duration::from_secs(60),
+        start_hint: String::new(),
         properties: std::collections::BTreeMap::new(),
     };
     let (topic, config) = (topic.to_owned(), Arc::new(config));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let sent = runtime.spawn_blocking(move || {
-        Letters::new(&config, &topic, &Arc::new(Board::default()))?.send(letters)
+        DeadLetters::new(&config, &topic, &CancellationToken::new())?.send(letters)
     });
     runtime.block_on(sent).expect("it ends").expect("all are sent");
 }
@@ -252,8 +251,7 @@ fn messages_that_cannot_be_used_go_to_their_topic_and_stop_nothing() {
     send(&sandbox, "cdr_voice", &["{'msisdn': '27821234567', 'tower_id': '7', 'call_type': 'sms'}"]);
     to_the_end(&sandbox, 1_000).complete("with dead letters");
     check_usage("with dead letters", &sandbox);
-    let dead: u64 =
-        store(&sandbox).positions().expect("positions").iter().map(|(_, position)| position.dead).sum();
+    let dead: u64 = store(&sandbox).committed().expect("offsets").iter().map(|(_, at)| at.dead).sum();
     assert_eq!(dead, 4);
     let letters = dead_letters(&sandbox, 4);
     let reasons: Vec<_> = letters
@@ -287,14 +285,16 @@ fn a_store_of_another_cluster_is_refused_and_left_alone() {
 }
 
 #[test]
-fn a_topic_that_was_made_anew_is_refused_and_counted_from_its_beginning_on_demand() {
+fn a_topic_that_was_created_again_is_refused_and_counted_from_its_beginning_on_demand() {
     let sandbox = Sandbox::start();
     send(&sandbox, "cdr_data", &["x"; 500]);
     to_the_end(&sandbox, 100_000).complete("the topic as it was");
     delete_topic(&sandbox, "cdr_data");
     let log = to_the_end(&sandbox, 100_000).fails(3);
     assert!(
-        log.contains("it was deleted and made anew, or emptied. Count anew with cdr process --restart"),
+        log.contains(
+            "it was deleted and created again, or emptied. Count again from the beginning with"
+        ),
         "{log}"
     );
     deliver(&sandbox);
@@ -302,12 +302,12 @@ fn a_topic_that_was_made_anew_is_refused_and_counted_from_its_beginning_on_deman
         .process(1_000)
         .arguments(&["--until-end", "--restart"])
         .start("process.log")
-        .complete("anew");
-    check_usage("anew", &sandbox);
+        .complete("from the beginning");
+    check_usage("from the beginning", &sandbox);
 }
 
 #[test]
-fn messages_that_were_lost_before_they_were_counted_are_told_and_passed_over_on_demand() {
+fn messages_that_were_lost_before_they_were_counted_are_reported_and_passed_over_on_demand() {
     let sandbox = Sandbox::start();
     send(&sandbox, "cdr_data", &["x"; 500]);
     to_the_end(&sandbox, 100_000).complete("those that were there");
@@ -323,21 +323,20 @@ fn messages_that_were_lost_before_they_were_counted_are_told_and_passed_over_on_
     assert!(log.contains(lost), "{log}");
     let going_on = sandbox.process(1_000).arguments(&["--until-end", "--accept-loss"]);
     going_on.start("process.log").complete("what is left");
-    let dead: u64 =
-        store(&sandbox).positions().expect("positions").iter().map(|(_, position)| position.dead).sum();
+    let dead: u64 = store(&sandbox).committed().expect("offsets").iter().map(|(_, at)| at.dead).sum();
     assert_eq!(dead, 600);
 }
 
 #[test]
-fn a_processor_whose_brokers_are_gone_says_so_and_stops_when_asked() {
+fn a_processor_whose_brokers_are_gone_logs_so_and_stops_on_a_signal() {
     let mut sandbox = Sandbox::start();
     deliver(&sandbox);
     let mut processor = sandbox.process(1_000).start("process.log");
     processor.wait_until("all is counted", || counted(&sandbox) == RECORDS);
     sandbox.stop_broker();
     let log = processor.path().to_owned();
-    let says = || std::fs::read_to_string(&log).is_ok_and(|log| log.contains("are away ("));
-    processor.wait_until("it says so", says);
+    let logs = || std::fs::read_to_string(&log).is_ok_and(|log| log.contains("are away ("));
+    processor.wait_until("it logs so", logs);
     processor.terminate();
     check_usage("brokers gone", &sandbox);
 }
@@ -356,7 +355,7 @@ pub fn delete_topic(sandbox: &Sandbox, topic: &str) {
 }
 
 #[test]
-fn a_store_that_cannot_be_made_is_told() {
+fn a_store_that_cannot_be_made_is_named() {
     let sandbox = Sandbox::start();
     let path = sandbox.path("missing/usage.db");
     let path = path.to_str().expect("a path in UTF-8");
@@ -365,7 +364,7 @@ fn a_store_that_cannot_be_made_is_told() {
 }
 
 #[test]
-fn brokers_that_are_away_are_told_and_given_up_on() {
+fn brokers_that_are_away_are_named_and_given_up_on() {
     let sandbox = Sandbox::start();
     let process =
         sandbox.process(1).with("KAFKA_BROKERS", "127.0.0.1:9").with("KAFKA_GIVE_UP_SECONDS", "1");

@@ -47,7 +47,7 @@ fn a_group_that_is_not_joined_at_the_first_try_is_joined() {
 }
 
 #[test]
-fn records_that_are_not_given_at_the_first_try_are_asked_for_again() {
+fn records_that_are_not_given_at_the_first_try_are_requested_again() {
     check(ApiKey::Fetch, 1, &[CloseBefore, CloseAfter, NOT_LEADER]);
 }
 
@@ -56,7 +56,7 @@ fn offsets_that_the_brokers_do_not_take_matter_to_nobody() {
     check(ApiKey::OffsetCommit, 0, &[ILLEGAL_GENERATION, UNKNOWN_MEMBER, COORDINATOR_LOADS]);
 }
 
-/// Fails unless a processor ends with an error that says so.
+/// Fails unless a processor ends with such an error.
 fn check_refused(fault: Fault, exit: i32, words: &[&str]) {
     let sandbox = Sandbox::start();
     deliver(&sandbox);
@@ -68,18 +68,18 @@ fn check_refused(fault: Fault, exit: i32, words: &[&str]) {
 }
 
 #[test]
-fn a_group_that_shares_out_in_another_way_is_told() {
+fn a_group_that_shares_out_in_another_way_is_named() {
     let words = ["to join group cdr-summary-unified", "another group with PROCESS_GROUP"];
     check_refused(Fail(23), 1, &words);
 }
 
 #[test]
-fn a_group_with_no_room_is_told() {
+fn a_group_with_no_room_is_named() {
     check_refused(Fail(81), 1, &["to join group cdr-summary-unified", "Raise group.max.size"]);
 }
 
 #[test]
-fn a_group_that_the_login_may_not_join_is_told() {
+fn a_group_that_the_login_may_not_join_is_named() {
     let words = ["lacks the right Read on group cdr-summary-unified", "--group cdr-summary-unified"];
     check_refused(Fail(30), 1, &words);
 }
@@ -98,7 +98,7 @@ fn a_producer_of_dead_letters_that_breaks_is_replaced() {
 }
 
 #[test]
-fn a_damaged_batch_is_not_passed_over() {
+fn a_corrupt_batch_is_not_passed_over() {
     let sandbox = Sandbox::start();
     deliver(&sandbox);
     let file = File::options().read(true).write(true).open(log_file(&sandbox.path("kafka")));
@@ -108,8 +108,8 @@ fn a_damaged_batch_is_not_passed_over() {
     file.read_exact_at(&mut byte, at).expect("a byte");
     file.write_all_at(&[!byte[0]], at).expect("another byte");
     let log = to_the_end(&sandbox, 500).fails(1);
-    assert!(log.contains("Records came damaged; reading them again (1 of 10)"), "{log}");
-    assert!(log.contains("A stored batch is damaged, or the network damages it"), "{log}");
+    assert!(log.contains("A batch of records was corrupt; reading it again (1 of 10)"), "{log}");
+    assert!(log.contains("A stored batch is corrupt, or the network corrupts it"), "{log}");
     let before = counted(&sandbox);
     assert!(before < RECORDS, "{before}");
     file.write_all_at(&byte, at).expect("the byte as it was");
@@ -199,48 +199,48 @@ fn unusable_messages_of_any_size_stop_nothing() {
 }
 
 #[test]
-fn a_topic_that_does_not_exist_is_told_and_counted_when_it_does() {
+fn a_topic_that_does_not_exist_is_reported_and_counted_when_it_does() {
     let sandbox = Sandbox::start();
     let mut processor = sandbox.process(500).start("process.log");
     let log = processor.path().to_owned();
-    let says = |text: &str| fs::read_to_string(&log).is_ok_and(|log| log.contains(text));
-    processor.wait_until("it tells of one", || says("Topic cdr_data does not exist; it is counted as"));
-    processor.wait_until("it tells of the other", || says("Topic cdr_voice does not exist"));
+    let logs = |text: &str| fs::read_to_string(&log).is_ok_and(|log| log.contains(text));
+    processor.wait_until("it logs one", || logs("Topic cdr_data does not exist; it is counted as"));
+    processor.wait_until("it logs the other", || logs("Topic cdr_voice does not exist"));
     deliver(&sandbox);
     processor.wait_until("all is counted", || counted(&sandbox) == RECORDS);
     processor.terminate();
     check_usage("made later", &sandbox);
 }
 
-const MADE_ANEW: &str = "topic cdr_data was deleted and made anew since the usage store";
+const CREATED_AGAIN: &str = "topic cdr_data was deleted and created again since the usage store";
 
 #[test]
-fn a_topic_that_was_made_anew_is_noticed_though_it_is_as_long() {
+fn a_topic_that_was_made_again_is_noticed_though_it_is_as_long() {
     let sandbox = Sandbox::start();
     send(&sandbox, "cdr_data", &["x"; 500]);
     to_the_end(&sandbox, 100).complete("the topic as it was");
     delete_topic(&sandbox, "cdr_data");
     send(&sandbox, "cdr_data", &["y"; 500]);
     let log = to_the_end(&sandbox, 100).fails(3);
-    assert!(log.contains(MADE_ANEW), "{log}");
-    assert!(log.contains("Count anew with cdr process --restart"), "{log}");
+    assert!(log.contains(CREATED_AGAIN), "{log}");
+    assert!(log.contains("Count again from the beginning with cdr process --restart"), "{log}");
     let restart = sandbox.process(100).arguments(&["--until-end", "--restart"]);
-    restart.start("process.log").complete("anew");
+    restart.start("process.log").complete("from the beginning");
     to_the_end(&sandbox, 100).complete("and again");
 }
 
 #[test]
-fn a_topic_that_is_made_anew_under_a_processor_is_noticed() {
+fn a_topic_that_is_made_again_under_a_processor_is_noticed() {
     let sandbox = Sandbox::start();
     send(&sandbox, "cdr_data", &["x"; 500]);
     let mut processor = sandbox.process(100).start("process.log");
     let log = processor.path().to_owned();
-    let says = |text: &str| fs::read_to_string(&log).is_ok_and(|log| log.contains(text));
-    processor.wait_until("it reads", || says("Reading cdr_data"));
+    let logs = |text: &str| fs::read_to_string(&log).is_ok_and(|log| log.contains(text));
+    processor.wait_until("it reads", || logs("Reading cdr_data"));
     delete_topic(&sandbox, "cdr_data");
-    processor.wait_until("it loses its partitions", || says("No longer reading cdr_data"));
+    processor.wait_until("it loses its partitions", || logs("No longer reading cdr_data"));
     send(&sandbox, "cdr_data", &["y"; 500]);
-    assert!(processor.fails(3).contains(MADE_ANEW));
+    assert!(processor.fails(3).contains(CREATED_AGAIN));
 }
 
 #[test]
@@ -261,11 +261,43 @@ fn readiness_is_that_of_the_brokers_too() {
     processor.terminate();
 }
 
-/// Where the processor says that its API is.
+/// More slow clients than either port takes: they begin a request, and never end it.
+#[test]
+fn probes_are_answered_on_the_metrics_port_however_many_clients_are_slow() {
+    const SLOW: usize = 150;
+    let sandbox = Sandbox::start();
+    deliver(&sandbox);
+    let mut processor = sandbox.process(1_000).start("slow-clients.log");
+    processor.wait_until("all is counted", || counted(&sandbox) == RECORDS);
+    let (api, metrics) = (api_address(&processor), metrics_address(&processor));
+    processor.wait_until("it is ready", || get(&metrics, "/readyz").starts_with("HTTP/1.1 200"));
+    let slow = |address: &str| {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream.write_all(b"GET /metrics HT").expect("it is sent");
+        stream
+    };
+    let held: Vec<TcpStream> =
+        [&api, &metrics].into_iter().flat_map(|address| (0..SLOW).map(move |_| slow(address))).collect();
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        let answer = get(&metrics, path);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    }
+    drop(held);
+    processor.terminate();
+}
+
+/// Where the processor's API is, by its log.
 fn api_address(processor: &Running) -> String {
     let log = processor.log();
-    let (_, rest) = log.split_once("Usage API on http://").expect("it is told");
+    let (_, rest) = log.split_once("Usage API on http://").expect("it is logged");
     rest.split_once(',').expect("a comma").0.to_owned()
+}
+
+/// Where its metrics are.
+fn metrics_address(processor: &Running) -> String {
+    let log = processor.log();
+    let (_, rest) = log.split_once("metrics on http://").expect("it is logged");
+    rest.split_once('/').expect("a path").0.to_owned()
 }
 
 /// The answer of an HTTP server, with its status line.

@@ -122,12 +122,18 @@ impl Sandbox {
         self.verify_with(what, &[]);
     }
 
-    /// The same for a run with some other settings.
-    pub fn verify_with(&self, what: &str, variables: &[(&str, &str)]) {
+    /// What `cdr verify` reports of a run with some settings; fails unless all is right.
+    pub fn verified(&self, what: &str, variables: &[(&str, &str)]) -> String {
         let output = self.cdr("verify").envs(variables.iter().copied()).output();
         let output = output.expect("cdr verify starts");
-        let text = String::from_utf8_lossy(&output.stdout);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{what}: {text}\n{}", String::from_utf8_lossy(&output.stderr));
+        text
+    }
+
+    /// The same for a run with some other settings.
+    pub fn verify_with(&self, what: &str, variables: &[(&str, &str)]) {
+        let text = self.verified(what, variables);
         for line in [
             "Run cdr, 40 parts: finished",
             "topic cdr_data: 8,000 of 8,000 records\n",
@@ -227,7 +233,7 @@ impl Running {
         &self.log
     }
 
-    /// Asks it to stop, and fails unless it does so well.
+    /// Sends it SIGTERM, and fails unless it does so well.
     pub fn terminate(mut self) {
         self.signal("TERM");
         let status = self.end("SIGTERM");

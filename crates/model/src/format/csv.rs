@@ -1,16 +1,20 @@
 //! CSV files (RFC 4180), as the data contract has them.
 //!
 //! No value of any field can hold a comma, a quote or a line end: numbers, times, addresses, URLs
-//! of letters, digits and `:/.-`, and the closed sets of types. So nothing ever needs quoting.
+//! of letters, digits and `:/.-`, and the closed sets of words. So nothing ever needs quoting.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::ops::Range;
 
-use crate::format::line::{FixedText, Line};
+use crate::field::{Field, Fields, Record, Records};
+use crate::format::line::Line;
 use crate::generate::Generator;
-use crate::plan::Part;
-use crate::record::{CallType, DataType, Stream};
-use crate::time::Clock;
+use crate::part::Part;
+use crate::population::{Msisdn, Population, URL_ROOM};
+use crate::stream::Stream;
+use crate::text::{FixedText, WORD_ROOM};
+use crate::time::{Clock, Micros};
 
 /// What ends each line of a CSV file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +27,9 @@ pub enum LineEnd {
 }
 
 impl LineEnd {
+    /// Both, in the order in which configuration lists them.
+    pub const ALL: [LineEnd; 2] = [LineEnd::Lf, LineEnd::CrLf];
+
     /// The name by which configuration selects it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -31,7 +38,7 @@ impl LineEnd {
         }
     }
 
-    fn text(self) -> FixedText<2> {
+    const fn text(self) -> FixedText<2> {
         match self {
             LineEnd::Lf => FixedText::new("\n"),
             LineEnd::CrLf => FixedText::new("\r\n"),
@@ -45,77 +52,98 @@ impl fmt::Display for LineEnd {
     }
 }
 
-impl Generator {
-    /// Appends the whole file of a part: the header line and `line_count` records.
-    pub fn csv_file(&self, stream: Stream, part: &Part, line_end: LineEnd, out: &mut Vec<u8>) {
-        Self::csv_header(stream, line_end, out);
-        self.csv_lines(stream, part, 0..part.line_count, line_end, out);
-    }
+/// Appends the header line.
+pub(super) fn header(stream: Stream, line_end: LineEnd, out: &mut Vec<u8>) {
+    let names: Vec<_> = stream.fields().iter().map(|field| field.name).collect();
+    out.extend_from_slice(names.join(",").as_bytes());
+    out.extend_from_slice(line_end.text().as_str().as_bytes());
+}
 
-    /// Appends the header line.
-    pub fn csv_header(stream: Stream, line_end: LineEnd, out: &mut Vec<u8>) {
-        out.extend_from_slice(stream.fields().join(",").as_bytes());
-        out.extend_from_slice(line_end.text().as_str().as_bytes());
-    }
+/// Appends the lines of the records whose indices are in `range`.
+pub(super) fn body(
+    generator: &Generator,
+    stream: Stream,
+    part: &Part,
+    range: Range<u32>,
+    line_end: LineEnd,
+    out: &mut Vec<u8>,
+) {
+    let row = Row { line: Line::new(), clock: Clock::new(b' ') };
+    let population = generator.population();
+    generator.each(stream, part, range, &mut Lines { population, row, end: line_end.text(), out });
+}
 
-    /// Appends the lines of the records whose indices are in `range`, without a header.
-    pub fn csv_lines(
-        &self,
-        stream: Stream,
-        part: &Part,
-        range: Range<u32>,
-        line_end: LineEnd,
-        out: &mut Vec<u8>,
-    ) {
-        match stream {
-            Stream::Data => self.csv_data(part, range, line_end, out),
-            Stream::Voice => self.csv_voice(part, range, line_end, out),
+/// Nothing stands behind the last line.
+pub(super) fn footer(_: Stream, _: &mut Vec<u8>) {}
+
+/// Appends a line for each record that it takes.
+struct Lines<'a> {
+    population: &'a Population,
+    row: Row,
+    end: FixedText<2>,
+    out: &'a mut Vec<u8>,
+}
+
+impl Records for Lines<'_> {
+    #[inline(always)]
+    fn take<R: Record>(&mut self, record: &R) {
+        let number = self.population.subscriber(record.subscriber());
+        self.row.line.clear();
+        record.visit(&number, self.population, &mut self.row);
+        self.row.line.name(&self.end);
+        self.out.extend_from_slice(self.row.line.as_bytes());
+    }
+}
+
+/// The line under construction.
+struct Row {
+    line: Line,
+    clock: Clock,
+}
+
+impl Row {
+    #[inline(always)]
+    fn separate(&mut self, field: &Field) {
+        if !field.is_first() {
+            self.line.byte(b',');
         }
     }
+}
 
-    fn csv_data(&self, part: &Part, range: Range<u32>, line_end: LineEnd, out: &mut Vec<u8>) {
-        let types = DataType::ALL.map(|kind| FixedText::<16>::new(kind.name()));
-        let (mut line, mut clock, end) = (Line::new(), Clock::new(b' '), line_end.text());
-        for record in self.data(part, range) {
-            line.clear();
-            line.msisdn(&self.population().subscriber(record.subscriber));
-            line.byte(b',');
-            line.number(record.tower.into());
-            line.byte(b',');
-            line.number(record.up_bytes);
-            line.byte(b',');
-            line.number(record.down_bytes);
-            line.byte(b',');
-            line.name(&types[record.data_type as usize]);
-            line.byte(b',');
-            line.ipv4(record.ip_address.octets());
-            line.byte(b',');
-            line.name(self.population().site_text(record.site));
-            line.byte(b',');
-            line.text(clock.text(record.event_time));
-            line.name(&end);
-            out.extend_from_slice(line.as_bytes());
-        }
+impl Fields for Row {
+    #[inline(always)]
+    fn msisdn(&mut self, field: &'static Field, value: &Msisdn) {
+        self.separate(field);
+        self.line.msisdn(value);
     }
 
-    fn csv_voice(&self, part: &Part, range: Range<u32>, line_end: LineEnd, out: &mut Vec<u8>) {
-        let types = CallType::ALL.map(|kind| FixedText::<8>::new(kind.name()));
-        let (mut line, mut clock, end) = (Line::new(), Clock::new(b' '), line_end.text());
-        for record in self.voice(part, range) {
-            line.clear();
-            line.msisdn(&self.population().subscriber(record.subscriber));
-            line.byte(b',');
-            line.number(record.tower.into());
-            line.byte(b',');
-            line.name(&types[record.call_type as usize]);
-            line.byte(b',');
-            line.msisdn(&self.population().destination(record.destination));
-            line.byte(b',');
-            line.number(record.duration_s.into());
-            line.byte(b',');
-            line.text(clock.text(record.start_time));
-            line.name(&end);
-            out.extend_from_slice(line.as_bytes());
-        }
+    #[inline(always)]
+    fn integer(&mut self, field: &'static Field, value: u32) {
+        self.separate(field);
+        self.line.number(value);
+    }
+
+    #[inline(always)]
+    fn word(&mut self, field: &'static Field, value: &FixedText<WORD_ROOM>) {
+        self.separate(field);
+        self.line.name(value);
+    }
+
+    #[inline(always)]
+    fn url(&mut self, field: &'static Field, value: &FixedText<URL_ROOM>) {
+        self.separate(field);
+        self.line.name(value);
+    }
+
+    #[inline(always)]
+    fn ipv4(&mut self, field: &'static Field, value: Ipv4Addr) {
+        self.separate(field);
+        self.line.ipv4(value.octets());
+    }
+
+    #[inline(always)]
+    fn time(&mut self, field: &'static Field, value: Micros) {
+        self.separate(field);
+        self.line.text(self.clock.text(value));
     }
 }

@@ -1,85 +1,97 @@
 //! JSON messages, one compact object each, as the data contract has them.
 
+use std::net::Ipv4Addr;
 use std::ops::Range;
 
-use crate::format::line::{FixedText, Line};
+use super::Message;
+use crate::field::{Field, Fields, Record, Records};
+use crate::format::line::Line;
 use crate::generate::Generator;
-use crate::plan::Part;
-use crate::population::Msisdn;
-use crate::record::{CallType, DataType, Stream};
-use crate::time::{Clock, Micros};
+use crate::part::Part;
+use crate::population::{Msisdn, Population, URL_ROOM};
+use crate::stream::Stream;
+use crate::text::{FixedText, WORD_ROOM};
+use crate::time::{Clock, Micros, TIME_TEXT_LEN};
 
-/// A record as a topic message: the key, the JSON object, the time of the event.
-#[derive(Clone, Copy, Debug)]
-pub struct Message<'a> {
-    /// The subscriber's number, so that a subscriber stays in one partition.
-    pub key: &'a Msisdn,
-    pub value: &'a [u8],
-    pub time: Micros,
+/// Hands over the messages of the records whose indices are in `range`, in time order.
+pub(super) fn encode(
+    generator: &Generator,
+    stream: Stream,
+    part: &Part,
+    range: Range<u32>,
+    each: impl FnMut(Message<'_>),
+) {
+    let object = Object { line: Line::new(), clock: Clock::new(b'T') };
+    let population = generator.population();
+    generator.each(stream, part, range, &mut Messages { population, object, each });
 }
 
-impl Generator {
-    /// Hands over the messages of the records whose indices are in `range`, in time order.
-    pub fn messages(
-        &self,
-        stream: Stream,
-        part: &Part,
-        range: Range<u32>,
-        each: impl FnMut(Message<'_>),
-    ) {
-        match stream {
-            Stream::Data => self.data_messages(part, range, each),
-            Stream::Voice => self.voice_messages(part, range, each),
-        }
+/// The time of the event, which every record has as its last field: `…"2024-01-01T01:01:15.291148"}`.
+pub(super) fn time_of(value: &[u8]) -> Option<Micros> {
+    let time = value.strip_suffix(b"\"}")?;
+    Micros::parse(time.get(time.len().checked_sub(TIME_TEXT_LEN)?..)?)
+}
+
+/// Makes a message of each record that it takes.
+struct Messages<'a, F> {
+    population: &'a Population,
+    object: Object,
+    each: F,
+}
+
+impl<F: FnMut(Message<'_>)> Records for Messages<'_, F> {
+    #[inline(always)]
+    fn take<R: Record>(&mut self, record: &R) {
+        let key = self.population.subscriber(record.subscriber());
+        self.object.line.clear();
+        record.visit(&key, self.population, &mut self.object);
+        let line = &mut self.object.line;
+        // The last field is a time, which is text.
+        line.text(b"\"}");
+        (self.each)(Message { key: &key, value: line.as_bytes(), time: record.time() });
+    }
+}
+
+/// The object under construction, up to the last value.
+struct Object {
+    line: Line,
+    clock: Clock,
+}
+
+impl Fields for Object {
+    #[inline(always)]
+    fn msisdn(&mut self, field: &'static Field, value: &Msisdn) {
+        self.line.name(field.json_lead());
+        self.line.msisdn(value);
     }
 
-    fn data_messages(&self, part: &Part, range: Range<u32>, mut each: impl FnMut(Message<'_>)) {
-        let types = DataType::ALL.map(|kind| FixedText::<16>::new(kind.name()));
-        let (mut line, mut clock) = (Line::new(), Clock::new(b'T'));
-        for record in self.data(part, range) {
-            let key = self.population().subscriber(record.subscriber);
-            line.clear();
-            line.text(b"{\"msisdn\":\"");
-            line.msisdn(&key);
-            line.text(b"\",\"tower_id\":");
-            line.number(record.tower.into());
-            line.text(b",\"up_bytes\":");
-            line.number(record.up_bytes);
-            line.text(b",\"down_bytes\":");
-            line.number(record.down_bytes);
-            line.text(b",\"data_type\":\"");
-            line.name(&types[record.data_type as usize]);
-            line.text(b"\",\"ip_address\":\"");
-            line.ipv4(record.ip_address.octets());
-            line.text(b"\",\"website_url\":\"");
-            line.name(self.population().site_text(record.site));
-            line.text(b"\",\"event_datetime\":\"");
-            line.text(clock.text(record.event_time));
-            line.text(b"\"}");
-            each(Message { key: &key, value: line.as_bytes(), time: record.event_time });
-        }
+    #[inline(always)]
+    fn integer(&mut self, field: &'static Field, value: u32) {
+        self.line.name(field.json_lead());
+        self.line.number(value);
     }
 
-    fn voice_messages(&self, part: &Part, range: Range<u32>, mut each: impl FnMut(Message<'_>)) {
-        let types = CallType::ALL.map(|kind| FixedText::<8>::new(kind.name()));
-        let (mut line, mut clock) = (Line::new(), Clock::new(b'T'));
-        for record in self.voice(part, range) {
-            let key = self.population().subscriber(record.subscriber);
-            line.clear();
-            line.text(b"{\"msisdn\":\"");
-            line.msisdn(&key);
-            line.text(b"\",\"tower_id\":");
-            line.number(record.tower.into());
-            line.text(b",\"call_type\":\"");
-            line.name(&types[record.call_type as usize]);
-            line.text(b"\",\"dest_nr\":\"");
-            line.msisdn(&self.population().destination(record.destination));
-            line.text(b"\",\"call_duration_sec\":");
-            line.number(record.duration_s.into());
-            line.text(b",\"start_time\":\"");
-            line.text(clock.text(record.start_time));
-            line.text(b"\"}");
-            each(Message { key: &key, value: line.as_bytes(), time: record.start_time });
-        }
+    #[inline(always)]
+    fn word(&mut self, field: &'static Field, value: &FixedText<WORD_ROOM>) {
+        self.line.name(field.json_lead());
+        self.line.name(value);
+    }
+
+    #[inline(always)]
+    fn url(&mut self, field: &'static Field, value: &FixedText<URL_ROOM>) {
+        self.line.name(field.json_lead());
+        self.line.name(value);
+    }
+
+    #[inline(always)]
+    fn ipv4(&mut self, field: &'static Field, value: Ipv4Addr) {
+        self.line.name(field.json_lead());
+        self.line.ipv4(value.octets());
+    }
+
+    #[inline(always)]
+    fn time(&mut self, field: &'static Field, value: Micros) {
+        self.line.name(field.json_lead());
+        self.line.text(self.clock.text(value));
     }
 }

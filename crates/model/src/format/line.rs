@@ -3,45 +3,12 @@
 //! Copies whose length the compiler knows become one or two instructions; what they write beyond
 //! the text is overwritten by the next piece. That is what makes encoding fast without `unsafe`.
 
-use std::fmt;
-
 use crate::population::Msisdn;
+use crate::text::FixedText;
 use crate::time::DIGIT_PAIRS;
 
 /// Room for the longest line (some 300 bytes) and one piece more.
 const LINE_ROOM: usize = 512;
-
-/// A short text with room behind it, so that it can be copied in one piece.
-#[derive(Clone, Copy)]
-pub(crate) struct FixedText<const ROOM: usize> {
-    bytes: [u8; ROOM],
-    len: u8,
-}
-
-impl<const ROOM: usize> FixedText<ROOM> {
-    /// Keeps at most `ROOM` bytes of ASCII; the callers' texts are shorter.
-    pub fn new(text: &str) -> Self {
-        let len = text.len().min(ROOM);
-        let mut bytes = [0; ROOM];
-        bytes[..len].copy_from_slice(&text.as_bytes()[..len]);
-        FixedText { bytes, len: len as u8 }
-    }
-
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
-    }
-
-    #[inline]
-    pub fn room(&self) -> (&[u8; ROOM], usize) {
-        (&self.bytes, self.len.into())
-    }
-}
-
-impl<const ROOM: usize> fmt::Debug for FixedText<ROOM> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_str().fmt(f)
-    }
-}
 
 /// The decimal texts of 0 to 255.
 static OCTETS: [([u8; 4], u8); 256] = {

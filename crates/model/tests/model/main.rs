@@ -10,9 +10,14 @@ mod split;
 mod statistics;
 mod times;
 
+use std::any::Any;
 use std::fmt::Debug;
+use std::ops::Range;
 
-use cdr_model::{Generator, LineEnd, Part, PartIndex, Plan, Scenario, Shard, Stream};
+use cdr_model::{
+    DataRecord, FileFormat, Generator, LineEnd, MessageFormat, Part, PartIndex, Plan, Record, Records,
+    Scenario, Shard, Stream, VoiceRecord,
+};
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
 
@@ -46,15 +51,35 @@ impl World {
 
     fn csv(&self, stream: Stream, part: u64, line_end: LineEnd) -> Vec<u8> {
         let mut file = Vec::new();
-        self.generator.csv_file(stream, &self.part(part), line_end, &mut file);
+        FileFormat::Csv(line_end).file(&self.generator, stream, &self.part(part), &mut file);
         file
+    }
+
+    fn count(&self, stream: Stream, part: &Part) -> u32 {
+        self.generator.count(stream, part.index)
+    }
+
+    /// The records themselves, as far as they are of this kind.
+    fn records<R: Record>(&self, stream: Stream, part: &Part, range: Range<u32>) -> Vec<R> {
+        let mut collected = Collected(Vec::new());
+        self.generator.each(stream, part, range, &mut collected);
+        collected.0
+    }
+
+    fn data(&self, part: &Part, range: Range<u32>) -> Vec<DataRecord> {
+        self.records(Stream::Data, part, range)
+    }
+
+    fn voice(&self, part: &Part, range: Range<u32>) -> Vec<VoiceRecord> {
+        self.records(Stream::Voice, part, range)
     }
 
     /// The messages of a part as text, `key<TAB>value<LF>` each.
     fn messages(&self, stream: Stream, part: u64) -> Vec<u8> {
         let part = self.part(part);
         let mut text = Vec::new();
-        self.generator.messages(stream, &part, 0..part.line_count, |message| {
+        let all = 0..self.count(stream, &part);
+        MessageFormat::Json.encode(&self.generator, stream, &part, all, |message| {
             text.extend_from_slice(message.key.as_bytes());
             text.push(b'\t');
             text.extend_from_slice(message.value);
@@ -62,6 +87,20 @@ impl World {
         });
         text
     }
+}
+
+/// Keeps the records of one kind.
+struct Collected<R>(Vec<R>);
+
+impl<R: Record> Records for Collected<R> {
+    fn take<Other: Record>(&mut self, record: &Other) {
+        self.0.extend((record as &dyn Any).downcast_ref::<R>());
+    }
+}
+
+/// The names of a stream's fields, in order.
+fn names(stream: Stream) -> Vec<&'static str> {
+    stream.fields().iter().map(|field| field.name).collect()
 }
 
 /// Checks a property, which panics where it does not hold, of values drawn the same way each time.

@@ -25,7 +25,7 @@ fn everyone(scenario: &Scenario) -> Vec<Msisdn> {
 }
 
 /// Each number of 50,000 subscribers and 50,000 destinations is given out once, and is the country
-/// code, a prefix that begins with one of `beginnings`, and as many digits as the plan says.
+/// code, a prefix that begins with one of `beginnings`, and as many digits as the plan has.
 fn check(
     numbering: NumberingPlan,
     code: &str,
@@ -120,7 +120,7 @@ fn check_refused(plan: Result<NumberingPlan, NumberingPlanError>, message: &str)
 }
 
 #[test]
-fn a_plan_that_cannot_serve_is_refused_and_says_why() {
+fn a_plan_that_cannot_serve_is_refused_with_the_reason() {
     check_refused(plan(0, &["82"], 7), "COUNTRY_CODE 0 is not between 1 and 999");
     check_refused(plan(1_000, &["82"], 7), "COUNTRY_CODE 1000 is not between 1 and 999");
     check_refused(

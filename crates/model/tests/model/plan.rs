@@ -1,6 +1,8 @@
 //! Scenario → parts: counts, intervals, file times and names, and shares of them.
 
-use cdr_model::{Micros, Part, PartIndex, Plan, Scenario, ScenarioError, Shard, Stream};
+use cdr_model::{
+    FileFormat, Micros, Part, PartIndex, Plan, Scenario, ScenarioError, Shard, Stream, Streams,
+};
 use chrono::{NaiveDate, NaiveDateTime};
 use proptest::prelude::*;
 
@@ -19,14 +21,17 @@ fn civil(year: i32, month: u32, day: u32) -> NaiveDateTime {
 fn the_development_run_has_86_files_of_1005_seconds() {
     let plan = World::new(Scenario::default()).plan;
     assert_eq!((plan.files(), plan.interval_s()), (86, 1_005));
-    assert_eq!((plan.line_count(), plan.lines_per_second()), (1_000, 1));
+    assert_eq!(
+        [Stream::Data, Stream::Voice].map(|stream| plan.count(stream, PartIndex(85))),
+        [1_000; 2]
+    );
 }
 
 #[test]
 fn the_production_run_has_864_files_of_200_seconds_and_864000_records_in_each_stream() {
     let plan = World::new(prod()).plan;
     assert_eq!((plan.files(), plan.interval_s()), (864, 200));
-    assert_eq!(plan.parts() * u64::from(plan.line_count()), 864_000);
+    assert_eq!([Stream::Data, Stream::Voice].map(|stream| plan.records(stream)), [864_000; 2]);
 }
 
 /// Seconds, lines per second and lines per file, and the count and interval of the files.
@@ -102,7 +107,7 @@ fn an_interval_that_rounds_to_0_is_refused() {
     for (total_seconds, lines_per_second, line_count, files) in
         [(1, 2, 1, 2), (3, 4, 2, 6), (3, 7, 3, 7), (1_000_000_000, 1_000_000_000, 1, 10u64.pow(18))]
     {
-        let error = ScenarioError::NoInterval { total_seconds, files };
+        let error = ScenarioError::NoInterval { total_seconds, files, lines_per_second };
         assert_eq!(planned(total_seconds, lines_per_second, line_count), Err(error));
     }
 }
@@ -113,7 +118,10 @@ fn a_history_may_end_with_the_year_9999_and_no_later() {
     let one_day = Scenario { line_count: 86_400, ..Scenario::default() };
     let from = |start| Plan::new(&Scenario { start, ..one_day.clone() }, Shard::WHOLE);
     let plan = from(civil(9999, 12, 30)).expect("a history that ends in time");
-    assert_eq!(plan.part(PartIndex(0)).file_name(Stream::Data), "cdr_data_99991231_000000.csv");
+    assert_eq!(
+        plan.part(PartIndex(0)).file_name(Stream::Data, FileFormat::default()),
+        "cdr_data_99991231_000000.csv"
+    );
     let late = civil(9999, 12, 30) + chrono::TimeDelta::microseconds(1);
     assert_eq!(from(late), Err(ScenarioError::EndsTooLate));
     assert_eq!(from(NaiveDateTime::MAX), Err(ScenarioError::EndsTooLate));
@@ -123,7 +131,10 @@ fn a_history_may_end_with_the_year_9999_and_no_later() {
 fn a_history_may_begin_with_the_year_1_and_no_earlier() {
     let from = |start| Plan::new(&Scenario { start, ..Scenario::default() }, Shard::WHOLE);
     let plan = from(civil(1, 1, 1)).expect("a history that starts late enough");
-    assert_eq!(plan.part(PartIndex(0)).file_name(Stream::Voice), "cdr_voice_00010101_001645.csv");
+    assert_eq!(
+        plan.part(PartIndex(0)).file_name(Stream::Voice, FileFormat::default()),
+        "cdr_voice_00010101_001645.csv"
+    );
     let early = civil(1, 1, 1) - chrono::TimeDelta::microseconds(1);
     assert_eq!(from(early), Err(ScenarioError::StartsTooEarly(early)));
     assert_eq!(from(NaiveDateTime::MIN), Err(ScenarioError::StartsTooEarly(NaiveDateTime::MIN)));
@@ -131,7 +142,8 @@ fn a_history_may_begin_with_the_year_1_and_no_earlier() {
 
 fn check_names(scenario: Scenario, part: u64, data: &str, voice: &str) {
     let part = World::new(scenario).part(part);
-    assert_eq!(Stream::ALL.map(|stream| part.file_name(stream)), [data, voice]);
+    let name = |stream| part.file_name(stream, FileFormat::default());
+    assert_eq!([name(Stream::Data), name(Stream::Voice)], [data, voice]);
 }
 
 #[test]
@@ -294,6 +306,7 @@ fn each_parameter_out_of_its_range_is_named_with_the_range() {
             Scenario { destinations: 0, ..dev() },
             "DESTINATIONS is 0, which is not between 1 and 4294967295",
         ),
+        (Scenario { streams: Streams::of(&[]), ..dev() }, "STREAMS names no stream; name at least one"),
         (Scenario { towers: 0, ..dev() }, "TOWERS is 0, which is not between 1 and 65535"),
         (Scenario { sites: 0, ..dev() }, "SITES is 0, which is not between 1 and 65535"),
     ];
@@ -302,4 +315,37 @@ fn each_parameter_out_of_its_range_is_named_with_the_range() {
         let planned = Plan::new(&scenario, Shard::WHOLE).map_err(|error| error.to_string());
         assert_eq!(planned, Err(message.to_owned()));
     }
+}
+
+#[test]
+fn the_last_part_ends_with_the_calendar_and_nothing_lies_behind_it() {
+    for start in [civil(1, 1, 1), Scenario::default().start, civil(9999, 12, 30)] {
+        let scenario = Scenario { start, line_count: 86_400, ..Scenario::default() };
+        let plan = Plan::new(&scenario, Shard::WHOLE).expect("a plan").without_end();
+        let last = plan.part(plan.last());
+        let year_10000 = Micros::from_civil(civil(9999, 12, 31)).0 + 86_400_000_000;
+        assert_eq!(last.end().0, year_10000, "{start}");
+        assert_eq!(plan.part_at(Micros(year_10000 - 1)), Some(plan.last()));
+        assert_eq!(plan.part_at(Micros(year_10000)), None);
+        assert!(!plan.is_done(plan.last()) && plan.is_done(plan.after(plan.last())));
+        for beyond in [plan.last().0 + 1, u64::MAX - 1, u64::MAX] {
+            assert_eq!(plan.part(PartIndex(beyond)).start, last.start, "{beyond}");
+        }
+    }
+}
+
+#[test]
+fn a_run_may_have_one_stream_alone() {
+    let scenario = Scenario { streams: Streams::of(&[Stream::Voice]), ..Scenario::default() };
+    let plan = World::new(scenario).plan;
+    assert_eq!(plan.streams().collect::<Vec<_>>(), [Stream::Voice]);
+    assert_eq!(
+        (plan.count(Stream::Data, PartIndex(0)), plan.count(Stream::Voice, PartIndex(0))),
+        (0, 1_000)
+    );
+    assert_eq!((plan.records(Stream::Data), plan.records(Stream::Voice)), (0, 86_000));
+    let name = |stream| plan.part(PartIndex(7)).file_name(stream, FileFormat::default());
+    let part_of = |stream| plan.part_of_file(&name(stream), FileFormat::default());
+    assert_eq!(part_of(Stream::Voice), Some((Stream::Voice, PartIndex(7))));
+    assert_eq!(part_of(Stream::Data), None);
 }

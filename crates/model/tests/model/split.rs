@@ -3,18 +3,19 @@
 use std::thread;
 
 use cdr_model::{
-    Generator, LineEnd, Micros, NumberingPlan, Part, PartIndex, Plan, Scenario, Shard, Stream,
+    FileFormat, Generator, LineEnd, MessageFormat, Micros, NumberingPlan, Part, PartIndex, Plan,
+    Scenario, Shard, Stream,
 };
 use proptest::prelude::*;
 
-use crate::{World, for_all};
+use crate::{World, for_all, names};
 
 /// A message that outlives its encoding: key, value, time.
 type Sent = (Vec<u8>, Vec<u8>, Micros);
 
 fn sent(generator: &Generator, stream: Stream, part: &Part, range: std::ops::Range<u32>) -> Vec<Sent> {
     let mut all = Vec::new();
-    generator.messages(stream, part, range, |message| {
+    MessageFormat::Json.encode(generator, stream, part, range, |message| {
         all.push((message.key.as_bytes().to_vec(), message.value.to_vec(), message.time));
     });
     all
@@ -28,7 +29,7 @@ fn lines(
     end: LineEnd,
 ) -> Vec<u8> {
     let mut text = Vec::new();
-    generator.csv_lines(stream, part, range, end, &mut text);
+    FileFormat::Csv(end).body(generator, stream, part, range, &mut text);
     text
 }
 
@@ -57,42 +58,41 @@ fn cuts(mut cuts: Vec<u32>, count: u32) -> Vec<std::ops::Range<u32>> {
 fn any_ranges_of_a_part_join_to_the_whole() {
     let values = (small_worlds(), 0..1_000_000_000u64, prop::collection::vec(any::<u32>(), 0..8));
     for_all(150, values, |(scenario, index, ends)| {
-        let World { plan, generator, .. } = World::new(scenario);
+        let world = World::new(scenario);
+        let World { plan, generator, .. } = &world;
         let part = plan.part(PartIndex(index));
-        let all = 0..part.line_count;
-        let ranges = cuts(ends, part.line_count);
-        for stream in Stream::ALL {
+        let count = world.plan.count_max();
+        let (all, ranges) = (0..count, cuts(ends, count));
+        for stream in plan.streams() {
             let split: Vec<Sent> =
-                ranges.iter().flat_map(|range| sent(&generator, stream, &part, range.clone())).collect();
-            assert_eq!(split, sent(&generator, stream, &part, all.clone()));
+                ranges.iter().flat_map(|range| sent(generator, stream, &part, range.clone())).collect();
+            assert_eq!(split, sent(generator, stream, &part, all.clone()));
             for end in [LineEnd::Lf, LineEnd::CrLf] {
                 let split: Vec<u8> = ranges
                     .iter()
-                    .flat_map(|range| lines(&generator, stream, &part, range.clone(), end))
+                    .flat_map(|range| lines(generator, stream, &part, range.clone(), end))
                     .collect();
-                assert_eq!(split, lines(&generator, stream, &part, all.clone(), end));
+                assert_eq!(split, lines(generator, stream, &part, all.clone(), end));
             }
         }
-        let data: Vec<_> =
-            ranges.iter().flat_map(|range| generator.data(&part, range.clone())).collect();
-        assert_eq!(data, generator.data(&part, all.clone()).collect::<Vec<_>>());
-        let voice: Vec<_> =
-            ranges.iter().flat_map(|range| generator.voice(&part, range.clone())).collect();
-        assert_eq!(voice, generator.voice(&part, all).collect::<Vec<_>>());
+        let data: Vec<_> = ranges.iter().flat_map(|range| world.data(&part, range.clone())).collect();
+        assert_eq!(data, world.data(&part, all.clone()));
+        let voice: Vec<_> = ranges.iter().flat_map(|range| world.voice(&part, range.clone())).collect();
+        assert_eq!(voice, world.voice(&part, all));
     });
 }
 
 #[test]
 fn a_file_is_its_header_and_its_lines() {
     let world = World::new(Scenario::default());
-    for stream in Stream::ALL {
+    for stream in world.plan.streams() {
         for end in [LineEnd::Lf, LineEnd::CrLf] {
             let part = world.part(3);
             let text = match end {
                 LineEnd::Lf => "\n",
                 LineEnd::CrLf => "\r\n",
             };
-            let header = stream.fields().join(",") + text;
+            let header = names(stream).join(",") + text;
             let lines = lines(&world.generator, stream, &part, 0..1_000, end);
             assert_eq!(world.csv(stream, 3, end), [header.into_bytes(), lines].concat());
         }
@@ -103,15 +103,14 @@ fn a_file_is_its_header_and_its_lines() {
 fn output_is_appended_to_what_the_buffer_holds() {
     let world = World::new(Scenario::default());
     let mut buffer = b"before".to_vec();
-    world.generator.csv_file(Stream::Voice, &world.part(0), LineEnd::Lf, &mut buffer);
+    FileFormat::default().file(&world.generator, Stream::Voice, &world.part(0), &mut buffer);
     assert_eq!(buffer, [&b"before"[..], &world.csv(Stream::Voice, 0, LineEnd::Lf)].concat());
 }
 
 /// The output of one part: both files and both streams of messages.
 fn output(world: &World, part: u64) -> Vec<Vec<u8>> {
-    let files = Stream::ALL.map(|stream| world.csv(stream, part, LineEnd::Lf));
-    let messages = Stream::ALL.map(|stream| world.messages(stream, part));
-    [files, messages].concat()
+    let files = world.plan.streams().map(|stream| world.csv(stream, part, LineEnd::Lf));
+    files.chain(world.plan.streams().map(|stream| world.messages(stream, part))).collect()
 }
 
 const PARTS: u64 = 24;
@@ -143,12 +142,12 @@ fn any_number_of_threads_gives_the_same_bytes() {
 fn any_number_of_threads_shares_one_part() {
     let world = &World::new(Scenario { line_count: 5_000, ..Scenario::default() });
     let part = &world.part(2);
-    for stream in Stream::ALL {
-        let expected = lines(&world.generator, stream, part, 0..part.line_count, LineEnd::Lf);
+    for stream in world.plan.streams() {
+        let expected = lines(&world.generator, stream, part, 0..5_000, LineEnd::Lf);
         for threads in 1..=8 {
-            let ends = (0..=threads).map(|n| n * part.line_count / threads).collect();
+            let ends = (0..=threads).map(|n| n * 5_000 / threads).collect();
             let text: Vec<u8> = thread::scope(|scope| {
-                let running: Vec<_> = cuts(ends, part.line_count)
+                let running: Vec<_> = cuts(ends, 5_000)
                     .into_iter()
                     .map(|range| {
                         scope.spawn(|| lines(&world.generator, stream, part, range, LineEnd::Lf))
@@ -202,7 +201,7 @@ fn a_longer_run_begins_with_the_same_bytes() {
 fn each_seed_and_each_stream_and_each_part_has_its_own_bytes() {
     let world = World::new(Scenario::default());
     let other = World::new(Scenario { seed: 418_002, ..Scenario::default() });
-    for stream in Stream::ALL {
+    for stream in world.plan.streams() {
         assert_ne!(world.messages(stream, 0), other.messages(stream, 0));
         assert_ne!(world.messages(stream, 0), world.messages(stream, 1));
     }

@@ -97,8 +97,7 @@ fn in_slot(world: &World, time: Micros) -> u32 {
 
 fn data(world: &World) -> Vec<Column> {
     let parts = (0..PARTS).map(|index| world.part(index));
-    let records: Vec<DataRecord> =
-        parts.flat_map(|part| world.generator.data(&part, 0..part.line_count)).collect();
+    let records: Vec<DataRecord> = parts.flat_map(|part| world.data(&part, 0..1_000)).collect();
     vec![
         Column::of("subscriber", 50_000, &records, |record| record.subscriber),
         Column::of("tower", 2_000, &records, |record| u32::from(record.tower) - 1),
@@ -115,8 +114,7 @@ fn data(world: &World) -> Vec<Column> {
 
 fn voice(world: &World) -> Vec<Column> {
     let parts = (0..PARTS).map(|index| world.part(index));
-    let records: Vec<VoiceRecord> =
-        parts.flat_map(|part| world.generator.voice(&part, 0..part.line_count)).collect();
+    let records: Vec<VoiceRecord> = parts.flat_map(|part| world.voice(&part, 0..1_000)).collect();
     vec![
         Column::of("subscriber", 50_000, &records, |record| record.subscriber),
         Column::of("tower", 2_000, &records, |record| u32::from(record.tower) - 1),
@@ -161,7 +159,7 @@ fn addresses_are_spread_evenly_over_the_public_ones() {
         let world = world(seed);
         let parts = (0..PARTS).map(|index| world.part(index));
         let firsts = parts
-            .flat_map(|part| world.generator.data(&part, 0..part.line_count))
+            .flat_map(|part| world.data(&part, 0..1_000))
             .map(|record| record.ip_address.octets()[0].into());
         let counts = histogram(firsts, 256);
         let records = counts.iter().sum::<u64>() as f64;
@@ -207,10 +205,12 @@ fn no_subscriber_and_tower_of_one_stream_come_again_in_the_other() {
     let world = world(418_001);
     let mut shared = 0;
     for part in (0..PARTS).map(|index| world.part(index)) {
-        let data = world.generator.data(&part, 0..part.line_count);
-        let data: HashSet<(u32, u16)> = data.map(|record| (record.subscriber, record.tower)).collect();
-        let voice = world.generator.voice(&part, 0..part.line_count);
-        shared += voice.filter(|record| data.contains(&(record.subscriber, record.tower))).count();
+        let data = world.data(&part, 0..1_000);
+        let data: HashSet<(u32, u16)> =
+            data.iter().map(|record| (record.subscriber, record.tower)).collect();
+        let voice = world.voice(&part, 0..1_000);
+        shared +=
+            voice.iter().filter(|record| data.contains(&(record.subscriber, record.tower))).count();
     }
     // Chance alone makes it one of the 100,000.
     assert!(shared <= 5, "{shared} are shared");
@@ -234,7 +234,7 @@ fn first_records_of_consecutive_seeds_are_uniform_too() {
     let mut subscribers = Vec::new();
     for seed in 0..4_000 {
         let world = World::new(Scenario { seed, sites: 1, ..Scenario::default() });
-        subscribers.extend(world.generator.data(&world.part(0), 0..1).map(|record| record.subscriber));
+        subscribers.extend(world.data(&world.part(0), 0..1).iter().map(|record| record.subscriber));
     }
     check_even("subscriber", &histogram(subscribers.iter().map(|subscriber| subscriber / 500), 100));
 }

@@ -96,7 +96,7 @@ impl Broker {
             warn!("connections that do not end are cut");
             connections.shutdown().await;
         }
-        // The clock ends by itself: it was told to stop.
+        // The clock ends by itself: it was stopped.
         drop(clock.await);
         let core = self.core.clone();
         if let Err(error) = tokio::task::spawn_blocking(move || core.close()).await {
@@ -141,25 +141,25 @@ fn advertised(local: SocketAddr) -> (String, u16) {
 async fn run_clock(core: Arc<Core>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut settled = Instant::now();
+    let mut maintained = Instant::now();
     loop {
         tokio::select! {
             () = core.stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let settle = settled.elapsed() >= core.config.sync_interval;
+        let is_due = maintained.elapsed() >= core.config.sync_interval;
         let of_task = core.clone();
         let ticked = tokio::task::spawn_blocking(move || {
             of_task.tick();
-            if settle {
-                of_task.settle();
+            if is_due {
+                of_task.maintain();
             }
         });
         if let Err(error) = ticked.await {
             warn!("a look at the clock failed: {error}");
         }
-        if settle {
-            settled = Instant::now();
+        if is_due {
+            maintained = Instant::now();
         }
     }
 }

@@ -13,10 +13,10 @@ pub const DEFAULT_PORT: u16 = 19092;
 pub struct Config {
     /// Where topics and all else is kept. Only one broker can use it at a time.
     pub data_dir: PathBuf,
-    /// Host and port under which clients are told to find the broker; `None` is the listener's
+    /// The advertised host and port; `None` is the listener's
     /// address, or the loopback address if it listens on all.
     pub advertised: Option<(String, u16)>,
-    /// Whether a topic comes into being when a client asks for it.
+    /// Whether a topic is created when a client names it.
     pub auto_create_topics: bool,
     /// Partitions of a topic for which nobody named a number, at least 1.
     pub default_partitions: i32,

@@ -65,7 +65,7 @@ impl Budget {
         Budget(Arc::new(Semaphore::new(bytes / BUDGET_UNIT_BYTES)))
     }
 
-    /// Waits until so many bytes are free. More than all of it is never asked for: the
+    /// Waits until so many bytes are free. More than all of it is never requested: the
     /// configuration is checked.
     pub async fn take(&self, bytes: usize) -> Option<Share> {
         let units = u32::try_from(bytes.div_ceil(BUDGET_UNIT_BYTES)).unwrap_or(u32::MAX);
@@ -146,12 +146,12 @@ impl Core {
     }
 
     /// To be taken for a moment only, and never while waiting for a partition or for the groups:
-    /// who holds one of those may ask here.
+    /// who holds one of those may call this.
     pub fn transactions(&self) -> MutexGuard<'_, Transactions> {
         self.transactions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Host and port that clients are told.
+    /// The advertised host and port.
     pub fn address(&self) -> (String, u16) {
         self.address.get().cloned().unwrap_or_default()
     }
@@ -170,9 +170,9 @@ impl Core {
         for (topic, index) in &ending.partitions {
             // A topic that is gone needs no marker.
             let Some((topic, partition)) = self.topics.partition(topic, *index) else { continue };
-            let keeping = topic.effective().keeping;
+            let retention = topic.effective().retention;
             let ended =
-                partition.end_transaction(ending.producer, ending.outcome, &keeping, self.now_ms());
+                partition.end_transaction(ending.producer, ending.outcome, &retention, self.now_ms());
             done &= matches!(ended, Ok(()) | Err(ResponseError::UnknownTopicOrPartition));
         }
         for group in &ending.groups {
@@ -202,13 +202,13 @@ impl Core {
         self.end_what_is_due();
     }
 
-    /// Lets old files go, and makes what was acknowledged survive the loss of power.
-    pub fn settle(&self) {
+    /// Applies retention, and makes what was acknowledged survive the loss of power.
+    pub fn maintain(&self) {
         let now_ms = self.now_ms();
         for topic in self.topics.all() {
-            let keeping = topic.effective().keeping;
+            let retention = topic.effective().retention;
             for partition in topic.partitions() {
-                partition.tidy(&keeping, now_ms - PRODUCER_SILENT_MS, now_ms);
+                partition.apply_retention(&retention, now_ms - PRODUCER_SILENT_MS, now_ms);
                 partition.sync();
             }
         }
@@ -220,7 +220,7 @@ impl Core {
 
     /// Notes that all is on disk. Nothing may be written any more.
     pub fn close(&self) {
-        self.settle();
+        self.maintain();
         let clean = self.config.data_dir.join(CLEAN_FILE);
         if let Err(error) = replace_file(&clean, b"") {
             error!("cannot write {}: {error}; the next start compares all checksums", clean.display());

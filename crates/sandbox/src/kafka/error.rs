@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::log::batch::BatchError;
 
-/// Why the broker cannot work. Each says its cause itself, and has no source that would say it again.
+/// Why the broker cannot work. Each has its cause in its own text, and no source that would repeat it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot {action} {path}: {error}", path = path.display())]
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_is_told_once() {
+    fn a_cause_is_reported_once() {
         let error = Error::io("read", Path::new("log"), io::Error::other("the disk is gone"));
         assert_eq!(error.to_string(), "cannot read log: the disk is gone");
         assert!(error.source().is_none());

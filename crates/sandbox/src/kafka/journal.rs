@@ -1,7 +1,7 @@
 //! A file of changes, appended one by one, from which state is found again at the start.
 //!
 //! Each change stands behind its length and its checksum. A change that is cut off is dropped: it
-//! was not acknowledged. At the start, and when the file has grown, it is written anew with only
+//! was not acknowledged. At the start, and when the file has grown, it is rewritten with only
 //! what still holds.
 
 use std::fs::{self, File, OpenOptions};
@@ -22,7 +22,7 @@ const MAGIC: &[u8; 8] = b"JOURNAL1";
 /// Bytes before each change: its length and its checksum.
 const FRAME_BYTES: usize = 8;
 
-/// A file is written anew when it has grown by this, and to twice its size.
+/// A file is rewritten when it has grown by this, and to twice its size.
 const GROWTH_BYTES: u64 = 4 << 20;
 
 /// Appends changes of a type.
@@ -31,14 +31,14 @@ pub struct Journal<C> {
     path: PathBuf,
     file: File,
     size: u64,
-    /// Its size when it was written anew.
+    /// Its size when it was rewritten.
     base_size: u64,
     failed: bool,
     changes: PhantomData<C>,
 }
 
 impl<C: Serialize + DeserializeOwned> Journal<C> {
-    /// Opens a file, and tells `apply` of each change in it.
+    /// Opens a file, and hands `apply` each change in it.
     ///
     /// # Errors
     /// When it cannot be read, or was written by another version.
@@ -84,7 +84,7 @@ impl<C: Serialize + DeserializeOwned> Journal<C> {
     /// When it cannot be written; then it does not hold.
     pub fn append(&mut self, change: &C) -> io::Result<()> {
         if self.failed {
-            return Err(io::Error::other("an earlier write failed half-way; start the broker anew"));
+            return Err(io::Error::other("an earlier write failed half-way; restart the broker"));
         }
         let frame = framed(change)?;
         if let Err(error) = self.file.write_all(&frame) {
@@ -106,7 +106,7 @@ impl<C: Serialize + DeserializeOwned> Journal<C> {
     pub fn rewrite(&mut self, changes: impl Iterator<Item = C>) {
         let draft = self.path.with_extension("draft");
         if let Err(error) = self.try_rewrite(&draft, changes) {
-            warn!("{} stays as long as it is: it cannot be written anew: {error}", self.path.display());
+            warn!("{} stays as long as it is: it cannot be rewritten: {error}", self.path.display());
             self.base_size = self.size;
             // It takes room, and is of no use.
             drop(fs::remove_file(&draft));
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_written_anew_is_appended_to_as_before() {
+    fn a_file_that_cannot_be_rewritten_is_appended_to_as_before() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         let (mut journal, _) = read(&path);
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_written_anew_is_the_one_that_is_appended_to() {
+    fn a_file_that_was_rewritten_is_the_one_that_is_appended_to() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         let (mut journal, _) = read(&path);

@@ -13,7 +13,7 @@ use super::error::Error;
 use super::log::batch::{BatchHeader, Outcome, end_marker};
 use super::log::scan::{Found, Look};
 use super::log::segment::Want;
-use super::log::{self, Keeping, Log};
+use super::log::{self, Log, Retention};
 use super::producers::{Aborted, ProducerInfo, Producers, Refused, Verdict};
 
 /// A partition of a topic.
@@ -41,7 +41,7 @@ pub struct Offsets {
     pub end: i64,
 }
 
-/// A reader's wish.
+/// What a reader requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Read {
     pub from: i64,
@@ -55,7 +55,7 @@ pub struct Read {
 pub struct Portion {
     pub batches: Bytes,
     pub offsets: Offsets,
-    /// Only told to those who read committed records.
+    /// Reported only to those who read committed records.
     pub aborted: Vec<Aborted>,
 }
 
@@ -79,7 +79,7 @@ impl Partition {
     }
 
     /// Appends a batch whose checksum was compared, and returns its first offset; a batch that is
-    /// there already is not appended again. `verify` is asked while nothing else can be written.
+    /// there already is not appended again. `verify` is called while nothing else can be written.
     ///
     /// # Errors
     /// When the producer is fenced, its batch out of order, or the log cannot be written.
@@ -87,7 +87,7 @@ impl Partition {
         &self,
         header: &BatchHeader,
         batch: &[u8],
-        keeping: &Keeping,
+        retention: &Retention,
         now_ms: i64,
         verify: impl FnOnce() -> Result<(), ResponseError>,
     ) -> Result<(i64, Offsets), ResponseError> {
@@ -102,7 +102,7 @@ impl Partition {
             Err(Refused::OutOfOrder) => return Err(ResponseError::OutOfOrderSequenceNumber),
         }
         let offset =
-            state.append(header, batch, keeping, now_ms).map_err(|e| self.failed("append to", &e))?;
+            state.append(header, batch, retention, now_ms).map_err(|e| self.failed("append to", &e))?;
         state.producers.appended(&BatchHeader { base_offset: offset, ..*header }, now_ms);
         state.wake();
         Ok((offset, state.offsets()))
@@ -116,7 +116,7 @@ impl Partition {
         &self,
         producer: (i64, i16),
         outcome: Outcome,
-        keeping: &Keeping,
+        retention: &Retention,
         now_ms: i64,
     ) -> Result<(), ResponseError> {
         let mut state = self.live()?;
@@ -125,7 +125,7 @@ impl Partition {
         }
         let marker = end_marker(producer.0, producer.1, outcome, state.log.end(), now_ms);
         let header = BatchHeader::parse(&marker).map_err(|_| ResponseError::UnknownServerError)?;
-        state.append(&header, &marker, keeping, now_ms).map_err(|e| self.failed("append to", &e))?;
+        state.append(&header, &marker, retention, now_ms).map_err(|e| self.failed("append to", &e))?;
         state.producers.ended(&header, outcome, now_ms);
         state.wake();
         Ok(())
@@ -205,14 +205,14 @@ impl Partition {
         Ok(start)
     }
 
-    /// Lets old files and silent producers go.
-    pub fn tidy(&self, keeping: &Keeping, silent_since_ms: i64, now_ms: i64) {
+    /// Deletes files whose retention is over, and expires silent producers.
+    pub fn apply_retention(&self, retention: &Retention, silent_since_ms: i64, now_ms: i64) {
         let mut state = self.state();
         if state.deleted {
             return;
         }
         let stable = state.offsets().stable;
-        if let Err(error) = state.log.retain(keeping, stable, now_ms) {
+        if let Err(error) = state.log.apply_retention(retention, stable, now_ms) {
             self.failed("remove files from", &error);
         }
         let start = state.log.start();
@@ -268,10 +268,10 @@ impl State {
         &mut self,
         header: &BatchHeader,
         batch: &[u8],
-        keeping: &Keeping,
+        retention: &Retention,
         now_ms: i64,
     ) -> io::Result<i64> {
-        self.log.append(header, batch, keeping, now_ms)
+        self.log.append(header, batch, retention, now_ms)
     }
 
     fn offsets(&self) -> Offsets {
@@ -318,8 +318,8 @@ mod tests {
     use super::*;
     use crate::kafka::log::testing::{NewBatch, batch};
 
-    const KEEPING: Keeping =
-        Keeping { segment_bytes: 1_000, segment_ms: None, retention_bytes: None, retention_ms: None };
+    const RETENTION: Retention =
+        Retention { segment_bytes: 1_000, segment_ms: None, retention_bytes: None, retention_ms: None };
 
     fn open(dir: &Path) -> Partition {
         Partition::open(dir, Look::Whole, 0).unwrap()
@@ -328,7 +328,7 @@ mod tests {
     fn send(partition: &Partition, batch: &NewBatch) -> Result<i64, ResponseError> {
         let bytes = batch.bytes();
         let header = BatchHeader::check(&bytes).unwrap();
-        partition.produce(&header, &bytes, &KEEPING, 0, || Ok(())).map(|(offset, _)| offset)
+        partition.produce(&header, &bytes, &RETENTION, 0, || Ok(())).map(|(offset, _)| offset)
     }
 
     fn two() -> NewBatch {
@@ -360,7 +360,7 @@ mod tests {
         assert_eq!(portion.offsets, Offsets { start: 0, stable: 0, end: 4 });
         assert_eq!(first_offsets(&read(&partition, 0, false).batches), [0, 2]);
 
-        partition.end_transaction((1, 0), Outcome::Abort, &KEEPING, 0).unwrap();
+        partition.end_transaction((1, 0), Outcome::Abort, &RETENTION, 0).unwrap();
         let portion = read(&partition, 0, true);
         assert_eq!(first_offsets(&portion.batches), [0, 2, 4]);
         assert_eq!(portion.aborted, [Aborted { producer_id: 1, first_offset: 0, last_offset: 4 }]);
@@ -372,7 +372,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let partition = open(dir.path());
         send(&partition, &two().in_transaction(1, 0, 0)).unwrap();
-        partition.end_transaction((1, 0), Outcome::Abort, &KEEPING, 0).unwrap();
+        partition.end_transaction((1, 0), Outcome::Abort, &RETENTION, 0).unwrap();
         send(&partition, &two().in_transaction(1, 0, 2)).unwrap();
         let (before, offsets) = (read(&partition, 0, true), partition.offsets());
         drop(partition);
@@ -392,7 +392,7 @@ mod tests {
     fn a_transaction_that_is_not_open_here_leaves_no_marker() {
         let dir = tempfile::tempdir().unwrap();
         let partition = open(dir.path());
-        partition.end_transaction((1, 0), Outcome::Commit, &KEEPING, 0).unwrap();
+        partition.end_transaction((1, 0), Outcome::Commit, &RETENTION, 0).unwrap();
         assert_eq!(partition.offsets().end, 0);
     }
 
@@ -403,7 +403,7 @@ mod tests {
         let bytes = two().in_transaction(1, 0, 0).bytes();
         let header = BatchHeader::check(&bytes).unwrap();
         let refuse = || Err(ResponseError::InvalidTxnState);
-        let refused = partition.produce(&header, &bytes, &KEEPING, 0, refuse);
+        let refused = partition.produce(&header, &bytes, &RETENTION, 0, refuse);
         assert_eq!(refused, Err(ResponseError::InvalidTxnState));
         assert_eq!(partition.offsets().end, 0);
     }

@@ -62,7 +62,7 @@ struct Producer {
     active_ms: i64,
 }
 
-/// A producer, for those who ask what goes on.
+/// A producer, for those who list what goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProducerInfo {
     pub producer_id: i64,
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn aborted_transactions_are_told_to_those_who_read_in_their_range() {
+    fn aborted_transactions_are_reported_to_those_who_read_in_their_range() {
         let mut world = World::default();
         world.transact(1, 0, 0); // 0, 1
         world.transact(2, 0, 0); // 2, 3
@@ -368,7 +368,7 @@ mod tests {
         assert!(!world.producers.is_aborted(1, 8));
     }
 
-    /// Its batches were deleted, and the broker was started anew.
+    /// Its batches were deleted, and the broker was restarted.
     #[test]
     fn a_producer_of_which_only_a_marker_is_left_goes_on_anywhere() {
         let mut world = World::default();

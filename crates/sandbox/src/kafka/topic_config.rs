@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::config::Config;
-use super::log::Keeping;
+use super::log::Retention;
 
 /// What a value of a setting may be.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +73,7 @@ pub fn find(name: &str) -> Option<&'static Setting> {
 /// Checks a value.
 ///
 /// # Errors
-/// Says what is wrong, in a sentence for the client.
+/// Returns what is wrong, in a sentence for the client.
 pub fn check(name: &str, value: &str) -> Result<(), String> {
     let setting = find(name).ok_or_else(|| format!("topics have no setting {name}"))?;
     let fine = match setting.kind {
@@ -104,11 +104,11 @@ pub fn default_of(setting: &Setting, config: &Config) -> String {
 /// What the settings of a topic come to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Effective {
-    pub keeping: Keeping,
+    pub retention: Retention,
     pub compact: bool,
     /// At least this part of a log must be superseded before it is rewritten.
     pub dirty_ratio: f64,
-    /// How long the record stays that says a key was deleted.
+    /// How long a tombstone stays.
     pub delete_retention_ms: i64,
     pub max_message_bytes: usize,
 }
@@ -127,7 +127,7 @@ impl Effective {
         let segment_bytes = u64::try_from(number("segment.bytes")).unwrap_or(config.segment_bytes);
         let max_message_bytes = usize::try_from(number("max.message.bytes")).unwrap_or(usize::MAX);
         Effective {
-            keeping: Keeping {
+            retention: Retention {
                 segment_bytes: segment_bytes.max(SEGMENT_BYTES_MIN),
                 segment_ms: limit("segment.ms"),
                 retention_bytes: limit("retention.bytes").filter(|_| deletes).map(|bytes| bytes as u64),
@@ -171,10 +171,10 @@ mod tests {
             let owned = overrides.map(|(name, value)| (name.to_owned(), value.to_owned()));
             Effective::of(&Overrides::from(owned), &config)
         };
-        let keeping = set("compact").keeping;
-        assert_eq!((keeping.retention_bytes, keeping.retention_ms), (None, None));
+        let retention = set("compact").retention;
+        assert_eq!((retention.retention_bytes, retention.retention_ms), (None, None));
         let both = set("compact,delete");
         assert!(both.compact);
-        assert_eq!((both.keeping.retention_bytes, both.keeping.retention_ms), (Some(5), Some(7)));
+        assert_eq!((both.retention.retention_bytes, both.retention.retention_ms), (Some(5), Some(7)));
     }
 }

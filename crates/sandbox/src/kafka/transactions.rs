@@ -74,7 +74,7 @@ impl Phase {
 pub struct Transaction {
     pub producer_id: i64,
     pub epoch: i16,
-    /// The epoch before the last bump that a producer asked for by its epoch: its request may come
+    /// The epoch before the last bump that a producer requested by its epoch: its request may come
     /// again.
     bumped_from: Option<i16>,
     pub timeout_ms: i32,
@@ -378,7 +378,7 @@ impl Transactions {
         self.set(&ending.id, next)
     }
 
-    /// What has to be ended without anybody asking: transactions that are open too long, and those
+    /// What has to be ended without any request: transactions that are open too long, and those
     /// whose end was decided and then interrupted.
     pub fn due(&mut self, now_ms: i64) -> Vec<Ending> {
         let late = |known: &Transaction| {

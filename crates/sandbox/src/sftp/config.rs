@@ -44,12 +44,12 @@ pub struct Limits {
     /// The time from the connection to the login. 60 s unless changed.
     pub login_time: Duration,
     /// How long answers may wait for a client that sends ever more requests, but takes no answers. One
-    /// that asks for nothing may take its time. 30 s unless changed.
+    /// that requests nothing may take its time. 30 s unless changed.
     pub stall_time: Duration,
 }
 
 impl Config {
-    /// A server for `root` with everything else as usual; the fields say what that is.
+    /// A server for `root` with everything else as usual; the fields document that.
     pub fn new(root: impl Into<PathBuf>, host_key_file: impl Into<PathBuf>) -> Self {
         Self {
             root: root.into(),

@@ -16,9 +16,9 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::backpressure::{Backpressure, Throttled};
 use super::config::Limits;
 use super::files::Files;
-use super::gate::{Gate, Gated};
 use super::inbox::Inbox;
 use super::login::Login;
 use super::operation::Operation;
@@ -28,9 +28,9 @@ use crate::fault::Faults;
 
 /// What the answer to a wrong login waits for, so that guessing takes its time.
 const REJECTION_TIME: Duration = Duration::from_millis(300);
-/// A client that has said nothing is asked whether it is still there, up to three times.
+/// A silent client gets keepalive requests, up to three.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
-/// How long a client is given to hear that the server ends.
+/// How long a client is given to receive the server's disconnect.
 const FAREWELL_TIME: Duration = Duration::from_secs(1);
 /// Messages to a client that wait in the connection, of 32 kiB each at most.
 const QUEUE_LENGTH: usize = 32;
@@ -70,14 +70,14 @@ pub(super) async fn serve(
     stop: CancellationToken,
 ) {
     let peer = stream.peer_addr().map_or_else(|_| "someone".to_owned(), |peer| peer.to_string());
-    let gate = Arc::new(Gate::default());
+    let backpressure = Arc::new(Backpressure::default());
     let ended = CancellationToken::new();
     let sessions = TaskTracker::new();
     let logged_in = Arc::new(AtomicBool::new(false));
     let client = Client {
         free_handles: Arc::new(Semaphore::new(shared.limits.handles)),
         peer: peer.clone(),
-        gate: Arc::clone(&gate),
+        backpressure: Arc::clone(&backpressure),
         ended: ended.clone(),
         sessions: sessions.clone(),
         logged_in: Arc::clone(&logged_in),
@@ -87,7 +87,7 @@ pub(super) async fn serve(
     };
     // If it does not work, only small messages are slower.
     let _ = stream.set_nodelay(true);
-    let gated = Gated { stream, gate: Arc::clone(&gate) };
+    let gated = Throttled { stream, backpressure: Arc::clone(&backpressure) };
     let login_time = shared.limits.login_time;
     let starting = timeout(login_time, server::run_stream(ssh, gated, client));
     let started = tokio::select! {
@@ -95,7 +95,7 @@ pub(super) async fn serve(
         () = stop.cancelled() => return,
     };
     match started {
-        Ok(Ok(running)) => run(running, &peer, &gate, &stop, login_time, &logged_in).await,
+        Ok(Ok(running)) => run(running, &peer, &backpressure, &stop, login_time, &logged_in).await,
         Ok(Err(error)) => log_end(&peer, &error),
         Err(_) => tracing::debug!("Closed the connection of {peer}: it does not begin to speak SSH"),
     }
@@ -107,7 +107,7 @@ pub(super) async fn serve(
 async fn run(
     mut running: server::RunningSession<Client>,
     peer: &str,
-    gate: &Gate,
+    backpressure: &Backpressure,
     stop: &CancellationToken,
     login_time: Duration,
     logged_in: &AtomicBool,
@@ -123,14 +123,14 @@ async fn run(
                 let _ = (&mut running).await;
             };
             if timeout(FAREWELL_TIME, goodbye).await.is_err() {
-                gate.close();
+                backpressure.close();
                 let _ = running.await;
             }
             Ok(())
         }
         () = never_logged_in(login_time, logged_in) => {
             tracing::debug!("Closed the connection of {peer}: no login within {login_time:?}");
-            gate.close();
+            backpressure.close();
             let _ = running.await;
             Ok(())
         }
@@ -162,12 +162,12 @@ fn log_end(peer: &str, error: &russh::Error) {
 pub(super) struct Client {
     shared: Arc<Shared>,
     peer: String,
-    gate: Arc<Gate>,
+    backpressure: Arc<Backpressure>,
     ended: CancellationToken,
     sessions: TaskTracker,
     logged_in: Arc<AtomicBool>,
     free_handles: Arc<Semaphore>,
-    /// Channels on which nothing was asked for yet: their sending sides. The receiving ones are dropped,
+    /// Channels on which nothing was requested yet: their sending sides. The receiving ones are dropped,
     /// because one that nobody reads would stop the connection when it is full.
     waiting: HashMap<ChannelId, ChannelWriteHalf<Msg>>,
     /// The channels with an SFTP session.
@@ -196,13 +196,13 @@ impl Client {
 
     fn begin(&mut self, writer: ChannelWriteHalf<Msg>) {
         let id = writer.id();
-        let inbox = Arc::new(Inbox::new(Arc::clone(&self.gate)));
+        let inbox = Arc::new(Inbox::new(Arc::clone(&self.backpressure)));
         let closed = CancellationToken::new();
         let session = Session {
             peer: self.peer.clone(),
             inbox: Arc::clone(&inbox),
             writer,
-            gate: Arc::clone(&self.gate),
+            backpressure: Arc::clone(&self.backpressure),
             ended: self.ended.clone(),
             closed: closed.clone(),
             stall_time: self.shared.limits.stall_time,

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-/// Why a server cannot be opened. Each says its cause itself, and has no source that would say it again.
+/// Why a server cannot be opened. Each has its cause in its own text, and no source that would repeat it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The folder for the files is not one, or cannot be made or opened.
@@ -20,7 +20,7 @@ pub enum Error {
     HostKeyExposed { file: PathBuf, mode: u32 },
     /// What is in the file is not a private key without a passphrase, in OpenSSH's format.
     #[error("the SFTP server's key file {file} holds no usable key: {detail}; \
-        remove it to have a new one made, which clients will ask about", file = .file.display())]
+        remove it to have a new one made, which clients will warn of", file = .file.display())]
     HostKeyInvalid { file: PathBuf, detail: String },
     /// The keys to log in with cannot be read.
     #[error("the keys to log in to the SFTP server with cannot be read from {file}: {detail}; \

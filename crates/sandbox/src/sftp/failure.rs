@@ -29,7 +29,7 @@ impl Failure {
         Self::new(code::OP_UNSUPPORTED, format!("{what}: not supported by this server"))
     }
 
-    /// What the system said about `subject`, a path as the client gave it.
+    /// The system's error about `subject`, a path as the client gave it.
     pub(super) fn system(errno: Errno, subject: &str) -> Self {
         Self::new(code_of(errno), format!("{}: {subject}", reason(errno)))
     }
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_says_the_reason_and_the_path() {
+    fn a_message_has_the_reason_and_the_path() {
         let full = Failure::system(Errno::NOSPC, "/a.csv");
         assert_eq!(full, Failure::new(code::FAILURE, "No space left on device: /a.csv"));
     }

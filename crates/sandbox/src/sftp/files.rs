@@ -23,7 +23,7 @@ use super::path::Inside;
 use super::root::{Root, Target, set_open};
 use super::wire::{DATA_BYTES_MAX, MESSAGE_BYTES_MAX, string};
 
-/// Files told of in one answer to a readdir request, as OpenSSH's server does.
+/// Files listed in one answer to a readdir request, as OpenSSH's server does.
 const ENTRIES_MAX: usize = 100;
 
 /// What one session does with files. All of it blocks.
@@ -33,7 +33,7 @@ pub(super) struct Files {
     handles_max: usize,
 }
 
-/// An answer; `None` when there is no more to say than that it was done.
+/// An answer; `None` when there is no more to report than that it was done.
 type Answer = Result<Option<Packet>, Failure>;
 
 impl Files {
@@ -42,7 +42,7 @@ impl Files {
         Self { root, handles: Handles::new(free), handles_max }
     }
 
-    /// Does what a request asks for.
+    /// Does what a request requires.
     pub(super) fn apply(&mut self, request: Packet) -> Answer {
         match request {
             Packet::Init(_) => Ok(Some(Packet::Version(version()))),

@@ -30,7 +30,7 @@ pub(super) enum Open {
 
 pub(super) struct OpenFile {
     pub(super) file: File,
-    /// Whether what is written goes to the end, wherever the client says.
+    /// Whether what is written goes to the end, whatever the client's offset.
     pub(super) append: bool,
     /// For messages.
     pub(super) path: String,

@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 
-use super::gate::Gate;
+use super::backpressure::Backpressure;
 use super::wire::{Malformed, complete};
 
 /// Bytes of requests that are taken at once, about; one request may be larger.
 const TAKEN_BYTES: usize = 256 * 1024;
 
-/// What a client has sent on one channel and was not yet looked at. The gate bounds it.
+/// What a client has sent on one channel and was not yet looked at. The backpressure bounds it.
 #[derive(Debug)]
 pub(super) struct Inbox {
-    gate: Arc<Gate>,
+    backpressure: Arc<Backpressure>,
     state: Mutex<State>,
     news: Notify,
 }
@@ -29,13 +29,13 @@ struct State {
 impl Drop for Inbox {
     fn drop(&mut self) {
         let rest = self.state().bytes.len();
-        self.gate.sub(rest);
+        self.backpressure.sub(rest);
     }
 }
 
 impl Inbox {
-    pub(super) fn new(gate: Arc<Gate>) -> Self {
-        Self { gate, state: Mutex::default(), news: Notify::new() }
+    pub(super) fn new(backpressure: Arc<Backpressure>) -> Self {
+        Self { backpressure, state: Mutex::default(), news: Notify::new() }
     }
 
     /// Keeps what has come, unless the end has come before it.
@@ -45,7 +45,7 @@ impl Inbox {
             return;
         }
         // Before anybody can take it.
-        self.gate.add(data.len());
+        self.backpressure.add(data.len());
         state.bytes.extend_from_slice(data);
         drop(state);
         self.news.notify_one();
@@ -72,14 +72,14 @@ impl Inbox {
         }
     }
 
-    /// `None` when it is too early to say.
+    /// `None` when it is too early to know.
     fn try_take(&self) -> Result<Option<Option<Bytes>>, Malformed> {
         let mut state = self.state();
         let length = complete(&state.bytes, TAKEN_BYTES)?;
         if length > 0 {
             let taken = state.bytes.split_to(length).freeze();
             drop(state);
-            self.gate.sub(length);
+            self.backpressure.sub(length);
             return Ok(Some(Some(taken)));
         }
         // A message that was cut off will not be completed.
@@ -119,12 +119,12 @@ mod tests {
 
     #[test]
     fn bytes_wait_until_they_are_taken_or_given_up() {
-        let gate = Arc::new(Gate::default());
-        let inboxes = [(); 2].map(|()| Inbox::new(Arc::clone(&gate)));
+        let backpressure = Arc::new(Backpressure::default());
+        let inboxes = [(); 2].map(|()| Inbox::new(Arc::clone(&backpressure)));
         let half = vec![0; 4 * 1024 * 1024];
         inboxes.iter().for_each(|inbox| inbox.put(&half));
-        assert!(gate.is_full());
+        assert!(backpressure.is_full());
         drop(inboxes);
-        assert!(!gate.is_full());
+        assert!(!backpressure.is_full());
     }
 }

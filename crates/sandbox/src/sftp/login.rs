@@ -36,7 +36,7 @@ impl Login {
         methods
     }
 
-    /// The time this takes tells nothing about how much of either is right.
+    /// The time this takes shows nothing of how much of either is right.
     pub(super) fn takes_password(&self, user: &str, password: &str) -> bool {
         let expected = self.password.as_ref().map_or("", Password::reveal);
         let right = same(user, &self.user) & same(password, expected);
@@ -50,7 +50,7 @@ impl Login {
     }
 }
 
-/// Compares digests, because comparing the texts would tell whether their lengths are the same.
+/// Compares digests, because comparing the texts would show whether their lengths are the same.
 fn same(a: &str, b: &str) -> Choice {
     Sha256::digest(a).as_slice().ct_eq(Sha256::digest(b).as_slice())
 }

@@ -2,7 +2,7 @@
 //!
 //! It serves version 3 of the protocol with the extensions that OpenSSH's clients use, to one user, who
 //! logs in with a password or a key. Files are plain files in the folder, and paths begin there: `/` is
-//! the folder, and nothing leads out of it (`root.rs` says how, and what that does not cover). Symbolic
+//! the folder, and nothing leads out of it (`root.rs` has how, and what that does not cover). Symbolic
 //! links are not followed, and cannot be made or read. Names are UTF-8.
 //!
 //! ```no_run
@@ -17,12 +17,12 @@
 //! ```
 
 mod attributes;
+mod backpressure;
 mod config;
 mod connection;
 mod error;
 mod failure;
 mod files;
-mod gate;
 mod handles;
 mod host_key;
 mod inbox;

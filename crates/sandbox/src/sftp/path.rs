@@ -24,7 +24,7 @@ impl<'a> Inside<'a> {
             return Err(Failure::new(code::BAD_MESSAGE, format!("a path of {} bytes", path.len())));
         }
         // The decoder puts this character for bytes that are no UTF-8. The name would be another one
-        // than was asked for.
+        // than was requested.
         if path.contains(char::REPLACEMENT_CHARACTER) {
             return Err(Failure::new(code::BAD_MESSAGE, "a path that is not UTF-8"));
         }

@@ -1,7 +1,7 @@
 //! Files below one folder, and no others.
 //!
 //! A path is walked name by name, each opened relative to the folder before it and never through a
-//! symbolic link. So nothing that a client says leads out, nor does a link that was there before, nor
+//! symbolic link. So nothing that a client sends leads out, nor does a link that was there before, nor
 //! one that another process puts in place of a folder or file in the middle of a request: what was
 //! opened stays what it was. Links can be listed, looked at with lstat, renamed and removed.
 //!
@@ -72,7 +72,7 @@ impl Root {
         Ok(Self { folder: fs::open(path, flags, Mode::empty())? })
     }
 
-    /// Opens a file, and nothing but a file, as `flags` say.
+    /// Opens a file, and nothing but a file, with `flags`.
     pub(super) fn open_file(&self, path: &Inside, flags: OFlags, mode: u32) -> Result<File, Failure> {
         let file = self.open_any(path, flags, mode)?;
         let stat = fs::fstat(&file).map_err(|errno| Failure::system(errno, &path.to_string()))?;
@@ -175,7 +175,7 @@ impl Root {
         let opened =
             self.at(path, |place| fs::openat(&place.folder, place.name, flags | PLAIN, mode_of(mode)));
         opened.map_err(|failure| match self.lstat(path) {
-            // The system's word for it depends on the flags, and tells nobody what is wrong.
+            // The system's word for it depends on the flags, and does not show what is wrong.
             Ok(stat) if file_type(&stat) == FileType::Symlink && !flags.contains(OFlags::EXCL) => {
                 link(path)
             }

@@ -12,9 +12,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::backpressure::Backpressure;
 use super::failure::{Failure, code};
 use super::files::Files;
-use super::gate::Gate;
 use super::inbox::Inbox;
 use super::operation::Operation;
 use super::wire::{self, Malformed, Request};
@@ -28,10 +28,10 @@ pub(super) struct Session {
     pub(super) peer: String,
     pub(super) inbox: Arc<Inbox>,
     pub(super) writer: ChannelWriteHalf<Msg>,
-    pub(super) gate: Arc<Gate>,
+    pub(super) backpressure: Arc<Backpressure>,
     /// Cancelled when the connection has ended.
     pub(super) ended: CancellationToken,
-    /// Cancelled when the client has closed the channel. Nobody takes answers then, but what was asked
+    /// Cancelled when the client has closed the channel. Nobody takes answers then, but what was requested
     /// for before is done.
     pub(super) closed: CancellationToken,
     /// How long answers may wait while too many requests do.
@@ -86,11 +86,11 @@ impl Session {
             Err(End::Ended) => {}
             Err(End::Fault) => {
                 tracing::debug!("Closed the connection of {}: {}", self.peer, End::Fault);
-                self.gate.close();
+                self.backpressure.close();
             }
             Err(end) => {
                 tracing::warn!("Closed the connection of {}: {end}", self.peer);
-                self.gate.close();
+                self.backpressure.close();
             }
         }
     }
@@ -124,7 +124,7 @@ impl Session {
                 () = self.ended.cancelled() => return Err(End::Ended),
                 () = self.closed.cancelled() => return Ok(()),
                 () = sleep(self.stall_time) => {
-                    if self.gate.is_full() {
+                    if self.backpressure.is_full() {
                         return Err(End::Stalled);
                     }
                 }
@@ -196,7 +196,7 @@ impl Worker {
                 Ok(Next::Delay(time, late))
             }
             Some(Fault::Fail(code)) => {
-                let failure = Failure::new(code.cast_unsigned(), "a fault that was asked for");
+                let failure = Failure::new(code.cast_unsigned(), "an injected fault");
                 wire::put_status(answers, packet.get_request_id(), &failure);
                 Ok(Next::GoOn)
             }

@@ -11,7 +11,7 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 /// The most data that one read or write request moves, in bytes: that of OpenSSH's server.
 pub(super) const DATA_BYTES_MAX: u32 = 255 * 1024;
 
-/// The bytes of the field before each message that tells its length.
+/// The bytes of the field before each message that holds its length.
 const LENGTH_BYTES: usize = 4;
 const INIT: u8 = 1;
 const FIRST_REQUEST: u8 = 3;
@@ -128,7 +128,7 @@ pub(super) fn string(data: &mut &[u8]) -> Option<String> {
 }
 
 /// Appends the answer that a request was not done, or, with [`code::OK`](super::failure::code), that it
-/// was. Written here because a test may ask for codes that `russh-sftp` does not know.
+/// was. Written here because a test may inject codes that `russh-sftp` does not know.
 pub(super) fn put_status(answers: &mut BytesMut, id: u32, status: &Failure) {
     let message = status.message.as_bytes();
     answers.put_u32((1 + 4 + 4 + 4 + message.len() + 4) as u32);

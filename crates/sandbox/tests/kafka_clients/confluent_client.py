@@ -342,7 +342,7 @@ def static_members():
     for index in (0, 1):
         other = members[1 - index]
         had, changes = set(members[index].assigned), other.changes[:]
-        # A static member does not say that it goes.
+        # A static member does not announce that it leaves.
         members[index].close()
         members[index] = member("ab"[index])
         until(settled, "it is back")
@@ -457,7 +457,7 @@ def timed_out():
     equal(both("late"), (["in time"], ["too late", "in time"]))
 
 
-# A member that says nothing for this long is gone.
+# A member without a heartbeat for this long is gone.
 MISSED = {"session.timeout.ms": 3_000}
 
 

@@ -70,7 +70,7 @@ def produces_and_consumes():
             (reader.beginning_offsets([place]), reader.end_offsets([place])),
             ({place: 0}, {place: 1_000}),
         )
-    # It makes a topic by asking for it.
+    # It makes a topic by naming it.
     with producer() as writer:
         equal(writer.send("made", b"x").get(TIMEOUT_SECONDS).offset, 0)
 

@@ -62,8 +62,8 @@ async fn consumes_from_a_timestamp_on() {
     assert_eq!(run(&mut consume, "").await, expected);
     let query = run(&mut kcat(&broker, &format!("-Q -t times:0:{from}")), "").await;
     assert_eq!(query.trim(), format!("times [0] offset {skipped}"));
-    for (asked, offset) in [("-2", 0), ("-1", 4)] {
-        let end = run(&mut kcat(&broker, &format!("-Q -t times:0:{asked}")), "").await;
+    for (time, offset) in [("-2", 0), ("-1", 4)] {
+        let end = run(&mut kcat(&broker, &format!("-Q -t times:0:{time}")), "").await;
         assert_eq!(end.trim(), format!("times [0] offset {offset}"));
     }
 }

@@ -1,6 +1,6 @@
 """A load on a broker that is killed again and again, and producers that are killed themselves.
 
-Usage: killed_client.py FUNCTION ADDRESS [COUNT]. Tells on standard output, line by line, what it does.
+Usage: killed_client.py FUNCTION ADDRESS [COUNT]. Writes what it does to standard output, line by line.
 Fails with a traceback when something is not as it should be.
 """
 
@@ -23,7 +23,7 @@ PATIENT = {
     "retry.backoff.ms": 20,
     # That it is away is no news.
     "log_level": 2,
-    # When librdkafka 2.16.0 begins anew with its metadata, it gives up the broker but keeps it as a group's
+    # When librdkafka 2.16.0 fetches its metadata again, it gives up the broker but keeps it as a group's
     # coordinator, and send_offsets_to_transaction waits for it for ever: confluentinc/librdkafka#5511. It is
     # not this broker's doing: a single broker of Kafka 4.1.1, killed and started again under this load, was
     # waited for in the same way after the second kill, and with this setting the load came to its end.

@@ -7,7 +7,7 @@ const SCRIPT: &str = "killed_client.py";
 /// How often the broker is killed under the load.
 const KILLS: usize = 40;
 
-/// What the load says it has done when the broker is killed. It does not wait, so that how far it has come
+/// What the load reports as done when the broker is killed. It does not wait, so that how far it has come
 /// when the signal arrives is different each time.
 fn is_moment(kill: usize, line: &str) -> bool {
     let (done, number) = line.split_once(' ').unwrap();
@@ -57,7 +57,7 @@ async fn a_transaction_is_aborted_when_its_producer_comes_back() {
     run(&mut python(SCRIPT, "takes_over", &broker.address), "").await;
 }
 
-/// Members are told that nobody knows them, and go on where the group had committed.
+/// Members get the error for an unknown member, and go on where the group had committed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_goes_on_after_kills() {
     const RECORDS: usize = 300;

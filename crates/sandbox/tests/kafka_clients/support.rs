@@ -100,7 +100,7 @@ async fn start_broker(folder: &Path, address: &str) -> (Child, String) {
     (child, address)
 }
 
-/// A program that tells on its standard output, line by line, what it does. Ends when it is dropped.
+/// A program that writes what it does to its standard output, line by line. Ends when it is dropped.
 pub struct Telling {
     name: String,
     child: Child,
@@ -185,7 +185,7 @@ async fn run_anyhow(command: &mut Command, input: &str) -> Output {
     let mut stdin = child.stdin.take().unwrap();
     let running = async {
         let write = async {
-            // One that ends early has its reasons, which it tells.
+            // One that ends early has its reasons, which it prints.
             drop(stdin.write_all(input.as_bytes()).await);
             drop(stdin);
         };

@@ -1,4 +1,4 @@
-"""Every request that the broker says it serves, in every version, as kafka-python knows them.
+"""Every request that the broker advertises, in every version, as kafka-python knows them.
 
 Usage: versions_client.py FUNCTION ADDRESS. Fails with a traceback when something is not as it should be.
 """
@@ -13,7 +13,7 @@ from kafka.structs import OffsetAndMetadata
 
 from client import ADDRESS, equal, main
 
-# It tells clients of these so that they compress (KAFKA-18659), and none sends them.
+# It offers clients these so that they compress (KAFKA-18659), and none sends them.
 TOLD_ONLY = [("ProduceRequest", version) for version in (0, 1, 2)]
 
 
@@ -45,7 +45,7 @@ class Client:
                 if (kind.name, version) not in TOLD_ONLY:
                     yield kind, version
 
-    def ask(self, request):
+    def request(self, request):
         async def send():
             return await self.admin._manager.send(request)
 
@@ -53,14 +53,14 @@ class Client:
 
 
 def every_request():
-    client, asked = Client(), 0
+    client, requested = Client(), 0
     for kind, version in client.served():
         # It has no answer otherwise.
         fields = {"acks": -1} if kind.name == "ProduceRequest" else {}
-        response = client.ask(kind(version=version, **fields))
+        response = client.request(kind(version=version, **fields))
         equal((response.API_KEY, response.API_VERSION), (kind.API_KEY, version))
-        asked += 1
-    assert asked > 100, asked
+        requested += 1
+    assert requested > 100, requested
 
 
 def part(kind, inner, version, /, **fields):
@@ -70,13 +70,13 @@ def part(kind, inner, version, /, **fields):
 def filled(kind, version, topic_id):
     """A question about the topic or the group, how to find the answer to it, and what that is."""
     if kind.name == "MetadataRequest":
-        topic = part(kind, "MetadataRequestTopic", version, name="asked")
+        topic = part(kind, "MetadataRequestTopic", version, name="requested")
         return {"topics": [topic]}, lambda found: len(found.topics[0].partitions), 1
     if kind.name == "ListOffsetsRequest":
         partition = part(
             kind.ListOffsetsTopic, "ListOffsetsPartition", version, partition_index=0, timestamp=-1
         )
-        topic = part(kind, "ListOffsetsTopic", version, name="asked", partitions=[partition])
+        topic = part(kind, "ListOffsetsTopic", version, name="requested", partitions=[partition])
         return (
             {"replica_id": -1, "topics": [topic]},
             lambda found: found.topics[0].partitions[0].offset,
@@ -86,17 +86,17 @@ def filled(kind, version, topic_id):
         wanted = {"partition": 0, "fetch_offset": 0, "partition_max_bytes": 1_000}
         partition = part(kind.FetchTopic, "FetchPartition", version, **wanted)
         topic = part(
-            kind, "FetchTopic", version, topic="asked", topic_id=topic_id, partitions=[partition]
+            kind, "FetchTopic", version, topic="requested", topic_id=topic_id, partitions=[partition]
         )
         fields = {"max_wait_ms": 1_000, "min_bytes": 1, "max_bytes": 1_000, "topics": [topic]}
         return fields, lambda found: found.responses[0].partitions[0].high_watermark, 3
     if kind.name == "OffsetFetchRequest" and version < 8:
-        topic = part(kind, "OffsetFetchRequestTopic", version, name="asked", partition_indexes=[0])
+        topic = part(kind, "OffsetFetchRequestTopic", version, name="requested", partition_indexes=[0])
         fields = {"group_id": "group", "topics": [topic]}
         return fields, lambda found: found.topics[0].partitions[0].committed_offset, 2
     if kind.name == "OffsetFetchRequest":
         inner = kind.OffsetFetchRequestGroup
-        topic = part(inner, "OffsetFetchRequestTopics", version, name="asked", partition_indexes=[0])
+        topic = part(inner, "OffsetFetchRequestTopics", version, name="requested", partition_indexes=[0])
         group = part(kind, "OffsetFetchRequestGroup", version, group_id="group", topics=[topic])
         return (
             {"groups": [group]},
@@ -108,7 +108,7 @@ def filled(kind, version, topic_id):
         partition = part(
             kind.OffsetCommitRequestTopic, "OffsetCommitRequestPartition", version, **wanted
         )
-        topic = part(kind, "OffsetCommitRequestTopic", version, name="asked", partitions=[partition])
+        topic = part(kind, "OffsetCommitRequestTopic", version, name="requested", partitions=[partition])
         fields = {"group_id": "group", "topics": [topic]}
         return fields, lambda found: found.topics[0].partitions[0].error_code, 0
     if kind.name == "FindCoordinatorRequest":
@@ -124,22 +124,22 @@ def filled(kind, version, topic_id):
 def the_same():
     """The answers are the same, however they are put."""
     client = Client()
-    client.admin.create_topics({"asked": {"num_partitions": 1, "replication_factor": 1}})
+    client.admin.create_topics({"requested": {"num_partitions": 1, "replication_factor": 1}})
     with KafkaProducer(bootstrap_servers=ADDRESS) as writer:
         for value in (b"a", b"b", b"c"):
-            writer.send("asked", value)
+            writer.send("requested", value)
     with KafkaConsumer(bootstrap_servers=ADDRESS, group_id="group") as reader:
-        reader.commit({TopicPartition("asked", 0): OffsetAndMetadata(2, "", -1)})
-    topic_id = client.admin.describe_topics(["asked"])[0]["topic_id"]
-    asked = set()
+        reader.commit({TopicPartition("requested", 0): OffsetAndMetadata(2, "", -1)})
+    topic_id = client.admin.describe_topics(["requested"])[0]["topic_id"]
+    requested = set()
     for kind, version in client.served():
         question = filled(kind, version, topic_id)
         if question is not None:
             fields, answer, expected = question
-            found = answer(client.ask(kind(version=version, **fields)))
+            found = answer(client.request(kind(version=version, **fields)))
             equal((kind.name, version, found), (kind.name, version, expected))
-            asked.add(kind.name)
-    equal(len(asked), 8)
+            requested.add(kind.name)
+    equal(len(requested), 8)
 
 
 main(every_request, the_same)

@@ -1,4 +1,4 @@
-//! A client that sends what it is told to.
+//! A client that sends whatever a test has it send.
 
 use std::sync::Arc;
 
@@ -21,14 +21,14 @@ pub const PERMISSION_DENIED: u32 = 3;
 pub const FAILURE: u32 = 4;
 pub const OP_UNSUPPORTED: u32 = 8;
 
-/// What the server said no with.
+/// The server's refusal.
 #[derive(Debug, PartialEq, Eq)]
 pub struct No {
     pub code: u32,
     pub message: String,
 }
 
-/// Takes any host key, and tells which it was.
+/// Takes any host key, and sends its fingerprint.
 #[derive(Default)]
 pub struct Trusting {
     pub fingerprint: Option<tokio::sync::oneshot::Sender<String>>,
@@ -40,11 +40,11 @@ impl client::Handler for Trusting {
     type Error = russh::Error;
 
     async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
-        if let Some(tell) = self.fingerprint.take() {
+        if let Some(sender) = self.fingerprint.take() {
             let PublicKeyOrCertificate::PublicKey { key, .. } = key else {
                 panic!("a certificate");
             };
-            tell.send(key.fingerprint(HashAlg::Sha256).to_string()).unwrap();
+            sender.send(key.fingerprint(HashAlg::Sha256).to_string()).unwrap();
         }
         Ok(true)
     }
@@ -137,7 +137,7 @@ impl Client {
     }
 
     /// Sends a request and gives its answer.
-    pub async fn ask(&mut self, request: impl Into<Packet>) -> Result<Packet, No> {
+    pub async fn request(&mut self, request: impl Into<Packet>) -> Result<Packet, No> {
         let request = request.into();
         let id = request.get_request_id();
         self.send(request).await;
@@ -152,7 +152,7 @@ impl Client {
     }
 
     async fn done(&mut self, request: impl Into<Packet>) -> Result<(), No> {
-        let answer = self.ask(request).await?;
+        let answer = self.request(request).await?;
         assert!(matches!(answer, Packet::Status(_)), "{answer:?}");
         Ok(())
     }
@@ -160,12 +160,12 @@ impl Client {
     pub async fn open(&mut self, path: &str, flags: OpenFlags) -> Result<String, No> {
         let attrs = FileAttributes::empty();
         let open = Open { id: self.id(), filename: path.to_owned(), pflags: flags, attrs };
-        handle(self.ask(open).await?)
+        handle(self.request(open).await?)
     }
 
     pub async fn open_folder(&mut self, path: &str) -> Result<String, No> {
         let open = OpenDir { id: self.id(), path: path.to_owned() };
-        handle(self.ask(open).await?)
+        handle(self.request(open).await?)
     }
 
     pub async fn close(&mut self, handle: &str) -> Result<(), No> {
@@ -181,7 +181,7 @@ impl Client {
 
     pub async fn read(&mut self, handle: &str, offset: u64, len: u32) -> Result<Vec<u8>, No> {
         let read = Read { id: self.id(), handle: handle.to_owned(), offset, len };
-        match self.ask(read).await? {
+        match self.request(read).await? {
             Packet::Data(Data { data, .. }) => Ok(data),
             other => panic!("{other:?}"),
         }
@@ -189,7 +189,7 @@ impl Client {
 
     pub async fn read_folder(&mut self, handle: &str) -> Result<Vec<File>, No> {
         let read = ReadDir { id: self.id(), handle: handle.to_owned() };
-        match self.ask(read).await? {
+        match self.request(read).await? {
             Packet::Name(Name { files, .. }) => Ok(files),
             other => panic!("{other:?}"),
         }
@@ -197,17 +197,17 @@ impl Client {
 
     pub async fn stat(&mut self, path: &str) -> Result<FileAttributes, No> {
         let stat = Stat { id: self.id(), path: path.to_owned() };
-        attributes(self.ask(stat).await?)
+        attributes(self.request(stat).await?)
     }
 
     pub async fn lstat(&mut self, path: &str) -> Result<FileAttributes, No> {
         let stat = Lstat { id: self.id(), path: path.to_owned() };
-        attributes(self.ask(stat).await?)
+        attributes(self.request(stat).await?)
     }
 
     pub async fn fstat(&mut self, handle: &str) -> Result<FileAttributes, No> {
         let stat = Fstat { id: self.id(), handle: handle.to_owned() };
-        attributes(self.ask(stat).await?)
+        attributes(self.request(stat).await?)
     }
 
     pub async fn set(&mut self, path: &str, attrs: FileAttributes) -> Result<(), No> {
@@ -242,7 +242,7 @@ impl Client {
 
     pub async fn real_path(&mut self, path: &str) -> Result<String, No> {
         let real = RealPath { id: self.id(), path: path.to_owned() };
-        match self.ask(real).await? {
+        match self.request(real).await? {
             Packet::Name(Name { mut files, .. }) => Ok(files.remove(0).filename),
             other => panic!("{other:?}"),
         }
@@ -251,7 +251,7 @@ impl Client {
     /// The numbers in the answer, if it has some.
     pub async fn extended(&mut self, name: &str, data: Vec<u8>) -> Result<Vec<u64>, No> {
         let extended = Extended { id: self.id(), request: name.to_owned(), data };
-        match self.ask(extended).await? {
+        match self.request(extended).await? {
             Packet::ExtendedReply(ExtendedReply { data, .. }) => {
                 let numbers = data.chunks_exact(8).map(|number| number.try_into().unwrap());
                 Ok(numbers.map(u64::from_be_bytes).collect())

@@ -88,7 +88,7 @@ async fn links_that_were_there_before_are_not_followed() {
 }
 
 #[tokio::test]
-async fn the_refusal_says_that_it_is_a_link() {
+async fn the_refusal_names_the_link() {
     let (_server, mut client, _) = start().await;
     let expected = |path: &str| No {
         code: PERMISSION_DENIED,
@@ -118,11 +118,11 @@ async fn a_link_itself_can_be_seen_renamed_and_removed() {
 async fn clients_cannot_make_links_or_read_where_they_lead() {
     let (server, mut client, _) = start().await;
     let symlink = Symlink { id: client.id(), linkpath: "new".into(), targetpath: "/etc".into() };
-    assert_eq!(client.ask(symlink).await.unwrap_err().code, OP_UNSUPPORTED);
+    assert_eq!(client.request(symlink).await.unwrap_err().code, OP_UNSUPPORTED);
     let links = [string("mine"), string("new")].concat();
     assert!(client.extended("hardlink@openssh.com", links).await.is_err());
     let read = ReadLink { id: client.id(), path: "file_link".into() };
-    assert_eq!(client.ask(read).await.unwrap_err().code, OP_UNSUPPORTED);
+    assert_eq!(client.request(read).await.unwrap_err().code, OP_UNSUPPORTED);
     assert!(fs::symlink_metadata(server.file("new")).is_err());
 }
 

@@ -70,14 +70,14 @@ async fn a_request_fails_without_being_applied() {
     server.faults.plan(Operation::Write, 0, Fault::Fail(4));
     let handle = client.open("a", OpenFlags::WRITE | OpenFlags::CREATE).await.unwrap();
     let no = client.write(&handle, 0, b"x").await.unwrap_err();
-    assert_eq!(no, No { code: FAILURE, message: "a fault that was asked for".to_owned() });
+    assert_eq!(no, No { code: FAILURE, message: "an injected fault".to_owned() });
     assert_eq!(fs::read(server.file("a")).unwrap(), b"");
     client.write(&handle, 0, b"y").await.unwrap();
     assert_eq!(fs::read(server.file("a")).unwrap(), b"y");
 }
 
 #[tokio::test]
-async fn any_code_can_be_asked_for() {
+async fn any_code_can_be_injected() {
     let server = Running::start().await;
     let mut client = Client::connect(&server).await;
     server.faults.plan(Operation::Mkdir, 0, Fault::Fail(14));

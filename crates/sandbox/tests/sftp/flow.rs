@@ -39,23 +39,23 @@ async fn a_client_may_ask_for_far_more_than_its_window_before_it_takes_any() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_only_ever_asks_is_cut_off() {
+async fn a_client_that_only_ever_requests_is_cut_off() {
     let server =
         Running::start_with(|config| config.limits.stall_time = Duration::from_millis(100)).await;
     let mut client = Client::connect(&server).await;
     let path = RealPath { id: 1, path: "a/".repeat(2000) };
     let request = bytes::Bytes::try_from(Packet::from(path)).unwrap();
-    let asking = async {
+    let requesting = async {
         loop {
             if client.stream.write_all(&request).await.is_err() {
-                // The end of the connection says it better.
+                // The end of the connection shows it better.
                 std::future::pending::<()>().await;
             }
         }
     };
     let ended = async {
         tokio::select! {
-            () = asking => {}
+            () = requesting => {}
             _ = &mut client.ssh => {}
         }
     };

@@ -105,12 +105,12 @@ async fn a_server_that_is_dropped_ends_its_connections() {
 async fn clients_see_the_same_key_after_a_restart() {
     let server = Running::start().await;
     let (fingerprint, host_key) = (server.fingerprint.clone(), server.host_key.clone());
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let trusting = Trusting { fingerprint: Some(tell), ..Trusting::default() };
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let trusting = Trusting { fingerprint: Some(sender), ..Trusting::default() };
     russh::client::connect(std::sync::Arc::default(), ("127.0.0.1", server.port), trusting)
         .await
         .unwrap();
-    assert_eq!(told.await.unwrap(), fingerprint);
+    assert_eq!(receiver.await.unwrap(), fingerprint);
     let key = server.outside("host_key");
     assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
 
@@ -128,7 +128,7 @@ async fn clients_see_the_same_key_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_work_says_so_at_once() {
+async fn a_server_that_cannot_work_fails_at_once() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
     let open = |root: &str, change: fn(&mut Config)| {

@@ -1,4 +1,4 @@
-//! The SFTP server, with a client that sends what it is told to.
+//! The SFTP server, with a client that sends whatever a test has it send.
 
 mod client;
 mod confinement;

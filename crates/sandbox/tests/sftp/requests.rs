@@ -174,7 +174,7 @@ async fn an_open_file_is_set_by_its_handle() {
     (attrs.size, attrs.permissions) = (Some(10), Some(0o600));
     (attrs.atime, attrs.mtime) = (Some(1), Some(2));
     let set = russh_sftp::protocol::FSetStat { id: client.id(), handle: handle.clone(), attrs };
-    client.ask(set).await.unwrap();
+    client.request(set).await.unwrap();
     let seen = client.fstat(&handle).await.unwrap();
     assert_eq!((seen.size, seen.permissions), (Some(10), Some(0o100_600)));
     assert_eq!((seen.atime, seen.mtime), (Some(1), Some(2)));

@@ -7,7 +7,7 @@ use crate::support::{Setup, content, run, succeed};
 async fn lftp(setup: &Setup, commands: &str) -> String {
     let mut lftp = setup.program("lftp");
     let ssh = format!("ssh -a -x {}", setup.ssh_options().join(" "));
-    // With a key to log in, the password is not used, but without one lftp asks for it.
+    // With a key to log in, the password is not used, but without one lftp prompts for it.
     let script = format!(
         "set sftp:connect-program \"{ssh}\"\nset net:max-retries 1\nset net:timeout 20\n\
         set cmd:fail-exit yes\nopen sftp://cdr_data:unused@127.0.0.1:{}\n{commands}\n",

@@ -78,7 +78,7 @@ async fn sftp_lists_and_changes_folders() {
         ls -1\ndf\nrename new/older top\nrmdir new\nls -1 n*\n";
     let failed = sftp(&setup, batch).await;
     let printed = String::from_utf8(failed.stdout.clone()).unwrap();
-    // The last command asks for what is gone by then, and a batch ends with its first failure.
+    // The last command names what is gone by then, and a batch ends with its first failure.
     assert!(fail(&failed).contains("not found"));
     assert!(printed.contains("Remote working directory: /\n"), "{printed}");
     assert!(printed.contains("Remote working directory: /new\n"), "{printed}");
@@ -125,7 +125,7 @@ async fn scp_copies_there_and_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn scp_says_what_is_missing() {
+async fn scp_names_what_is_missing() {
     let setup = Setup::new().await;
     let complaint = fail(&scp(&setup, &["cdr_data@127.0.0.1:missing", "."]).await);
     assert!(complaint.contains("No such file"), "{complaint}");

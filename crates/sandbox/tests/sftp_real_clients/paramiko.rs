@@ -26,7 +26,7 @@ async fn logs_in_with_password_and_key() {
     check("logins").await;
 }
 
-/// It asks for all of a file before it takes the first answer.
+/// It requests all of a file before it takes the first answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn transfers_large_files() {
     check("large_files").await;

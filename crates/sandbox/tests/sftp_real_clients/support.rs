@@ -76,7 +76,7 @@ pub async fn run(command: &mut Command, input: &str) -> Output {
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}; {install}"));
     let mut stdin = child.stdin.take().unwrap();
     let running = async {
-        // One that ends early has its reasons, which it tells.
+        // One that ends early has its reasons, which it prints.
         let _ = stdin.write_all(input.as_bytes()).await;
         drop(stdin);
         child.wait_with_output().await.unwrap()

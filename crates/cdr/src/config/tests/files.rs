@@ -1,8 +1,12 @@
 //! What `cdr.toml` may hold.
 
-use super::*;
+use cdr_model::NumberingPlan;
 
-/// What the user is told is wrong with this file.
+use super::*;
+use crate::delivery::pace::Pace;
+use crate::files::FileSinkKind;
+
+/// The error of this file.
 fn refused(text: &str) -> String {
     dev().file(text).error()
 }
@@ -17,6 +21,7 @@ fn every_kind_of_value_can_be_written_naturally() {
             line_count = 2_000
             seed = 0xff
             mobile_prefixes = ["82", 83]
+            destinations = 1_000
 
             [run]
             sinks = ["directory"]
@@ -28,12 +33,13 @@ fn every_kind_of_value_can_be_written_naturally() {
             "#,
         )
         .config();
-    assert_eq!((config.data.line_count, config.data.seed), (2_000, 255));
-    assert_eq!(config.data.mobile_prefixes.unwrap(), ["82", "83"]);
-    assert_eq!(config.run.sinks, [SinkKind::Directory]);
+    assert_eq!((config.data.scenario.line_count, config.data.scenario.seed), (2_000, 255));
+    let prefixes = Some(vec!["82".to_owned(), "83".to_owned()]);
+    assert_eq!(config.data.scenario.numbering, NumberingPlan::new(27, prefixes, None).unwrap());
+    assert_eq!(config.run.sinks, [SinkKind::Files(FileSinkKind::Directory)]);
     assert!(config.run.follow);
     assert_eq!(config.run.pace, Pace::Factor(60.0));
-    assert_eq!(config.kafka.brokers, ["one:1", "two:2"]);
+    assert_eq!(config.kafka.brokers, "one:1,two:2");
     let StartTime::At(start) = config.data.start else { panic!("not a time") };
     assert_eq!(start.to_string(), "2025-03-01 12:00:00");
 }
@@ -102,8 +108,8 @@ fn a_value_out_of_range_is_named_as_in_the_file() {
 
 #[test]
 fn what_is_not_toml_is_refused_with_its_line() {
-    let told = refused("[data]\nseed = 1\nline_count 5\n");
-    assert!(told.starts_with("cdr.toml:3: not valid TOML: "), "{told}");
+    let error = refused("[data]\nseed = 1\nline_count 5\n");
+    assert!(error.starts_with("cdr.toml:3: not valid TOML: "), "{error}");
     let twice = refused("[data]\nseed = 1\nseed = 2\n");
     assert_eq!(twice, "cdr.toml:3: not valid TOML: duplicate key");
 }

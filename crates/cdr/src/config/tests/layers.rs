@@ -1,14 +1,15 @@
-//! Which source wins, and what is said about where a value came from.
+//! Which source wins, and what is shown of a value's origin.
 
 use super::*;
+use crate::settings::Environment;
 
 #[test]
 fn user_decides_between_dev_and_prod() {
-    assert_eq!(dev().config().env, Environment::Dev);
+    assert_eq!(dev().config().run.env, Environment::Dev);
     assert_eq!(dev().shown("run.env"), "dev from USER is set");
-    assert_eq!(nothing().config().env, Environment::Prod);
+    assert_eq!(nothing().config().run.env, Environment::Prod);
     assert_eq!(nothing().shown("run.env"), "prod from USER is not set");
-    assert_eq!(nothing().variable("USER", "").config().env, Environment::Prod);
+    assert_eq!(nothing().variable("USER", "").config().run.env, Environment::Prod);
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Nothing here reads or changes the process's environment: it is given as a map.
 
-mod build;
 mod files;
 mod layers;
 mod properties;
 mod registry;
+mod values;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,6 +13,7 @@ use std::path::Path;
 use super::file::FileText;
 use super::resolve::{Inputs, resolve};
 use super::*;
+use crate::settings::{ConfigError, Resolved};
 
 /// A configuration's sources, put together step by step.
 #[derive(Default)]
@@ -61,11 +62,12 @@ impl Given {
 
     fn resolve(&self) -> Result<Resolved, ConfigError> {
         let file = self.file.as_deref().map(|text| FileText { name: "cdr.toml", text });
-        resolve(Inputs { flags: &self.flags, variables: &self.variables, file })
+        let (flags, variables) = (&self.flags, &self.variables);
+        resolve(Inputs { flags, variables, file, read_file })
     }
 
     fn build(&self) -> Result<Config, ConfigError> {
-        Config::build(&self.resolve()?, &read_file)
+        Config::build(&self.resolve()?)
     }
 
     /// The configuration, which must be valid.
@@ -73,7 +75,7 @@ impl Given {
         self.build().unwrap()
     }
 
-    /// What the user is told is wrong.
+    /// The error.
     fn error(&self) -> String {
         self.build().unwrap_err().to_string()
     }

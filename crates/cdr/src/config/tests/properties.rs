@@ -29,7 +29,7 @@ fn each_property_is_layered_by_itself() {
 #[test]
 fn a_comma_in_a_value_needs_no_quoting() {
     let given = dev().variable("KAFKA_PROPERTIES", "debug=broker,topic,linger.ms=5");
-    let properties = given.config().kafka.properties;
+    let properties = given.config().kafka.properties.clone();
     assert_eq!(properties["debug"].expose(), "broker,topic");
     assert_eq!(properties["linger.ms"].expose(), "5");
 }
@@ -42,7 +42,7 @@ fn a_value_may_hold_equals_signs() {
 }
 
 #[test]
-fn secrets_are_told_by_their_names() {
+fn secrets_are_known_by_their_names() {
     for name in ["sasl.password", "ssl.key.password", "ssl.keystore.password", "ssl.key.pem"] {
         let given = dev().variable("KAFKA_PROPERTIES", &format!("{name}=hidden"));
         assert_eq!(shown(&given), [format!("{name}=*** from environment KAFKA_PROPERTIES")]);
@@ -111,7 +111,7 @@ fn an_unknown_property_is_refused_with_the_nearest_and_without_its_value() {
 }
 
 #[test]
-fn a_value_that_the_client_refuses_is_told_unless_it_is_a_secret() {
+fn a_value_that_the_client_refuses_is_shown_unless_it_is_a_secret() {
     let error = dev().property("linger.ms=soon").error();
     assert!(
         error.starts_with(

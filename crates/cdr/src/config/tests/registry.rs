@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::super::settings::SETTINGS;
+use super::super::SETTINGS;
 use super::*;
 
 #[test]
 fn names_are_unique_and_regular() {
     let (mut keys, mut variables, mut flags) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    for setting in SETTINGS {
+    for setting in SETTINGS.iter() {
         assert!(keys.insert(setting.key), "{} twice", setting.key);
         assert!(variables.insert(setting.env), "{} twice", setting.env);
         assert!(!setting.help.is_empty(), "{} without help", setting.key);
@@ -73,7 +73,7 @@ fn the_configuration_in_force_is_shown_in_columns() {
 }
 
 #[test]
-fn a_chosen_environment_says_by_what() {
+fn a_chosen_environment_has_an_origin() {
     let resolved = dev().flag("run.env", "prod").resolve().unwrap();
     let shown = crate::commands::config::effective(&resolved).unwrap();
     assert!(shown.starts_with("Environment: prod, because of --env\n"));

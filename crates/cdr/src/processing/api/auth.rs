@@ -9,10 +9,10 @@ use base64ct::{Base64, Encoding};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::problem::Problem;
+use crate::processing::problem::Problem;
 use crate::secret::Secret;
 
-/// The digest of `user:password`: digests are compared, because comparing the texts would tell
+/// The digest of `user:password`: digests are compared, because comparing the texts would show
 /// whether their lengths are the same. A user has no colon, so that both are in it.
 #[derive(Clone)]
 pub(super) struct Credentials([u8; 32]);
@@ -22,7 +22,7 @@ impl Credentials {
         Credentials(digest(format!("{user}:{}", password.expose()).as_bytes()))
     }
 
-    /// The time this takes tells nothing about how much is right.
+    /// The time this takes shows nothing of how much is right.
     fn are_in(&self, headers: &HeaderMap) -> bool {
         given(headers).is_some_and(|given| bool::from(digest(&given).ct_eq(&self.0)))
     }
@@ -32,7 +32,7 @@ fn digest(text: &[u8]) -> [u8; 32] {
     Sha256::digest(text).into()
 }
 
-/// What the header says, if there is one of the right form.
+/// The header's content, if there is one of the right form.
 fn given(headers: &HeaderMap) -> Option<Vec<u8>> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let token = token.trim_matches(' ');

@@ -6,8 +6,8 @@ use cdr_model::Micros;
 use cdr_model::usage::{Hour, Quarter};
 use chrono::{Days, NaiveDate, NaiveDateTime};
 
-use super::problem::Problem;
 use crate::processing::message;
+use crate::processing::problem::Problem;
 
 /// Of a value that is shown in an answer.
 const SHOWN_MAX: usize = 60;

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::problem::Problem;
+use crate::processing::problem::Problem;
 use crate::processing::store::{Store, StoreConfig, StoreError};
 
 /// Reads at once. Each has a connection, and with it the store's cache.
@@ -38,15 +38,15 @@ impl Reader {
         Arc::new(Reader { store, idle: Mutex::default(), turns })
     }
 
-    /// Asks the store something. A read that has begun goes on when nobody waits for it any more,
+    /// Queries the store. A read that has begun goes on when nobody waits for it any more,
     /// and keeps its turn.
     ///
     /// # Errors
     /// A store that cannot be opened or fails, or no turn in time. The reason is logged, since it may
-    /// say what clients are not to know.
+    /// name what clients are not to know.
     pub async fn read<T: Send + 'static>(
         self: &Arc<Self>,
-        ask: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
+        query: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Problem> {
         let Ok(Ok(turn)) = timeout(TURN, Arc::clone(&self.turns).acquire_owned()).await else {
             warn!("the usage API has more to read from its store than it can");
@@ -55,7 +55,7 @@ impl Reader {
         let reader = Arc::clone(self);
         let read = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            reader.read_now(ask)
+            reader.read_now(query)
         });
         match read.await {
             Ok(Ok(found)) => Ok(found),
@@ -73,11 +73,11 @@ impl Reader {
     /// A connection that has failed is not used again: the next read opens another.
     fn read_now<T>(
         &self,
-        ask: impl FnOnce(&mut Store) -> Result<T, StoreError>,
+        query: impl FnOnce(&mut Store) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut store = idle.map_or_else(|| Store::open(&self.store), Ok)?;
-        let found = ask(&mut store)?;
+        let found = query(&mut store)?;
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(store);
         Ok(found)
     }

@@ -1,4 +1,4 @@
-//! What subscribers used, and where they stayed.
+//! What subscribers used, and where they dwelt.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::Shared;
 use super::parameters::{self, Interval, Query, SUBSCRIBER_DAYS_MAX, day_begin};
-use super::problem::Problem;
+use crate::processing::problem::Problem;
 use crate::processing::statement::Statement;
 use crate::processing::store::HourUsage;
 
@@ -89,17 +89,17 @@ pub(super) async fn days(
     let msisdn = parameters::msisdn(&text("msisdn", msisdn)?)?;
     let interval = Query::new(query.as_deref(), &["from", "to"])?.days(SUBSCRIBER_DAYS_MAX)?;
     let (first, behind) = interval.hours();
-    let (found, stays) = shared
+    let (found, dwells) = shared
         .reader
         .read(move |store| {
-            Ok((store.usage(msisdn, first, behind)?, store.stays(msisdn, first, behind)?))
+            Ok((store.usage(msisdn, first, behind)?, store.dwells(msisdn, first, behind)?))
         })
         .await?;
     let (from, to) = (interval.from.date(), interval.to.date());
-    Ok(Json(Statement::of(msisdn, [from, to], &shared.tariff, &found, &stays)))
+    Ok(Json(Statement::of(msisdn, [from, to], &shared.tariff, &found, &dwells)))
 }
 
-/// What a parameter of the path says.
+/// The value of a parameter of the path.
 pub(super) fn text(name: &str, found: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
     found.map(|Path(text)| text).map_err(|_| Problem::parameter(name, format!("{name} is not UTF-8")))
 }

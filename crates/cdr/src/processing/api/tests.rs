@@ -7,14 +7,14 @@ use axum::body::{Body, to_bytes};
 use axum::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, Method, StatusCode};
 use base64ct::{Base64, Encoding};
-use cdr_model::usage::{Interaction, Load, Used, Visit};
-use cdr_model::{CallType, DataType, Generator, Micros, PartIndex, Plan, Scenario, Shard, Stream};
+use cdr_model::usage::{Interaction, Load, Sighting, Used};
+use cdr_model::{CallType, DataType, Generator, Micros, PartIndex, Plan, Scenario, Shard};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
-use crate::processing::store::{Advance, Batch, Outcome, Partition, Store};
+use crate::processing::store::{Added, Batch, OffsetAdvance, Partition, Store};
 use crate::secret::Secret;
 
 const USER: &str = "cdr_usage";
@@ -51,9 +51,9 @@ impl Scene {
         let scene = Scene::without_store();
         let mut store = Store::open(&StoreConfig::File(scene.file.clone())).unwrap();
         let partition = Partition { topic: "cdr_data".to_owned(), number: 0 };
-        let advances = vec![Advance { partition, from: None, to: 1, counted: 1, dead: 0 }];
+        let advances = vec![OffsetAdvance { partition, from: None, to: 1, counted: 1, dead: 0 }];
         let mut batch = Batch { advances, interactions: interactions.to_vec() };
-        assert_eq!(store.add(&mut batch).unwrap(), Outcome::Stored);
+        assert_eq!(store.add(&mut batch).unwrap(), Added::Stored);
         scene
     }
 
@@ -64,12 +64,8 @@ impl Scene {
 
     fn at(file: PathBuf, folder: tempfile::TempDir) -> Scene {
         let readiness = Readiness::starting();
-        let settings = ApiSettings {
-            address: "127.0.0.1:0".parse().unwrap(),
-            user: USER.to_owned(),
-            password: Secret::new(PASSWORD),
-            password_is_default: false,
-        };
+        let settings =
+            ApiConfig { bind: None, port: 0, user: USER.to_owned(), password: Secret::new(PASSWORD) };
         let tariff = Tariff {
             zar_per_gb: Decimal::from(49),
             zar_per_minute: Decimal::ONE,
@@ -79,7 +75,7 @@ impl Scene {
         Scene { router: api.router(), readiness, file, _folder: folder }
     }
 
-    async fn ask(&self, method: Method, path: &str, authorization: Option<&str>) -> Answer {
+    async fn request(&self, method: Method, path: &str, authorization: Option<&str>) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization);
@@ -96,7 +92,7 @@ impl Scene {
     }
 
     async fn get(&self, path: &str) -> Answer {
-        self.ask(Method::GET, path, Some(&basic(USER, PASSWORD))).await
+        self.request(Method::GET, path, Some(&basic(USER, PASSWORD))).await
     }
 
     async fn get_json(&self, path: &str) -> Value {
@@ -112,7 +108,7 @@ fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", Base64::encode_string(format!("{user}:{password}").as_bytes()))
 }
 
-/// A refusal, and what it says.
+/// A refusal, and its content.
 fn check_problem(answer: &Answer, status: StatusCode) -> Value {
     assert_eq!(answer.status, status, "{}", answer.text);
     assert_eq!(answer.header(CONTENT_TYPE), "application/problem+json");
@@ -131,10 +127,13 @@ fn truth() -> Vec<Interaction> {
     let plan = Plan::new(&Scenario { total_seconds: 200_000, ..scenario }, Shard::WHOLE).unwrap();
     let parts =
         [0, 1, 2, 3, 4, 82, 83, 84, 85, 86, 87, 170, 171, 172].map(|part| plan.part(PartIndex(part)));
-    let both = parts.iter().flat_map(|part| {
-        Stream::ALL.into_iter().flat_map(|stream| generator.interactions(stream, part))
-    });
-    both.collect()
+    let mut interactions = Vec::new();
+    for part in &parts {
+        for stream in plan.streams() {
+            generator.interactions(stream, part, |one| interactions.push(one));
+        }
+    }
+    interactions
 }
 
 /// `2024-01-01 01:00:00` of `2024-01-01 01:29:59.999999`, for 13 characters.
@@ -308,22 +307,22 @@ async fn stays_are_those_of_the_records_within_the_days() {
     for msisdn in truth.iter().map(|one| one.msisdn).take(5) {
         let own: Vec<_> = truth.iter().filter(|one| one.msisdn == msisdn).copied().collect();
         let of_days = within(&own, "2024-01-01", "2024-01-03");
-        let mut visits: Vec<_> =
-            of_days.iter().map(|one| Visit { time: one.time, tower: one.tower }).collect();
-        let expected: Vec<_> = cdr_model::usage::stays(&mut visits)
+        let mut sightings: Vec<_> =
+            of_days.iter().map(|one| Sighting { time: one.time, tower: one.tower }).collect();
+        let expected: Vec<_> = cdr_model::usage::dwells(&mut sightings)
             .iter()
-            .map(|stay| {
+            .map(|dwell| {
                 json!({
-                    "tower_id": stay.tower, "start_time": stay.start.to_string(),
-                    "end_time": stay.end.to_string(), "interactions": stay.interactions,
+                    "tower_id": dwell.tower, "start_time": dwell.start.to_string(),
+                    "end_time": dwell.end.to_string(), "interactions": dwell.interactions,
                 })
             })
             .collect();
         found += expected.len();
         let answer = scene.get_json(&format!("/usage/{msisdn}?from=2024-01-01&to=2024-01-03")).await;
-        assert_eq!(answer["stays"], json!(expected));
+        assert_eq!(answer["dwells"], json!(expected));
     }
-    assert!(found > 0, "there are stays to compare");
+    assert!(found > 0, "there are dwells to compare");
 }
 
 #[tokio::test]
@@ -361,7 +360,7 @@ async fn who_is_not_known_has_no_usage() {
         scene.get_json("/data_usage?msisdn=1&start_time=20240101000000&end_time=20240101000001").await;
     assert_eq!(usage["usage"], json!([]));
     let days = scene.get_json(&format!("/usage/999999999999999?{range}")).await;
-    assert_eq!((&days["days"], &days["stays"]), (&json!([]), &json!([])));
+    assert_eq!((&days["days"], &days["dwells"]), (&json!([]), &json!([])));
     assert_eq!(days["total"], expected_total(&[]));
     assert_eq!(scene.get_json(&format!("/towers/9/load?{range}")).await["quarters"], json!([]));
 }
@@ -459,14 +458,18 @@ async fn usage_is_for_those_who_know_the_credentials() {
     ];
     for path in USAGE_PATHS {
         for authorization in &wrong {
-            let answer = scene.ask(Method::GET, path, authorization.as_deref()).await;
+            let answer = scene.request(Method::GET, path, authorization.as_deref()).await;
             check_problem(&answer, StatusCode::UNAUTHORIZED);
             assert_eq!(answer.header(WWW_AUTHENTICATE), "Basic realm=\"cdr usage\", charset=\"UTF-8\"");
         }
-        assert_eq!(scene.ask(Method::GET, path, Some(&right)).await.status, StatusCode::OK, "{path}");
-        // Whoever may not ask does not learn what is wrong with the question either.
+        assert_eq!(
+            scene.request(Method::GET, path, Some(&right)).await.status,
+            StatusCode::OK,
+            "{path}"
+        );
+        // Whoever may not query does not learn what is wrong with the query either.
         let (path, _) = path.split_once('?').unwrap();
-        check_problem(&scene.ask(Method::GET, path, None).await, StatusCode::UNAUTHORIZED);
+        check_problem(&scene.request(Method::GET, path, None).await, StatusCode::UNAUTHORIZED);
     }
 }
 
@@ -478,7 +481,7 @@ async fn unknown_paths_and_methods_are_refused_as_problems() {
     }
     for path in USAGE_PATHS.into_iter().chain(["/healthz", "/readyz", "/openapi.json"]) {
         for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::TRACE] {
-            let answer = scene.ask(method, path, Some(&basic(USER, PASSWORD))).await;
+            let answer = scene.request(method, path, Some(&basic(USER, PASSWORD))).await;
             check_problem(&answer, StatusCode::METHOD_NOT_ALLOWED);
             assert_eq!(answer.header(ALLOW), "GET,HEAD", "{path}");
         }
@@ -539,7 +542,7 @@ async fn many_requests_at_once_are_all_answered() {
 #[tokio::test]
 async fn health_and_readiness_need_no_credentials() {
     let scene = Scene::without_store();
-    let get = async |path| scene.ask(Method::GET, path, None).await;
+    let get = async |path| scene.request(Method::GET, path, None).await;
     let alive = get("/healthz").await;
     assert_eq!((alive.status, alive.text.as_str()), (StatusCode::OK, "alive\n"));
     let starting = check_problem(&get("/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
@@ -571,7 +574,7 @@ fn example(path: &str, operation: &Value, without: Option<&str>) -> String {
 async fn the_document_describes_what_is_served() {
     let scene = Scene::with(&truth());
     scene.readiness.set_ready();
-    let served = scene.ask(Method::GET, "/openapi.json", None).await;
+    let served = scene.request(Method::GET, "/openapi.json", None).await;
     assert_eq!((served.status, served.header(CONTENT_TYPE)), (StatusCode::OK, "application/json"));
     let document = served.json();
     assert_eq!(document["openapi"], "3.1.0");
@@ -586,7 +589,7 @@ async fn the_document_describes_what_is_served() {
         let operation = &methods["get"];
         let answer = scene.get(&example(path, operation, None)).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text);
-        let is_public = scene.ask(Method::GET, &example(path, operation, None), None).await.status
+        let is_public = scene.request(Method::GET, &example(path, operation, None), None).await.status
             != StatusCode::UNAUTHORIZED;
         assert_eq!(operation["security"] == json!([]), is_public, "{path}");
         for parameter in operation["parameters"].as_array().into_iter().flatten() {

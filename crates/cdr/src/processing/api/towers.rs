@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::Shared;
 use super::parameters::{self, Query, TOWER_DAYS_MAX};
-use super::problem::Problem;
 use super::subscribers::{TIME_FORMAT, text};
+use crate::processing::problem::Problem;
 use crate::processing::store::QuarterLoad;
 
 /// The answer of `/towers/{id}/load`.

@@ -1,6 +1,6 @@
 //! Where usage is kept, together with how far the topics are read: both change in one transaction.
 //!
-//! A position advances only from the value that its reader knows. So a batch counts once, whatever
+//! A committed offset advances only from the value that its reader knows (compare-and-set). So a batch counts once, whatever
 //! dies, is read again, or believes that it still has a partition: whoever comes second changes
 //! nothing.
 
@@ -14,7 +14,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use cdr_model::usage::{Hour, Interaction, Load, Quarter, Stay, Sums, UsageType};
+use cdr_model::usage::{Dwell, Hour, Interaction, Load, Quarter, Sums, UsageType};
 
 use crate::secret::Secret;
 
@@ -40,9 +40,9 @@ pub struct Partition {
 
 /// How far a partition is read, and what was in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Position {
+pub struct Committed {
     /// Offset of the next message.
-    pub next: i64,
+    pub offset: i64,
     /// Messages that were counted.
     pub counted: u64,
     /// Messages that could not be used.
@@ -51,7 +51,7 @@ pub struct Position {
 
 /// One partition's step in a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Advance {
+pub struct OffsetAdvance {
     pub partition: Partition,
     /// The stored offset that the step begins at; `None` where there is none yet.
     pub from: Option<i64>,
@@ -64,17 +64,17 @@ pub struct Advance {
 /// What a batch of messages changes.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    pub advances: Vec<Advance>,
+    pub advances: Vec<OffsetAdvance>,
     pub interactions: Vec<Interaction>,
 }
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Outcome {
+pub enum Added {
     Stored,
-    /// Somebody else has advanced one of the positions: nothing has changed.
-    Overtaken,
+    /// Somebody else has advanced one of the offsets: nothing has changed.
+    OffsetConflict,
 }
 
 /// A subscriber's usage in an hour.
@@ -114,13 +114,13 @@ pub enum StoreError {
     Newer { store: String, found: i64, known: i64 },
     #[error(
         "the usage store {store} holds what was read from another Kafka cluster ({stored}, and this one is {found}), \
-         so its offsets mean nothing here. Choose another store with STORE_PATH or STORE_URL, or begin anew with \
+         so its offsets mean nothing here. Choose another store with STORE_PATH or STORE_URL, or begin again with \
          cdr process --restart"
     )]
     OtherCluster { store: String, stored: String, found: String },
     #[error(
-        "topic {topic} was deleted and made anew since the usage store {store} has read it, so its offsets mean \
-         nothing there. Count anew with cdr process --restart, or into another store with STORE_PATH or STORE_URL"
+        "topic {topic} was deleted and created again since the usage store {store} has read it, so its offsets mean \
+         nothing there. Count again from the beginning with cdr process --restart, or into another store with STORE_PATH or STORE_URL"
     )]
     OtherTopic { store: String, topic: String },
     #[error("the usage store {store} failed: {reason}. {remedy}")]
@@ -179,7 +179,7 @@ impl Store {
         }
     }
 
-    /// Notes which cluster the positions belong to, and whether they belong to this one.
+    /// Notes which cluster the committed offsets belong to, and whether they belong to this one.
     ///
     /// # Errors
     /// A store that was filled from another cluster.
@@ -193,7 +193,7 @@ impl Store {
         }
     }
 
-    /// Notes which topics the positions belong to, by the ids of those that have one, and whether they
+    /// Notes which topics the committed offsets belong to, by the ids of those that have one, and whether they
     /// belong to these.
     ///
     /// # Errors
@@ -216,21 +216,21 @@ impl Store {
     ///
     /// # Errors
     /// A store that fails.
-    pub fn positions(&mut self) -> Result<Vec<(Partition, Position)>> {
-        each!(self, store => store.positions())
+    pub fn committed(&mut self) -> Result<Vec<(Partition, Committed)>> {
+        each!(self, store => store.committed())
     }
 
-    /// Adds a batch and advances its positions, or does neither. The order of its interactions is
+    /// Adds a batch and advances its offsets, or does neither. The order of its interactions is
     /// changed.
     ///
     /// # Errors
     /// A store that fails. Whether the batch is in it is then unknown, and shows when it is added
-    /// once more: it is then overtaken by itself.
-    pub fn add(&mut self, batch: &mut Batch) -> Result<Outcome> {
+    /// once more: it then has an offset conflict with itself.
+    pub fn add(&mut self, batch: &mut Batch) -> Result<Added> {
         each!(self, store => store.add(batch))
     }
 
-    /// Forgets everything: usage, loads, positions, cluster, topics.
+    /// Forgets everything: usage, loads, offsets, cluster, topics.
     ///
     /// # Errors
     /// A store that fails.
@@ -246,13 +246,13 @@ impl Store {
         each!(self, store => store.usage(msisdn, from, to))
     }
 
-    /// A subscriber's stays among the visits of the hours from `from` to before `to`.
+    /// A subscriber's dwells among the sightings of the hours from `from` to before `to`.
     ///
     /// # Errors
     /// A store that fails.
-    pub fn stays(&mut self, msisdn: u64, from: Hour, to: Hour) -> Result<Vec<Stay>> {
-        let mut visits = each!(self, store => store.visits(msisdn, from, to))?;
-        Ok(cdr_model::usage::stays(&mut visits))
+    pub fn dwells(&mut self, msisdn: u64, from: Hour, to: Hour) -> Result<Vec<Dwell>> {
+        let mut sightings = each!(self, store => store.sightings(msisdn, from, to))?;
+        Ok(cdr_model::usage::dwells(&mut sightings))
     }
 
     /// A tower's load in the quarters from `from` to before `to`, in their order.

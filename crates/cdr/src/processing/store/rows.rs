@@ -1,21 +1,34 @@
 //! A batch → the rows that it adds to, each once, in the order of the table's key.
 
 use cdr_model::Micros;
-use cdr_model::usage::{Hour, Interaction, Load, Quarter, Sums, UsageKey, Visit};
+use cdr_model::usage::{Hour, Interaction, Load, Quarter, Sighting, Sums, UsageKey};
+
+/// Sightings of a row of usage that stand in it. A batch that adds to the row copies them, so they are
+/// few; those beyond get rows of their own, one for each batch that has some.
+pub const SIGHTINGS_IN_ROW: u64 = 64;
 
 /// What a batch adds to one row of usage.
+#[derive(Clone, Copy)]
 pub struct UsageRow<'a> {
     pub key: UsageKey,
     pub sums: Sums,
     interactions: &'a [Interaction],
 }
 
-/// A visit as it is stored: microseconds since the hour began, and the tower.
-const VISIT_BYTES: usize = 8;
+/// A sighting as it is stored: microseconds since the hour began, and the tower.
+const SIGHTING_BYTES: usize = 8;
 
 impl UsageRow<'_> {
-    /// Its visits, to be appended to those that the row has.
-    pub fn visits(&self, packed: &mut Vec<u8>) {
+    /// Its sightings that are to stand in the row, if those that the row has leave room.
+    pub fn pack_few(&self, packed: &mut Vec<u8>) {
+        packed.clear();
+        if self.sums.records <= SIGHTINGS_IN_ROW {
+            self.pack(packed);
+        }
+    }
+
+    /// Its sightings.
+    pub fn pack(&self, packed: &mut Vec<u8>) {
         packed.clear();
         for one in self.interactions {
             let of_hour = (one.time.0 - self.key.hour.begin().0) as u32;
@@ -25,12 +38,12 @@ impl UsageRow<'_> {
     }
 }
 
-/// The visits of a row.
-pub fn unpack(hour: Hour, packed: &[u8]) -> impl Iterator<Item = Visit> + '_ {
-    packed.chunks_exact(VISIT_BYTES).map(move |visit| {
+/// The sightings of a row.
+pub fn unpack(hour: Hour, packed: &[u8]) -> impl Iterator<Item = Sighting> + '_ {
+    packed.chunks_exact(SIGHTING_BYTES).map(move |packed| {
         let number =
-            |at: usize| u32::from_le_bytes([visit[at], visit[at + 1], visit[at + 2], visit[at + 3]]);
-        Visit { time: Micros(hour.begin().0 + i64::from(number(0))), tower: number(4) }
+            |at: usize| u32::from_le_bytes([packed[at], packed[at + 1], packed[at + 2], packed[at + 3]]);
+        Sighting { time: Micros(hour.begin().0 + i64::from(number(0))), tower: number(4) }
     })
 }
 

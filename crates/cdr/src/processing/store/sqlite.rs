@@ -3,19 +3,20 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cdr_model::usage::{Hour, Load, Quarter, Sums, UsageType, Visit};
+use cdr_model::usage::{Hour, Load, Quarter, Sighting, Sums, UsageType};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::{
-    Advance, Batch, Heavy, HourUsage, Outcome, Partition, Position, QuarterLoad, Result, StoreError,
-    rows,
+    Added, Batch, Committed, Heavy, HourUsage, OffsetAdvance, Partition, QuarterLoad, Result,
+    StoreError,
+    rows::{self, SIGHTINGS_IN_ROW},
 };
 
 /// The steps from an empty file to the current schema; the file's `user_version` counts those done.
 ///
 /// Hours come first in keys: records come in the order of time, so a batch changes pages that lie
 /// together, however large the file has grown.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE cluster (id TEXT NOT NULL);
     CREATE TABLE position (
@@ -39,6 +40,15 @@ const MIGRATIONS: [&str; 2] = [
     "
     CREATE TABLE topic (name TEXT NOT NULL PRIMARY KEY, id TEXT NOT NULL) WITHOUT ROWID;
 ",
+    // Those beyond the first few of a row of usage; each row begins behind so many records.
+    "
+    ALTER TABLE usage RENAME COLUMN visits TO sightings;
+    CREATE TABLE more_sightings (
+        hour INTEGER NOT NULL, msisdn INTEGER NOT NULL, type INTEGER NOT NULL,
+        behind INTEGER NOT NULL, sightings BLOB NOT NULL,
+        PRIMARY KEY (hour, msisdn, type, behind)
+    ) WITHOUT ROWID;
+",
 ];
 
 /// How long to wait for another process that writes.
@@ -53,7 +63,11 @@ const ADD_USAGE: &str = "
         up_bytes = up_bytes + excluded.up_bytes,
         down_bytes = down_bytes + excluded.down_bytes,
         seconds = seconds + excluded.seconds,
-        visits = CAST(visits || excluded.visits AS BLOB)";
+        sightings = CASE WHEN records + excluded.records <= ?9
+            THEN CAST(sightings || excluded.sightings AS BLOB) ELSE sightings END
+    RETURNING records";
+
+const ADD_SIGHTINGS: &str = "INSERT INTO more_sightings VALUES (?1, ?2, ?3, ?4, ?5)";
 
 const ADD_LOAD: &str = "
     INSERT INTO tower_load VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -93,7 +107,7 @@ impl Sqlite {
         connection.busy_timeout(BUSY).map_err(refused)?;
         log_ahead(&connection).map_err(refused)?;
         // With a write-ahead log a crash of the machine may lose the last batches, and then their
-        // positions with them: they are read again.
+        // committed offsets with them: they are read again.
         connection.pragma_update(None, "synchronous", "NORMAL").map_err(refused)?;
         connection.pragma_update(None, "cache_size", -32_768).map_err(refused)?;
         let mut sqlite = Sqlite { name: name.clone(), connection };
@@ -124,6 +138,20 @@ impl Sqlite {
         transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
         transaction.commit()?;
         Ok(None)
+    }
+
+    /// Changes how long to wait for another process that writes.
+    #[cfg(test)]
+    pub(in crate::processing) fn wait_for_others(&self, time: Duration) {
+        self.connection.busy_timeout(time).unwrap();
+    }
+
+    #[cfg(test)]
+    pub(super) fn sighting_bytes(&mut self) -> (u64, u64, u64) {
+        const QUERY: &str = "SELECT (SELECT ifnull(sum(length(sightings)), 0) FROM usage),
+            count(*), ifnull(sum(length(sightings)), 0) FROM more_sightings";
+        let of_row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        self.connection.query_row(QUERY, [], of_row).unwrap()
     }
 
     pub(super) fn name(&self) -> &str {
@@ -177,33 +205,37 @@ impl Sqlite {
         })
     }
 
-    pub(super) fn positions(&mut self) -> Result<Vec<(Partition, Position)>> {
+    pub(super) fn committed(&mut self) -> Result<Vec<(Partition, Committed)>> {
         self.with(|connection| {
             let mut query = connection.prepare_cached(
                 "SELECT topic, partition, next, counted, dead FROM position ORDER BY topic, partition",
             )?;
-            let positions = query.query_map([], |row| {
+            let committed = query.query_map([], |row| {
                 let partition = Partition { topic: row.get(0)?, number: row.get(1)? };
-                Ok((partition, Position { next: row.get(2)?, counted: row.get(3)?, dead: row.get(4)? }))
+                Ok((
+                    partition,
+                    Committed { offset: row.get(2)?, counted: row.get(3)?, dead: row.get(4)? },
+                ))
             })?;
-            positions.collect()
+            committed.collect()
         })
     }
 
-    pub(super) fn add(&mut self, batch: &mut Batch) -> Result<Outcome> {
+    pub(super) fn add(&mut self, batch: &mut Batch) -> Result<Added> {
         self.with(|connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for advance in &batch.advances {
                 if !step(&transaction, advance)? {
-                    return Ok(Outcome::Overtaken);
+                    return Ok(Added::OffsetConflict);
                 }
             }
             let mut add = transaction.prepare_cached(ADD_USAGE)?;
-            let mut visits = Vec::new();
+            let mut add_sightings = transaction.prepare_cached(ADD_SIGHTINGS)?;
+            let mut sightings = Vec::new();
             for row in rows::usage(&mut batch.interactions) {
-                row.visits(&mut visits);
+                row.pack_few(&mut sightings);
                 let (key, sums) = (row.key, row.sums);
-                add.execute(params![
+                let values = params![
                     key.hour.0,
                     key.msisdn,
                     key.usage_type,
@@ -211,10 +243,18 @@ impl Sqlite {
                     sums.up_bytes,
                     sums.down_bytes,
                     sums.seconds,
-                    visits
-                ])?;
+                    sightings,
+                    SIGHTINGS_IN_ROW
+                ];
+                let records: u64 = add.query_row(values, |row| row.get(0))?;
+                if records > SIGHTINGS_IN_ROW {
+                    row.pack(&mut sightings);
+                    let behind = records - sums.records;
+                    let values = params![key.hour.0, key.msisdn, key.usage_type, behind, sightings];
+                    add_sightings.execute(values)?;
+                }
             }
-            drop(add);
+            drop((add, add_sightings));
             let mut add = transaction.prepare_cached(ADD_LOAD)?;
             for (quarter, tower, load) in rows::loads(&mut batch.interactions) {
                 let Load { sessions, bytes, calls, call_seconds } = load;
@@ -222,14 +262,14 @@ impl Sqlite {
             }
             drop(add);
             transaction.commit()?;
-            Ok(Outcome::Stored)
+            Ok(Added::Stored)
         })
     }
 
     pub(super) fn clear(&mut self) -> Result<()> {
         self.with(|connection| {
             connection.execute_batch(
-                "BEGIN IMMEDIATE; DELETE FROM usage; DELETE FROM tower_load; DELETE FROM position;
+                "BEGIN IMMEDIATE; DELETE FROM usage; DELETE FROM more_sightings; DELETE FROM tower_load; DELETE FROM position;
                  DELETE FROM cluster; DELETE FROM topic; COMMIT",
             )
         })
@@ -237,6 +277,7 @@ impl Sqlite {
 
     pub(super) fn usage(&mut self, msisdn: u64, from: Hour, to: Hour) -> Result<Vec<HourUsage>> {
         self.of_subscriber(
+            "usage",
             "type, records, up_bytes, down_bytes, seconds",
             msisdn,
             from,
@@ -248,16 +289,18 @@ impl Sqlite {
         .map(|found| found.into_iter().flatten().collect())
     }
 
-    pub(super) fn visits(&mut self, msisdn: u64, from: Hour, to: Hour) -> Result<Vec<Visit>> {
-        let packed = self.of_subscriber("visits", msisdn, from, to, |hour, row| {
-            Ok((hour, row.get::<_, Vec<u8>>(0)?))
-        })?;
-        Ok(packed.iter().flat_map(|(hour, packed)| rows::unpack(*hour, packed)).collect())
+    pub(super) fn sightings(&mut self, msisdn: u64, from: Hour, to: Hour) -> Result<Vec<Sighting>> {
+        let packed = |hour: Hour, row: &Row<'_>| Ok((hour, row.get::<_, Vec<u8>>(0)?));
+        let few = self.of_subscriber("usage", "sightings", msisdn, from, to, packed)?;
+        let more = self.of_subscriber("more_sightings", "sightings", msisdn, from, to, packed)?;
+        let all = few.iter().chain(&more);
+        Ok(all.flat_map(|(hour, packed)| rows::unpack(*hour, packed)).collect())
     }
 
     /// Looks a subscriber up in each hour that there is: the key begins with the hour.
     fn of_subscriber<T>(
         &mut self,
+        table: &str,
         columns: &str,
         msisdn: u64,
         from: Hour,
@@ -266,10 +309,11 @@ impl Sqlite {
     ) -> Result<Vec<T>> {
         self.with(|connection| {
             let transaction = connection.transaction()?;
-            let mut next = transaction
-                .prepare_cached("SELECT min(hour) FROM usage WHERE hour >= ?1 AND hour < ?2")?;
+            let mut next = transaction.prepare_cached(&format!(
+                "SELECT min(hour) FROM {table} WHERE hour >= ?1 AND hour < ?2"
+            ))?;
             let mut of_hour = transaction.prepare_cached(&format!(
-                "SELECT {columns} FROM usage WHERE hour = ?1 AND msisdn = ?2 ORDER BY type"
+                "SELECT {columns} FROM {table} WHERE hour = ?1 AND msisdn = ?2 ORDER BY type"
             ))?;
             let (mut found, mut at) = (Vec::new(), from.0);
             while let Some(hour) = next.query_row([at, to.0], |row| row.get::<_, Option<i32>>(0))? {
@@ -382,9 +426,9 @@ fn pause() {
     std::thread::sleep(Duration::from_millis(5));
 }
 
-/// Advances a position; `false` if it is not where the batch began.
-fn step(connection: &Connection, advance: &Advance) -> rusqlite::Result<bool> {
-    let Advance { partition, from, to, counted, dead } = advance;
+/// Advances an offset; `false` if it is not where the batch began.
+fn step(connection: &Connection, advance: &OffsetAdvance) -> rusqlite::Result<bool> {
+    let OffsetAdvance { partition, from, to, counted, dead } = advance;
     let changed = match from {
         None => connection
             .prepare_cached("INSERT INTO position VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING")?

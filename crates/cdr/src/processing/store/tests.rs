@@ -1,21 +1,21 @@
 //! What every store promises.
 
-use cdr_model::usage::Usage;
+use cdr_model::usage::{Sighting, Usage};
 use cdr_model::{Generator, PartIndex, Plan, Scenario, Shard, Stream};
 
 use super::*;
 
 /// Makes an empty store, and opens the same one again.
-pub(super) struct Place {
+pub(super) struct TestStore {
     pub config: StoreConfig,
     _folder: Option<tempfile::TempDir>,
 }
 
-impl Place {
-    pub fn file() -> Place {
+impl TestStore {
+    pub fn file() -> TestStore {
         let folder = tempfile::tempdir().unwrap();
         let config = StoreConfig::File(folder.path().join("usage.db"));
-        Place { config, _folder: Some(folder) }
+        TestStore { config, _folder: Some(folder) }
     }
 
     fn open(&self) -> Store {
@@ -27,8 +27,8 @@ fn partition(number: i32) -> Partition {
     Partition { topic: "cdr_data".to_owned(), number }
 }
 
-fn advance(number: i32, from: Option<i64>, to: i64) -> Advance {
-    Advance { partition: partition(number), from, to, counted: 2, dead: 1 }
+fn advance(number: i32, from: Option<i64>, to: i64) -> OffsetAdvance {
+    OffsetAdvance { partition: partition(number), from, to, counted: 2, dead: 1 }
 }
 
 /// Some records of the generator, and what they come to.
@@ -36,7 +36,11 @@ fn interactions(part: u64) -> Vec<Interaction> {
     let scenario = Scenario { subscribers: 50, towers: 20, ..Scenario::default() };
     let generator = Generator::new(&scenario).unwrap();
     let part = Plan::new(&scenario, Shard::WHOLE).unwrap().part(PartIndex(part));
-    Stream::ALL.iter().flat_map(|&stream| generator.interactions(stream, &part)).collect()
+    let mut interactions = Vec::new();
+    for stream in [Stream::Data, Stream::Voice] {
+        generator.interactions(stream, &part, |one| interactions.push(one));
+    }
+    interactions
 }
 
 fn stored(store: &mut Store) -> Usage {
@@ -65,54 +69,54 @@ fn truth<'a>(interactions: impl IntoIterator<Item = &'a Interaction>) -> Usage {
     usage
 }
 
-fn add(store: &mut Store, advances: &[Advance], interactions: &[Interaction]) -> Outcome {
+fn add(store: &mut Store, advances: &[OffsetAdvance], interactions: &[Interaction]) -> Added {
     store.add(&mut Batch { advances: advances.to_vec(), interactions: interactions.to_vec() }).unwrap()
 }
 
-pub(super) fn batches_add_up(place: &Place) {
+pub(super) fn batches_add_up(place: &TestStore) {
     let (first, second) = (interactions(0), interactions(1));
     let mut store = place.open();
-    assert_eq!(add(&mut store, &[advance(0, None, 10)], &first), Outcome::Stored);
+    assert_eq!(add(&mut store, &[advance(0, None, 10)], &first), Added::Stored);
     drop(store);
     let mut store = place.open();
     assert_eq!(
         add(&mut store, &[advance(0, Some(10), 25), advance(1, None, 3)], &second),
-        Outcome::Stored
+        Added::Stored
     );
     assert_eq!(stored(&mut store), truth(first.iter().chain(&second)));
-    let positions = store.positions().unwrap();
+    let committed = store.committed().unwrap();
     assert_eq!(
-        positions,
+        committed,
         [
-            (partition(0), Position { next: 25, counted: 4, dead: 2 }),
-            (partition(1), Position { next: 3, counted: 2, dead: 1 }),
+            (partition(0), Committed { offset: 25, counted: 4, dead: 2 }),
+            (partition(1), Committed { offset: 3, counted: 2, dead: 1 }),
         ]
     );
 }
 
-pub(super) fn whoever_comes_second_changes_nothing(place: &Place) {
+pub(super) fn whoever_comes_second_changes_nothing(place: &TestStore) {
     let some = interactions(0);
     let (mut one, mut other) = (place.open(), place.open());
     let begin = [advance(0, None, 10), advance(1, None, 10)];
-    assert_eq!(add(&mut one, &begin, &some), Outcome::Stored);
-    let as_it_is = (stored(&mut one), one.positions().unwrap());
+    assert_eq!(add(&mut one, &begin, &some), Added::Stored);
+    let as_it_is = (stored(&mut one), one.committed().unwrap());
     // A beginning that was made already; a step that somebody made; one of two that is right.
-    assert_eq!(add(&mut other, &[advance(1, None, 10)], &some), Outcome::Overtaken);
-    assert_eq!(add(&mut other, &[advance(0, Some(9), 12)], &some), Outcome::Overtaken);
+    assert_eq!(add(&mut other, &[advance(1, None, 10)], &some), Added::OffsetConflict);
+    assert_eq!(add(&mut other, &[advance(0, Some(9), 12)], &some), Added::OffsetConflict);
     assert_eq!(
         add(&mut other, &[advance(0, Some(10), 12), advance(1, Some(11), 12)], &some),
-        Outcome::Overtaken
+        Added::OffsetConflict
     );
-    assert_eq!(add(&mut other, &[advance(2, Some(0), 12)], &some), Outcome::Overtaken);
-    assert_eq!((stored(&mut other), other.positions().unwrap()), as_it_is);
-    assert_eq!(add(&mut other, &[advance(0, Some(10), 12)], &[]), Outcome::Stored);
+    assert_eq!(add(&mut other, &[advance(2, Some(0), 12)], &some), Added::OffsetConflict);
+    assert_eq!((stored(&mut other), other.committed().unwrap()), as_it_is);
+    assert_eq!(add(&mut other, &[advance(0, Some(10), 12)], &[]), Added::Stored);
 }
 
-pub(super) fn a_subscriber_and_a_tower_are_found(place: &Place) {
+pub(super) fn a_subscriber_and_a_tower_are_found(place: &TestStore) {
     let all: Vec<_> = (0..8).flat_map(interactions).collect();
     let mut store = place.open();
     for (number, half) in all.chunks(all.len() / 2 + 1).enumerate() {
-        assert_eq!(add(&mut store, &[advance(number as i32, None, 1)], half), Outcome::Stored);
+        assert_eq!(add(&mut store, &[advance(number as i32, None, 1)], half), Added::Stored);
     }
     let (who, tower) = (all[0].msisdn, all[0].tower);
     let truth = truth(&all);
@@ -139,15 +143,7 @@ pub(super) fn a_subscriber_and_a_tower_are_found(place: &Place) {
         assert_eq!(store.usage(who, from, to).unwrap(), expected(from, to));
     }
     assert_eq!(store.usage(1, first, last).unwrap(), []);
-    let mut visits: Vec<_> = all
-        .iter()
-        .filter(|one| one.msisdn == who)
-        .map(|one| cdr_model::usage::Visit { time: one.time, tower: one.tower })
-        .collect();
-    assert_eq!(
-        store.stays(who, Hour(i32::MIN), Hour(i32::MAX)).unwrap(),
-        cdr_model::usage::stays(&mut visits)
-    );
+    check_dwells(&mut store, &all);
     let expected: Vec<_> = truth
         .loads
         .iter()
@@ -158,7 +154,7 @@ pub(super) fn a_subscriber_and_a_tower_are_found(place: &Place) {
     assert_eq!(store.loads(tower, expected[0].quarter, expected[1].quarter).unwrap(), expected[..1]);
 }
 
-pub(super) fn stays_are_found_over_hours_and_batches(place: &Place) {
+pub(super) fn dwells_are_found_over_hours_and_batches(place: &TestStore) {
     let mut store = place.open();
     let at = |time: &str, tower| Interaction {
         msisdn: 27_821_234_567,
@@ -172,17 +168,17 @@ pub(super) fn stays_are_found_over_hours_and_batches(place: &Place) {
         at("2024-01-01 01:10:00.000000", 7),
         at("2024-01-01 02:00:00.000000", 8),
     ];
-    assert_eq!(add(&mut store, &[advance(0, None, 1)], &first), Outcome::Stored);
-    assert_eq!(store.stays(27_821_234_567, Hour(i32::MIN), Hour(i32::MAX)).unwrap(), []);
-    assert_eq!(add(&mut store, &[advance(0, Some(1), 2)], &[late]), Outcome::Stored);
-    let stay = Stay { tower: 7, start: first[0].time, end: first[1].time, interactions: 3 };
-    assert_eq!(store.stays(27_821_234_567, Hour(i32::MIN), Hour(i32::MAX)).unwrap(), [stay]);
+    assert_eq!(add(&mut store, &[advance(0, None, 1)], &first), Added::Stored);
+    assert_eq!(store.dwells(27_821_234_567, Hour(i32::MIN), Hour(i32::MAX)).unwrap(), []);
+    assert_eq!(add(&mut store, &[advance(0, Some(1), 2)], &[late]), Added::Stored);
+    let dwell = Dwell { tower: 7, start: first[0].time, end: first[1].time, interactions: 3 };
+    assert_eq!(store.dwells(27_821_234_567, Hour(i32::MIN), Hour(i32::MAX)).unwrap(), [dwell]);
 }
 
-pub(super) fn the_heaviest_are_the_sums_of_all(place: &Place) {
+pub(super) fn the_heaviest_are_the_sums_of_all(place: &TestStore) {
     let all: Vec<_> = (0..3).flat_map(interactions).collect();
     let mut store = place.open();
-    assert_eq!(add(&mut store, &[advance(0, None, 1)], &all), Outcome::Stored);
+    assert_eq!(add(&mut store, &[advance(0, None, 1)], &all), Added::Stored);
     let truth = truth(&all);
     let bytes_of = |msisdn: u64| -> u64 {
         truth.sums.iter().filter(|(key, _)| key.msisdn == msisdn).map(|(_, sums)| sums.bytes()).sum()
@@ -199,30 +195,30 @@ pub(super) fn the_heaviest_are_the_sums_of_all(place: &Place) {
     assert_eq!(records, all.len() as u64);
 }
 
-pub(super) fn another_cluster_is_refused_until_all_is_cleared(place: &Place) {
+pub(super) fn another_cluster_is_refused_until_all_is_cleared(place: &TestStore) {
     let mut store = place.open();
     store.bind("one").unwrap();
     store.bind("one").unwrap();
     let error = store.bind("other").unwrap_err().to_string();
     assert!(error.contains("from another Kafka cluster (one, and this one is other)"), "{error}");
-    assert_eq!(add(&mut store, &[advance(0, None, 1)], &interactions(0)), Outcome::Stored);
+    assert_eq!(add(&mut store, &[advance(0, None, 1)], &interactions(0)), Added::Stored);
     store.clear().unwrap();
     store.bind("other").unwrap();
-    assert_eq!((stored(&mut store), store.positions().unwrap()), (Usage::default(), Vec::new()));
+    assert_eq!((stored(&mut store), store.committed().unwrap()), (Usage::default(), Vec::new()));
 }
 
 fn ids(id: &str) -> BTreeMap<String, String> {
     BTreeMap::from([("cdr_data".to_owned(), id.to_owned())])
 }
 
-pub(super) fn a_topic_that_was_made_anew_is_refused_until_all_is_cleared(place: &Place) {
+pub(super) fn a_topic_that_was_created_again_is_refused_until_all_is_cleared(place: &TestStore) {
     let mut store = place.open();
     store.bind_topics(&BTreeMap::new()).unwrap();
     store.bind_topics(&ids("one")).unwrap();
     place.open().bind_topics(&ids("one")).unwrap();
     let error = place.open().bind_topics(&ids("other")).unwrap_err().to_string();
     assert!(
-        error.starts_with("topic cdr_data was deleted and made anew since the usage store "),
+        error.starts_with("topic cdr_data was deleted and created again since the usage store "),
         "{error}"
     );
     store.clear().unwrap();
@@ -240,17 +236,18 @@ macro_rules! promises {
 }
 
 mod in_a_file {
-    use super::Place;
+    use super::TestStore;
 
     promises! {
-        Place::file();
+        TestStore::file();
         batches_add_up,
         whoever_comes_second_changes_nothing,
         a_subscriber_and_a_tower_are_found,
-        stays_are_found_over_hours_and_batches,
+        dwells_are_found_over_hours_and_batches,
         the_heaviest_are_the_sums_of_all,
         another_cluster_is_refused_until_all_is_cleared,
-        a_topic_that_was_made_anew_is_refused_until_all_is_cleared
+        a_topic_that_was_created_again_is_refused_until_all_is_cleared,
+        a_hot_subscribers_sightings_are_not_copied_by_each_batch
     }
 }
 
@@ -259,7 +256,7 @@ mod in_postgres;
 
 #[test]
 fn several_may_make_a_file_at_once() {
-    let place = Place::file();
+    let place = TestStore::file();
     let all_at_once = std::sync::Barrier::new(8);
     std::thread::scope(|scope| {
         for _ in 0..8 {
@@ -273,32 +270,94 @@ fn several_may_make_a_file_at_once() {
 
 #[test]
 fn a_file_of_a_newer_version_is_left_alone() {
-    let place = Place::file();
+    let place = TestStore::file();
     let StoreConfig::File(path) = &place.config else { panic!("not a file") };
     drop(place.open());
     let file = rusqlite::Connection::open(path).unwrap();
     file.pragma_update(None, "user_version", 1_000).unwrap();
     let error = Store::open(&place.config).unwrap_err().to_string();
-    assert!(error.contains("made by a newer cdr (its schema is 1000, this one knows 2)"), "{error}");
+    assert!(error.contains("made by a newer cdr (its schema is 1000, this one knows 3)"), "{error}");
 }
 
 #[test]
 fn a_file_of_an_older_version_keeps_what_it_holds() {
-    let place = Place::file();
+    let place = TestStore::file();
     let StoreConfig::File(path) = &place.config else { panic!("not a file") };
     let outcome = add(&mut place.open(), &[advance(0, None, 3)], &interactions(0));
-    assert_eq!(outcome, Outcome::Stored);
+    assert_eq!(outcome, Added::Stored);
     let file = rusqlite::Connection::open(path).unwrap();
-    file.execute_batch("DROP TABLE topic; PRAGMA user_version = 1").unwrap();
+    file.execute_batch(
+        "ALTER TABLE usage RENAME COLUMN sightings TO visits; DROP TABLE more_sightings; DROP TABLE topic;
+         PRAGMA user_version = 1",
+    )
+    .unwrap();
     keeps_what_it_holds(&place);
 }
 
 /// After a step back to the first schema.
-fn keeps_what_it_holds(place: &Place) {
+fn keeps_what_it_holds(place: &TestStore) {
     let mut store = place.open();
     assert_eq!(stored(&mut store), truth(&interactions(0)));
     store.bind_topics(&ids("one")).unwrap();
     assert!(place.open().bind_topics(&ids("other")).is_err());
+    let more = interactions(1);
+    assert_eq!(add(&mut store, &[advance(0, Some(3), 4)], &more), Added::Stored);
+    check_dwells(&mut store, &[interactions(0), more].concat());
+}
+
+/// The first of these subscribers is found where it dwelt.
+fn check_dwells(store: &mut Store, all: &[Interaction]) {
+    let who = all[0].msisdn;
+    let of_it = all.iter().filter(|one| one.msisdn == who);
+    let mut sightings: Vec<_> = of_it.map(|one| Sighting { time: one.time, tower: one.tower }).collect();
+    assert_eq!(
+        store.dwells(who, Hour(i32::MIN), Hour(i32::MAX)).unwrap(),
+        cdr_model::usage::dwells(&mut sightings)
+    );
+}
+
+/// Batches in which one subscriber has so many records of one hour.
+fn hot_batches(records: &[usize]) -> Vec<Vec<Interaction>> {
+    let begin = cdr_model::Micros::parse(b"2024-01-01 01:00:00.000000").unwrap();
+    let mut number = 0;
+    let mut one = || {
+        number += 1;
+        Interaction {
+            msisdn: 27_821_234_567,
+            tower: 1 + number as u32 / 7,
+            time: cdr_model::Micros(begin.0 + number * 1_000_000),
+            used: cdr_model::usage::Used::Call { call_type: cdr_model::CallType::Voice, seconds: 1 },
+        }
+    };
+    records.iter().map(|&count| (0..count).map(|_| one()).collect()).collect()
+}
+
+pub(super) fn a_hot_subscribers_sightings_are_not_copied_by_each_batch(place: &TestStore) {
+    let mut store = place.open();
+    let batches = hot_batches(&[1, 30, 33, 1, 2, 64, 65, 400, 1, 3]);
+    for (batch, from) in batches.iter().zip(0..) {
+        let from_offset = (from > 0).then_some(from);
+        let advances = [advance(0, from_offset, from + 1)];
+        assert_eq!(add(&mut store, &advances, batch), Added::Stored);
+    }
+    let all = batches.concat();
+    assert_eq!(stored(&mut store), truth(&all));
+    check_dwells(&mut store, &all);
+    // 64 are in the row of usage; of the seven batches behind them each has a row of its own.
+    assert_eq!(store.sighting_bytes(), (64 * 8, 7, (all.len() as u64 - 64) * 8));
+    store.clear().unwrap();
+    assert_eq!(store.sighting_bytes(), (0, 0, 0));
+}
+
+impl Store {
+    /// Bytes of sightings in rows of usage, and number and bytes of rows of their own.
+    fn sighting_bytes(&mut self) -> (u64, u64, u64) {
+        match self {
+            Store::Sqlite(store) => store.sighting_bytes(),
+            #[cfg(feature = "postgres")]
+            Store::Postgres(store) => store.sighting_bytes(),
+        }
+    }
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! One thing wrong at a time, and everything at once.
 
-use cdr_model::Stream;
+use cdr_model::{Scenario, Stream};
 use proptest::prelude::*;
 
 use super::super::RecordsReport;
-use super::topics::Run;
+use super::topics::{Run, at};
 
 fn check_right(report: &RecordsReport, records: u64) {
     assert!(report.is_right(), "{report:?}");
@@ -14,8 +14,12 @@ fn check_right(report: &RecordsReport, records: u64) {
 
 /// Verifies, and gives the report of the data stream; that of the other one must be right.
 fn verify_data(run: &mut Run) -> RecordsReport {
+    verify_data_of(run, 40)
+}
+
+fn verify_data_of(run: &mut Run, records: u64) -> RecordsReport {
     let [data, voice] = run.verify();
-    check_right(&voice, 40);
+    check_right(&voice, records);
     assert!(!data.is_right(), "{data:?}");
     data
 }
@@ -107,7 +111,7 @@ fn what_is_of_no_part_is_foreign() {
 }
 
 #[test]
-fn a_record_in_another_partition_than_its_key_names_is_told() {
+fn a_record_in_another_partition_than_its_key_names_is_misplaced() {
     let mut run = Run::finished();
     let (at, _) = run.record(Stream::Data, 3);
     let record = run.take(Stream::Data, 3);
@@ -120,7 +124,7 @@ fn a_record_in_another_partition_than_its_key_names_is_told() {
 #[test]
 fn of_a_topic_that_does_not_exist_all_is_missing() {
     let mut run = Run::finished();
-    run.topics[Stream::Data as usize] = None;
+    run.topics[Stream::Data] = None;
     let report = verify_data(&mut run);
     assert_eq!((report.missing, report.found, report.parts_differing), (40, 0, 4));
 }
@@ -134,6 +138,34 @@ fn records_may_stand_in_any_order() {
         records.iter_mut().zip(offsets).for_each(|(record, offset)| record.offset = offset);
     }
     check_right(&run.verify()[0], 40);
+}
+
+#[test]
+fn parts_beyond_those_that_are_examined_count_for_their_stream() {
+    let mut run = Run::finished_of(10_050);
+    for records in &mut run.topic(Stream::Voice).partitions {
+        records.iter_mut().for_each(|record| record.value[2] ^= 1);
+    }
+    let [data, voice] = run.verify();
+    assert!(data.is_right(), "{data:?}");
+    assert_eq!((data.parts_differing, data.parts_examined), (0, 0));
+    assert_eq!((voice.parts_differing, voice.parts_examined), (10_050, 10_000));
+    assert_eq!((voice.altered, voice.missing), (100_000, 0));
+}
+
+/// Against each other, as all times are compared, this would take hours.
+#[test]
+fn a_part_in_which_nothing_is_right_is_examined_in_time() {
+    let scenario = Scenario { line_count: 200_000, total_seconds: 200_000, ..Run::new().scenario };
+    let mut run = Run::with(scenario);
+    run.begin("1/1");
+    run.deliver(0, at(1, 0, 0));
+    run.progress[0].finished = true;
+    for records in &mut run.topic(Stream::Data).partitions {
+        records.iter_mut().for_each(|record| record.value[2] ^= 1);
+    }
+    let data = verify_data_of(&mut run, 200_000);
+    assert_eq!((data.altered, data.missing, data.foreign), (200_000, 0, 0));
 }
 
 #[derive(Clone, Copy, Debug)]

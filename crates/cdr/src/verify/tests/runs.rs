@@ -1,15 +1,10 @@
 //! Runs that go on, that come after others, and that are split.
 
-use cdr_model::progress::RecordCursor;
+use cdr_model::Stream;
 use cdr_model::resume::Conflict;
-use cdr_model::{PartIndex, Stream};
 
-use super::super::{Ledger, RecordsReport};
-use super::topics::Run;
-
-fn at(part: u64, data: u32, voice: u32) -> RecordCursor {
-    RecordCursor { part: PartIndex(part), data, voice }
-}
+use super::super::RecordsReport;
+use super::topics::{Run, at};
 
 fn check_right(reports: [RecordsReport; 2], records: [u64; 2]) {
     for (report, records) in reports.iter().zip(records) {
@@ -65,7 +60,7 @@ fn an_earlier_run_in_the_same_topics_is_passed_over() {
     run.progress[0].finished = true;
     check_right(run.verify(), [40, 40]);
     // Were the beginning not noted, all would be there twice.
-    for offsets in run.progress[0].begin_offsets.values_mut() {
+    for (_, offsets) in run.progress[0].begin_offsets.iter_mut() {
         offsets.fill(0);
     }
     let [data, voice] = run.verify();
@@ -98,7 +93,7 @@ fn a_run_that_began_behind_its_first_part_owes_nothing_before() {
     let mut run = Run::new();
     run.begin("1/1");
     run.progress[0].begin = at(2, 0, 0);
-    run.progress[0].cursors.kafka = Some(at(2, 0, 0));
+    run.progress[0].cursors.records = Some(at(2, 0, 0));
     run.deliver(0, at(4, 0, 0));
     run.progress[0].finished = true;
     check_right(run.verify(), [20, 20]);
@@ -116,19 +111,30 @@ fn the_newest_of_two_splits_counts() {
     check_right(reports, [10, 10]);
 }
 
+/// As after `cdr run`, and then `--restart` in two shards with another seed.
+#[test]
+fn of_a_run_that_was_begun_again_otherwise_the_last_beginning_counts() {
+    let mut run = Run::finished();
+    run.progress[0].parameters = run.progress[0].parameters.clone().with("CDR_SEED", "1");
+    for (shard, number) in [("1/2", 1), ("2/2", 2)] {
+        run.begin(shard);
+        run.deliver(number, at(3 + number as u64, 0, 0));
+        run.progress[number].finished = true;
+    }
+    check_right(run.verify(), [40, 40]);
+    run.take(Stream::Data, 79);
+    assert_eq!(run.verify()[0].missing, 1);
+}
+
 #[test]
 fn progress_that_is_of_no_part_of_the_plan_is_refused() {
     let check_refused = |run: &Run| {
-        let ledger = Ledger::new(run.progress.clone(), &run.plan, Default::default());
-        assert_eq!(ledger.err(), Some(Conflict::ProgressInvalid));
+        assert_eq!(run.committed().err(), Some(Conflict::ProgressInvalid));
     };
     let mut run = Run::new();
     run.begin("1/2");
-    run.progress[0].cursors.kafka = Some(at(u64::MAX, 0, 0));
+    run.progress[0].cursors.records = Some(at(u64::MAX, 0, 0));
     check_refused(&run);
-    run.progress[0].cursors.kafka = Some(at(3, 0, 0));
-    check_refused(&run);
-    run.progress[0].cursors.kafka = Some(at(2, 0, 0));
-    run.progress[0].shard = "3/2".to_owned();
+    run.progress[0].cursors.records = Some(at(3, 0, 0));
     check_refused(&run);
 }

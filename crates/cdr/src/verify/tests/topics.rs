@@ -2,13 +2,19 @@
 
 use std::sync::atomic::AtomicU64;
 
-use cdr_model::progress::{Cursors, PROGRESS_VERSION, Parameters, Places, Progress, RecordCursor};
-use cdr_model::{Generator, LineEnd, PartIndex, Plan, Scenario, Shard, Stream};
+use cdr_model::progress::{Committed, Cursors, Parameters, Progress, RecordCursor, SinkTargets};
+use cdr_model::resume::Conflict;
+use cdr_model::{
+    FileFormat, Generator, MessageFormat, PartIndex, PerStream, Plan, Scenario, Shard, Stream,
+};
 
-use super::super::{Ledger, Records, RecordsReport, Source};
-use crate::delivery::sink::kafka::{KafkaSinkError, Seen, Span, partition};
+use super::super::{CommittedProgress, Expected, RecordComparison, RecordsReport, Source};
+use crate::kafka::{KafkaError, ReadRecord, TopicRange, partition};
 
 const PARTITIONS: u32 = 3;
+
+/// Records of each stream in a part.
+const COUNT: u32 = 10;
 
 /// A record and where it stands.
 #[derive(Clone, Debug)]
@@ -31,53 +37,73 @@ pub struct Run {
     pub plan: Plan,
     pub generator: Generator,
     /// `None`: the topic does not exist.
-    pub topics: [Option<Topic>; 2],
+    pub topics: PerStream<Option<Topic>>,
     pub progress: Vec<Progress>,
+}
+
+/// Records of a part that are delivered.
+pub fn at(part: u64, data: u32, voice: u32) -> RecordCursor {
+    let mut cursor = RecordCursor::at(PartIndex(part));
+    cursor.delivered[Stream::Data] = data;
+    cursor.delivered[Stream::Voice] = voice;
+    cursor
 }
 
 impl Run {
     /// Nothing is delivered yet.
     pub fn new() -> Run {
-        let scenario =
-            Scenario { total_seconds: 40, line_count: 10, lines_per_second: 1, ..Scenario::default() };
+        Run::of(4)
+    }
+
+    /// The same with another number of parts.
+    pub fn of(parts: u64) -> Run {
+        let total_seconds = parts * u64::from(COUNT);
+        let (line_count, lines_per_second) = (COUNT, 1);
+        Run::with(Scenario { total_seconds, line_count, lines_per_second, ..Scenario::default() })
+    }
+
+    /// Of any other scenario.
+    pub fn with(scenario: Scenario) -> Run {
         let plan = Plan::new(&scenario, Shard::WHOLE).unwrap();
         let generator = Generator::new(&scenario).unwrap();
         let empty = || Topic { partitions: vec![vec![]; 3], ends: vec![0; 3] };
-        Run { scenario, plan, generator, topics: [Some(empty()), Some(empty())], progress: Vec::new() }
+        let topics = PerStream::from_fn(|_| Some(empty()));
+        Run { scenario, plan, generator, topics, progress: Vec::new() }
     }
 
     /// All is delivered and finished.
     pub fn finished() -> Run {
-        let mut run = Run::new();
+        Run::finished_of(4)
+    }
+
+    /// The same with another number of parts.
+    pub fn finished_of(parts: u64) -> Run {
+        let mut run = Run::of(parts);
         run.begin("1/1");
-        run.deliver(0, RecordCursor::at(PartIndex(4)));
+        run.deliver(0, RecordCursor::at(PartIndex(parts)));
         run.progress[0].finished = true;
         run
     }
 
     pub fn topic(&mut self, stream: Stream) -> &mut Topic {
-        self.topics[stream as usize].as_mut().unwrap()
+        self.topics[stream].as_mut().unwrap()
     }
 
     /// Begins a shard behind what the topics hold; gives its number among those that have begun.
     pub fn begin(&mut self, shard: &str) -> usize {
         let of_topics = |of: &dyn Fn(&Topic) -> Vec<i64>| {
-            let named = Stream::ALL.into_iter().map(|stream| {
-                let topic = self.topics[stream as usize].as_ref().unwrap();
-                (stream.to_string(), of(topic))
-            });
-            named.collect()
+            PerStream::from_fn(|stream| of(self.topics[stream].as_ref().unwrap()))
         };
         let shard: Shard = shard.parse().unwrap();
         let first = Plan::new(&self.scenario, shard).unwrap().first();
+        let formats = (FileFormat::default(), MessageFormat::default());
         self.progress.push(Progress {
-            version: PROGRESS_VERSION,
             run: "run".to_owned(),
             shard: shard.to_string(),
             begun_ms: self.progress.len() as i64,
-            parameters: Parameters::new(&self.scenario, LineEnd::Lf),
-            places: Places::new(),
-            cursors: Cursors { kafka: Some(RecordCursor::at(first)), ..Cursors::default() },
+            parameters: Parameters::new(&self.scenario, formats.0, formats.1),
+            targets: SinkTargets::new(),
+            cursors: Cursors { records: Some(RecordCursor::at(first)), ..Cursors::default() },
             begin: RecordCursor::at(first),
             begin_offsets: of_topics(&|topic| topic.ends.clone()),
             delivered: of_topics(&|topic| vec![0; topic.ends.len()]),
@@ -88,15 +114,15 @@ impl Run {
 
     /// Sends a shard's records up to a cursor, and counts them in its progress.
     pub fn deliver(&mut self, which: usize, to: RecordCursor) {
-        let from = self.progress[which].cursors.kafka.unwrap();
+        let from = self.progress[which].cursors.records.unwrap();
         self.send(which, from, to);
-        self.progress[which].cursors.kafka = Some(to);
+        self.progress[which].cursors.records = Some(to);
     }
 
     /// Sends what the progress does not count.
     pub fn send_uncounted(&mut self, which: usize, to: RecordCursor) {
         let counted = self.progress[which].delivered.clone();
-        self.send(which, self.progress[which].cursors.kafka.unwrap(), to);
+        self.send(which, self.progress[which].cursors.records.unwrap(), to);
         self.progress[which].delivered = counted;
     }
 
@@ -104,20 +130,18 @@ impl Run {
         let shard: Shard = self.progress[which].shard.parse().unwrap();
         let owned = |part: &u64| *part as usize % shard.count() as usize == shard.index();
         let end = (to.part.0 + 1).min(self.plan.files());
-        for part in (from.part.0..end).filter(owned) {
-            for stream in Stream::ALL {
-                let begin = if part == from.part.0 { from.delivered(stream) } else { 0 };
-                let end = if part == to.part.0 { to.delivered(stream) } else { 10 };
+        for part in (from.part.0..end).filter(owned).map(PartIndex) {
+            for stream in self.plan.streams() {
+                let range = from.reach(&self.plan, stream, part)..to.reach(&self.plan, stream, part);
                 let mut made = Vec::new();
-                let window = self.plan.part(PartIndex(part));
-                self.generator.messages(stream, &window, begin..end, |message| {
+                let (window, format) = (self.plan.part(part), MessageFormat::Json);
+                format.encode(&self.generator, stream, &window, range, |message| {
                     made.push((message.key.as_bytes().to_vec(), message.value.to_vec()));
                 });
                 for (key, value) in made {
                     let at = partition(&key, PARTITIONS) as usize;
                     self.put(stream, at, &key, &value);
-                    let counts = self.progress[which].delivered.get_mut(&stream.to_string());
-                    counts.unwrap()[at] += 1;
+                    self.progress[which].delivered[stream][at] += 1;
                 }
             }
         }
@@ -153,32 +177,41 @@ impl Run {
         panic!("there are not {number} records");
     }
 
-    /// What a verification reports of the two streams.
+    /// What the progress counts.
+    pub fn committed(&self) -> Result<CommittedProgress, Conflict> {
+        let committed = Committed::newest(self.progress.clone()).expect("some progress");
+        CommittedProgress::new(committed, self.plan.clone())
+    }
+
+    /// What a verification reports of the data and the voice stream.
     pub fn verify(&mut self) -> [RecordsReport; 2] {
-        let topics = Stream::ALL.map(|stream| stream.to_string());
-        let ledger = Ledger::new(self.progress.clone(), &self.plan, topics.clone());
-        let ledger = ledger.unwrap().expect("some progress");
+        let committed = self.committed().unwrap();
         let (done, total) = (AtomicU64::new(0), AtomicU64::new(0));
-        let (generator, plan) = (&self.generator, &self.plan);
-        let records = Records { generator, plan, ledger: &ledger, topics, done: &done, total: &total };
-        let mut memory = Memory(&self.topics);
-        records.compare(&mut memory).unwrap().expect("nobody stops it")
+        let expected = Expected {
+            generator: &self.generator,
+            plan: &self.plan,
+            format: MessageFormat::Json,
+            committed: &committed,
+        };
+        let topics = PerStream::from_fn(|stream| stream.name().to_owned());
+        let comparison = RecordComparison { expected, topics: &topics, done: &done, total: &total };
+        let reports = comparison.run(&mut Memory(&self.topics)).unwrap();
+        reports.expect("there is no shutdown").try_into().unwrap()
     }
 }
 
-struct Memory<'a>(&'a [Option<Topic>; 2]);
+struct Memory<'a>(&'a PerStream<Option<Topic>>);
 
 impl Memory<'_> {
     fn named(&self, name: &str) -> Option<&Topic> {
-        let stream = Stream::ALL.into_iter().find(|stream| stream.to_string() == name);
-        self.0[stream.unwrap() as usize].as_ref()
+        self.0[Stream::from_name(name).unwrap()].as_ref()
     }
 }
 
 impl Source for Memory<'_> {
-    fn span(&mut self, topic: &str) -> Result<Option<Span>, KafkaSinkError> {
+    fn range(&mut self, topic: &str) -> Result<Option<TopicRange>, KafkaError> {
         let found = self.named(topic);
-        Ok(found.map(|found| Span {
+        Ok(found.map(|found| TopicRange {
             topic: topic.to_owned(),
             from: vec![0; found.ends.len()],
             to: found.ends.clone(),
@@ -188,19 +221,25 @@ impl Source for Memory<'_> {
     /// One record of each partition in turn, as far as there are any.
     fn read(
         &mut self,
-        spans: &[Span],
-        each: &mut dyn FnMut(usize, Seen<'_>),
-    ) -> Result<bool, KafkaSinkError> {
-        for turn in 0..100 {
-            for (number, span) in spans.iter().enumerate() {
-                let topic = self.named(&span.topic).unwrap();
-                for (partition, records) in topic.partitions.iter().enumerate() {
-                    let range = span.from[partition]..span.to[partition];
-                    let mut due = records.iter().filter(|record| range.contains(&record.offset));
-                    if let Some(Record { offset, key, value }) = due.nth(turn) {
-                        let partition = partition as i32;
-                        each(number, Seen { partition, offset: *offset, key, value });
-                    }
+        ranges: &[TopicRange],
+        each: &mut dyn FnMut(usize, ReadRecord<'_>),
+    ) -> Result<bool, KafkaError> {
+        let mut partitions: Vec<_> = Vec::new();
+        for (number, range) in ranges.iter().enumerate() {
+            let topic = self.named(&range.topic).unwrap();
+            for (partition, records) in topic.partitions.iter().enumerate() {
+                let due = range.from[partition]..range.to[partition];
+                let records = records.iter().filter(move |record| due.contains(&record.offset));
+                partitions.push((number, partition as i32, records));
+            }
+        }
+        let mut is_over = false;
+        while !is_over {
+            is_over = true;
+            for (number, partition, records) in &mut partitions {
+                if let Some(Record { offset, key, value }) = records.next() {
+                    each(*number, ReadRecord { partition: *partition, offset: *offset, key, value });
+                    is_over = false;
                 }
             }
         }

@@ -39,6 +39,6 @@ marker = f"{name}-allowed"
 for made in admin.create_topics([NewTopic(marker, 1, 1)]).values():
     made.result()
 for broker in brokers.split(","):
-    # A client that is new asks the only broker that it knows.
+    # A client that is new queries the only broker that it knows.
     while marker not in AdminClient({"bootstrap.servers": broker}).list_topics(timeout=30).topics:
         pass

@@ -5,7 +5,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
-use cdr_model::{Generator, PartIndex, Plan, Shard, Stream};
+use cdr_model::{Generator, MessageFormat, PartIndex, Plan, Shard, Stream};
 
 use super::placement::{PARTITIONS, by_kcat};
 use super::scene::Scene;
@@ -21,7 +21,7 @@ pub fn delivered(scene: &Scene) {
     records(scene, &[Shard::WHOLE], 0..scene.parts());
 }
 
-/// Fails unless a run of one process delivered everything, and `cdr verify` says so.
+/// Fails unless a run of one process delivered everything, and `cdr verify` agrees.
 pub fn verified(scene: &Scene) {
     delivered(scene);
     scene.verify().end().expect(0).line("All is right");
@@ -116,7 +116,8 @@ fn add_part(
     stream: Stream,
     index: PartIndex,
 ) {
-    generator.messages(stream, &plan.part(index), 0..plan.line_count(), |message| {
+    let (part, all) = (plan.part(index), 0..plan.count(stream, index));
+    MessageFormat::Json.encode(generator, stream, &part, all, |message| {
         let key = message.key.as_bytes();
         let partition = by_kcat()[key];
         queues[partition].push_back((key.to_vec(), message.value.to_vec()));

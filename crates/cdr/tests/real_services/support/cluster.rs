@@ -27,7 +27,7 @@ impl Cluster {
     }
 
     pub fn partitions(&self, topic: &str) -> Vec<Partition> {
-        // All topics, since asking for one by its name would create it.
+        // All topics, since naming one would create it.
         let metadata = self.client.fetch_metadata(None, LIMIT).expect("the brokers answer");
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         let found = found.unwrap_or_else(|| panic!("there is no topic {topic}"));

@@ -13,7 +13,7 @@ pub fn slow(scene: &Scene) -> Job {
 }
 
 /// Lets something happen to a run, and sees that it goes on afterwards and that nothing is missing
-/// or doubled in the end. Gives what the run said until then.
+/// or doubled in the end. Gives the run's log until then.
 pub fn disturbed(scene: &Scene, job: Job, disturb: impl FnOnce(&Process)) -> Ended {
     let process = job.start();
     process.wait_for_line("Generated");

@@ -15,7 +15,7 @@ impl Names {
     /// No names but that of this machine; the files are made in `folder`.
     pub fn new(folder: &Path) -> Names {
         let names = Names { hosts: folder.join("hosts"), order: folder.join("nsswitch.conf") };
-        // No server is asked for names, which could have none or all.
+        // No server is queried for names, which could have none or all.
         fs::write(&names.order, "hosts: files\n").expect("the folder is ours");
         names.forget();
         names

@@ -1,4 +1,4 @@
-//! Which partition a key belongs to, asked of a client that has nothing to do with `cdr`.
+//! Which partition a key belongs to, by a client that has nothing to do with `cdr`.
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -50,7 +50,7 @@ impl Output {
 }
 
 impl Process {
-    /// Starts it without input. Standard output is kept with the errors, unless `stdout` says where
+    /// Starts it without input. Standard output is kept with the errors, unless `stdout` is where
     /// else it goes.
     pub fn start(mut command: Command, stdout: Option<Stdio>) -> Process {
         let name = command.get_program().to_string_lossy().into_owned();
@@ -78,7 +78,7 @@ impl Process {
         })
     }
 
-    /// What it said last.
+    /// Its last line.
     pub fn last_line(&self) -> String {
         self.output.lock().lines.last().cloned().unwrap_or_default()
     }
@@ -115,7 +115,7 @@ impl Process {
         let (lines, over) = (state.lines.join("\n"), state.over);
         drop(state);
         let how = if over { "ended before" } else { "took too long until" };
-        panic!("{} {how} {what}; it said:\n{lines}\n", self.name);
+        panic!("{} {how} {what}; its log:\n{lines}\n", self.name);
     }
 
     /// Sends a signal by its name: `TERM`.
@@ -167,8 +167,8 @@ impl Ended {
     /// Fails unless it ended with this exit code.
     pub fn expect(self, code: i32) -> Ended {
         let Ended { name, status, lines } = &self;
-        let said = lines.join("\n");
-        assert_eq!(status.code(), Some(code), "{name} ended with {status}; it said:\n{said}\n");
+        let log = lines.join("\n");
+        assert_eq!(status.code(), Some(code), "{name} ended with {status}; its log:\n{log}\n");
         self
     }
 

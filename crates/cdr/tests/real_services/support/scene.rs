@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cdr_model::{Generator, LineEnd, PartIndex, Plan, Scenario, Shard, Stream};
+use cdr_model::{FileFormat, Generator, PartIndex, Plan, Scenario, Shard, Stream};
 
 use super::names::Names;
 use super::process::{Ended, Process};
@@ -129,10 +129,10 @@ impl Scene {
     /// Names and contents of a part's two files.
     pub fn files_of(&self, generator: &Generator, index: u64) -> [(String, Vec<u8>); 2] {
         let part = self.plan(Shard::WHOLE).part(PartIndex(index));
-        Stream::ALL.map(|stream| {
-            let mut content = Vec::new();
-            generator.csv_file(stream, &part, LineEnd::Lf, &mut content);
-            (part.file_name(stream), content)
+        [Stream::Data, Stream::Voice].map(|stream| {
+            let (mut content, format) = (Vec::new(), FileFormat::default());
+            format.file(generator, stream, &part, &mut content);
+            (part.file_name(stream, format), content)
         })
     }
 }

@@ -41,7 +41,7 @@ impl Topic {
 
     /// Zero if the topic does not exist.
     pub fn partitions(&self) -> usize {
-        // All topics, since asking for one by its name would create it.
+        // All topics, since naming one would create it.
         let metadata = self.everything.fetch_metadata(None, LIMIT).expect("the brokers answer");
         let topic = metadata.topics().iter().find(|topic| topic.name() == self.name);
         topic.map_or(0, |topic| topic.partitions().len())
@@ -80,7 +80,7 @@ impl Topic {
         match ends.collect::<Result<_, _>>() {
             Ok(ends) => ends,
             Err(error) if error.rdkafka_error_code().is_some_and(is_settling) => vec![],
-            Err(error) => panic!("the brokers do not tell where {} ends: {error}", self.name),
+            Err(error) => panic!("the brokers do not report where {} ends: {error}", self.name),
         }
     }
 

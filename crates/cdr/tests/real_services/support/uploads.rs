@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::SystemTime;
 
-/// What tells a file from another that took its place.
+/// What distinguishes a file from another that took its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     inode: u64,

@@ -27,7 +27,7 @@ use crate::kafka::log::batch::LEADER_EPOCH;
 use crate::kafka::topic_config::Overrides;
 use crate::kafka::topics::{NewTopic, Topic};
 
-/// Stands for "not asked for" where a client could ask for what it is authorized to do.
+/// Stands for "not requested" where a client could request what it is authorized to do.
 const NOT_ASKED: i32 = i32::MIN;
 
 pub fn metadata(context: &Context, request: MetadataRequest) -> MetadataResponse {
@@ -41,7 +41,7 @@ pub fn metadata(context: &Context, request: MetadataRequest) -> MetadataResponse
     let all = |topics: &Vec<MetadataRequestTopic>| context.version == 0 && topics.is_empty();
     let topics = match request.topics.filter(|topics| !all(topics)) {
         Some(wanted) => {
-            // Before version 4 nobody could ask for topics not to be made.
+            // Before version 4 nobody could prevent topics from being made.
             let create = context.version < 4 || request.allow_auto_topic_creation;
             let by_key = wanted.into_iter().map(|one| ((one.name.clone(), one.topic_id), one));
             let wanted: BTreeMap<_, _> = by_key.collect();
@@ -147,8 +147,8 @@ pub fn find_coordinator(context: &Context, request: FindCoordinatorRequest) -> F
 
 pub fn describe_cluster(context: &Context, request: DescribeClusterRequest) -> DescribeClusterResponse {
     let (host, port) = context.core.address();
-    // 1 asks for brokers, 2 for controllers, of which none can be talked to (KIP-919).
-    let asked = match request.endpoint_type {
+    // 1 stands for brokers, 2 for controllers, of which none can be reached (KIP-919).
+    let supported = match request.endpoint_type {
         1 => context.pass(),
         _ => Err(ResponseError::UnsupportedEndpointType),
     };
@@ -157,11 +157,11 @@ pub fn describe_cluster(context: &Context, request: DescribeClusterRequest) -> D
         .with_host(text(host))
         .with_port(i32::from(port));
     DescribeClusterResponse::default()
-        .with_error_code(code(&asked))
+        .with_error_code(code(&supported))
         .with_endpoint_type(1)
         .with_cluster_id(text(context.core.cluster_id.clone()))
         .with_controller_id(BrokerId(NODE_ID))
-        .with_brokers(if asked.is_ok() { vec![broker] } else { Vec::new() })
+        .with_brokers(if supported.is_ok() { vec![broker] } else { Vec::new() })
         .with_cluster_authorized_operations(NOT_ASKED)
 }
 

@@ -127,7 +127,7 @@ fn describe_one(
         Some(keys) => keys.iter().any(|key| key.as_str() == entry.name),
         None => true,
     };
-    let told = |entry: Entry| {
+    let described = |entry: Entry| {
         DescribeConfigsResourceResult::default()
             .with_name(text(entry.name))
             .with_value(Some(text(entry.value)))
@@ -135,7 +135,7 @@ fn describe_one(
             .with_config_source(entry.source)
             .with_config_type(entry.kind)
     };
-    Ok(entries.into_iter().filter(wanted).map(told).collect())
+    Ok(entries.into_iter().filter(wanted).map(described).collect())
 }
 
 fn topic(context: &Context, name: &str) -> Result<Arc<Topic>, Refusal> {
@@ -205,7 +205,7 @@ pub fn alter_incrementally(
     IncrementalAlterConfigsResponse::default().with_responses(responses.collect())
 }
 
-/// The code and the text by which an answer tells how a change went.
+/// The code and the text of an answer to a change.
 fn in_answer(changed: Result<(), Refusal>) -> (i16, Option<StrBytes>) {
     changed.err().map_or((0, None), |(error, why)| (error.code(), why.map(text)))
 }

@@ -83,7 +83,7 @@ fn own(bytes: &Bytes) -> Bytes {
 
 fn joined_response(context: &Context, mut joined: Joined) -> JoinGroupResponse {
     if joined.skips_assignment && context.version < 9 {
-        // It cannot be told so, and would assign if it thought that it leads.
+        // It cannot be informed, and would assign if it thought that it leads.
         joined.leader.clear();
         joined.members.clear();
     }
@@ -218,8 +218,8 @@ pub fn offset_commit(context: &Context, request: OffsetCommitRequest) -> OffsetC
     OffsetCommitResponse::default().with_topics(topics.collect())
 }
 
-/// A partition's committed offset, or the code that it cannot be told.
-struct Told {
+/// A partition's committed offset, or the code for why there is none.
+struct CommittedOffset {
     index: i32,
     offset: i64,
     leader_epoch: i32,
@@ -234,34 +234,40 @@ pub fn offset_fetch(context: &Context, request: OffsetFetchRequest) -> OffsetFet
         let wanted = request.topics.map(|topics| {
             topics.into_iter().map(|topic| (topic.name.to_string(), topic.partition_indexes)).collect()
         });
-        let topics = tell(context, &request.group_id, wanted, stable).into_iter().map(|(name, told)| {
-            let partitions = told.into_iter().map(|told| {
-                OffsetFetchResponsePartition::default()
-                    .with_partition_index(told.index)
-                    .with_committed_offset(told.offset)
-                    .with_committed_leader_epoch(told.leader_epoch)
-                    .with_metadata(Some(told.metadata))
-                    .with_error_code(told.error)
-            });
-            OffsetFetchResponseTopic::default().with_name(name).with_partitions(partitions.collect())
-        });
+        let topics = committed_offsets(context, &request.group_id, wanted, stable).into_iter().map(
+            |(name, offsets)| {
+                let partitions = offsets.into_iter().map(|committed| {
+                    OffsetFetchResponsePartition::default()
+                        .with_partition_index(committed.index)
+                        .with_committed_offset(committed.offset)
+                        .with_committed_leader_epoch(committed.leader_epoch)
+                        .with_metadata(Some(committed.metadata))
+                        .with_error_code(committed.error)
+                });
+                OffsetFetchResponseTopic::default().with_name(name).with_partitions(partitions.collect())
+            },
+        );
         return OffsetFetchResponse::default().with_topics(topics.collect()).with_error_code(failed);
     }
     let groups = request.groups.into_iter().map(|group| {
         let wanted = group.topics.map(|topics| {
             topics.into_iter().map(|topic| (topic.name.to_string(), topic.partition_indexes)).collect()
         });
-        let topics = tell(context, &group.group_id, wanted, stable).into_iter().map(|(name, told)| {
-            let partitions = told.into_iter().map(|told| {
-                OffsetFetchResponsePartitions::default()
-                    .with_partition_index(told.index)
-                    .with_committed_offset(told.offset)
-                    .with_committed_leader_epoch(told.leader_epoch)
-                    .with_metadata(Some(told.metadata))
-                    .with_error_code(told.error)
-            });
-            OffsetFetchResponseTopics::default().with_name(name).with_partitions(partitions.collect())
-        });
+        let topics = committed_offsets(context, &group.group_id, wanted, stable).into_iter().map(
+            |(name, offsets)| {
+                let partitions = offsets.into_iter().map(|committed| {
+                    OffsetFetchResponsePartitions::default()
+                        .with_partition_index(committed.index)
+                        .with_committed_offset(committed.offset)
+                        .with_committed_leader_epoch(committed.leader_epoch)
+                        .with_metadata(Some(committed.metadata))
+                        .with_error_code(committed.error)
+                });
+                OffsetFetchResponseTopics::default()
+                    .with_name(name)
+                    .with_partitions(partitions.collect())
+            },
+        );
         let topics = topics.collect();
         OffsetFetchResponseGroup::default()
             .with_group_id(group.group_id)
@@ -272,12 +278,12 @@ pub fn offset_fetch(context: &Context, request: OffsetFetchRequest) -> OffsetFet
 }
 
 /// What a group has committed for the partitions that are wanted, or for all.
-fn tell(
+fn committed_offsets(
     context: &Context,
     group: &str,
     wanted: Option<Vec<(String, Vec<i32>)>>,
     stable: bool,
-) -> Vec<(TopicName, Vec<Told>)> {
+) -> Vec<(TopicName, Vec<CommittedOffset>)> {
     let groups = context.core.groups();
     let wanted = wanted.unwrap_or_else(|| {
         let mut topics: BTreeMap<String, Vec<i32>> = BTreeMap::new();
@@ -292,7 +298,7 @@ fn tell(
         // Who wants to go on behind a transaction has to wait for its end (KIP-447).
         let committed = committed.filter(|_| !(stable && pending));
         let unstable = ResponseError::UnstableOffsetCommit.code();
-        Told {
+        CommittedOffset {
             index,
             offset: committed.map_or(-1, |committed| committed.offset),
             leader_epoch: committed.map_or(-1, |committed| committed.leader_epoch),
@@ -303,8 +309,8 @@ fn tell(
         }
     };
     let topics = wanted.into_iter().map(|(topic, indices)| {
-        let told = once(indices).map(|index| one(&topic, index)).collect();
-        (TopicName(text(topic)), told)
+        let offsets = once(indices).map(|index| one(&topic, index)).collect();
+        (TopicName(text(topic)), offsets)
     });
     topics.collect()
 }

@@ -29,7 +29,7 @@ use super::core::{Core, Share};
 #[derive(Clone, Copy, Debug)]
 pub struct Served {
     pub key: ApiKey,
-    /// The oldest version that clients are told of.
+    /// The oldest version that clients are offered.
     pub told_min: i16,
     pub min: i16,
     pub max: i16,
@@ -50,7 +50,7 @@ const fn serve(key: ApiKey, min: i16, max: i16) -> Served {
 /// by their ids alone in offsets.
 pub const SERVED: &[Served] = &[
     // Versions before 3 hold another format of records and are not served, but librdkafka
-    // compresses only if it is told of them (KAFKA-18659); it sends the newest.
+    // compresses only if it is offered them (KAFKA-18659); it sends the newest.
     Served { key: Produce, told_min: 0, min: 3, max: 11 },
     serve(Fetch, 4, 16),
     serve(ListOffsets, 1, 10),
@@ -125,7 +125,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// To be asked before anything is done.
+    /// To be checked before anything is done.
     ///
     /// # Errors
     /// When a test wants the request to fail.
@@ -279,7 +279,7 @@ fn text(text: impl Into<String>) -> StrBytes {
     StrBytes::from_string(text.into())
 }
 
-/// Each element once: what is asked for twice is told once, so that a few bytes cannot make an answer
+/// Each element once: what is requested twice is answered once, so that a few bytes cannot make an answer
 /// of any size.
 fn once<T: Ord + Clone>(elements: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
     let mut seen = BTreeSet::new();

@@ -31,13 +31,13 @@ pub fn list_offsets(context: &Context, request: ListOffsetsRequest) -> ListOffse
         let partitions = topic.partitions.iter().map(|wanted| {
             let found = list_offset(context, &topic.name, wanted, committed_only);
             let (timestamp, offset) = *found.as_ref().unwrap_or(&(-1, -1));
-            let told = context.version >= 4 && offset >= 0;
+            let has_epoch = context.version >= 4 && offset >= 0;
             ListOffsetsPartitionResponse::default()
                 .with_partition_index(wanted.partition_index)
                 .with_error_code(code(&found))
                 .with_timestamp(timestamp)
                 .with_offset(offset)
-                .with_leader_epoch(if told { LEADER_EPOCH } else { -1 })
+                .with_leader_epoch(if has_epoch { LEADER_EPOCH } else { -1 })
         });
         let partitions = partitions.collect();
         ListOffsetsTopicResponse::default().with_name(topic.name).with_partitions(partitions)

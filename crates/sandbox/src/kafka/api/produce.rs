@@ -81,7 +81,7 @@ fn produce_partition(
         true => core.transactions().verify(producer, &topic.name, data.index),
         false => Ok(()),
     };
-    let produced = partition.produce(&header, &records, &effective.keeping, core.now_ms(), verify);
+    let produced = partition.produce(&header, &records, &effective.retention, core.now_ms(), verify);
     let (offset, offsets) = produced.map_err(plainly)?;
     Ok((offset, offsets.start))
 }

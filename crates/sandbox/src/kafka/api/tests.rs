@@ -114,7 +114,7 @@ fn a_question_for_versions_in_an_unknown_version_is_answered_in_version_0() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever is changed in requests, no thread panics: that would be told as a failure.
+    /// Whatever is changed in requests, no thread panics: that would be reported as a failure.
     #[test]
     fn changed_requests_are_answered_or_refused(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),

@@ -19,7 +19,7 @@ pub async fn answer(_: &Arc<Core>, call: Call) -> Result<Option<Answer>, Closed>
     });
     let response = ApiVersionsResponse::default().with_api_keys(api_keys.collect());
     if !call.fits {
-        // A newer client than this broker asks again in a version that it finds here (KIP-511).
+        // A newer client than this broker requests again in a version that it finds here (KIP-511).
         let unsupported = response.with_error_code(ResponseError::UnsupportedVersion.code());
         return encode_as(&call, &unsupported, 0, None).map(Some);
     }

@@ -82,7 +82,7 @@ impl World {
                 batch(&[("key", Some("value"))]).in_transaction(producer.0, producer.1, 0).bytes();
             let header = BatchHeader::check(&bytes).unwrap();
             let verify = || core.transactions().verify(producer, name, 0);
-            partition.produce(&header, &bytes, &topic.effective().keeping, 0, verify).unwrap().0
+            partition.produce(&header, &bytes, &topic.effective().retention, 0, verify).unwrap().0
         })
     }
 
@@ -98,8 +98,8 @@ impl World {
         };
         for name in &TOPICS[..marked] {
             let (topic, partition) = self.core().topics.partition(name, 0).unwrap();
-            let keeping = topic.effective().keeping;
-            partition.end_transaction(ending.producer, ending.outcome, &keeping, 0).unwrap();
+            let retention = topic.effective().retention;
+            partition.end_transaction(ending.producer, ending.outcome, &retention, 0).unwrap();
         }
         match crash {
             Crash::Never => self.core().carry_out(&ending).unwrap(),
@@ -176,8 +176,8 @@ fn a_producer_that_was_fenced_writes_nothing_more() {
     let (topic, partition) = core.topics.partition("a", 0).unwrap();
     let bytes = batch(&[("key", None)]).in_transaction(old.0, old.1, 1).bytes();
     let header = BatchHeader::check(&bytes).unwrap();
-    // Also where nobody asks the coordinator: the marker has fenced it.
-    let late = partition.produce(&header, &bytes, &topic.effective().keeping, 0, || Ok(()));
+    // Also where nobody queries the coordinator: the marker has fenced it.
+    let late = partition.produce(&header, &bytes, &topic.effective().retention, 0, || Ok(()));
     assert_eq!(late, Err(ResponseError::InvalidProducerEpoch));
     assert!(world.visible("a").is_empty());
 }

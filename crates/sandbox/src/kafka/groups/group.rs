@@ -144,7 +144,7 @@ impl Group {
             Phase::Completing => unchanged && !returns,
             // Nobody else is to notice that it was away (KIP-345).
             Phase::Stable if returns => self.choose_protocol() == self.protocol,
-            // A leader that joins again wants to assign anew.
+            // A leader that joins again wants to assign again.
             Phase::Stable => unchanged && member_id != self.leader,
             Phase::Empty | Phase::Preparing => false,
         }
@@ -196,7 +196,7 @@ impl Group {
         Ok(receiver)
     }
 
-    /// A member says that it is alive.
+    /// A member's heartbeat.
     ///
     /// # Errors
     /// When it is not a member of this generation, or has to join again.
@@ -223,7 +223,7 @@ impl Group {
         }
     }
 
-    /// The same for a commit in a transaction, where who names no member is not asked for one.
+    /// The same for a commit in a transaction, where who names no member needs none.
     ///
     /// # Errors
     /// When it names a member that is not one of this generation.
@@ -308,7 +308,7 @@ impl Group {
         match self.phase {
             Phase::Preparing => self.complete_join(now_ms),
             Phase::Completing => {
-                // Who has not asked for its assignment by now, the leader among them, is gone.
+                // Who has not requested its assignment by now, the leader among them, is gone.
                 self.members.retain(|_, member| member.syncing.is_some());
                 self.prepare(now_ms);
             }

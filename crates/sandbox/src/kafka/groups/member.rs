@@ -1,10 +1,10 @@
-//! A member of a consumer group: what it asks, what it is answered, and what is known of it.
+//! A member of a consumer group: its requests, their answers, and its state.
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use tokio::sync::oneshot;
 
-/// A member's wish to join.
+/// A member's request to join.
 #[derive(Clone, Debug)]
 pub struct Join {
     /// Empty for a new member.
@@ -18,7 +18,7 @@ pub struct Join {
     pub protocol_type: String,
     /// Names of ways to assign, best first, and what each needs to know of the member.
     pub protocols: Vec<(String, Bytes)>,
-    /// Whether a new member is first told its id, and joins with it then.
+    /// Whether a new member first gets its id, and joins with it then.
     pub id_required: bool,
 }
 
@@ -36,7 +36,7 @@ pub struct Joined {
     pub skips_assignment: bool,
 }
 
-/// A member is told to come again with this id, or is refused.
+/// A member has to join again with this id, or is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JoinRefused {
     IdRequired(String),
@@ -72,7 +72,7 @@ pub struct Member {
 }
 
 impl Member {
-    /// What the member says of itself for a protocol.
+    /// The member's metadata for a protocol.
     pub fn metadata(&self, protocol: &str) -> Bytes {
         let found = self.protocols.iter().find(|(name, _)| name == protocol);
         found.map(|(_, metadata)| metadata.clone()).unwrap_or_default()

@@ -223,7 +223,7 @@ impl Groups {
         self.write(Change::Committed { group: group.to_owned(), offsets })
     }
 
-    /// Commits offsets of a group as part of a transaction. `verify` is asked while no transaction
+    /// Commits offsets of a group as part of a transaction. `verify` is called while no transaction
     /// can be ended.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ const LOG_APPEND_TIME: i16 = 1 << 3;
 const TRANSACTIONAL: i16 = 1 << 4;
 const CONTROL: i16 = 1 << 5;
 
-/// What a batch says of itself.
+/// A batch's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchHeader {
     pub base_offset: i64,
@@ -233,7 +233,7 @@ pub fn end_marker(
     header.with_records(&record, 1)
 }
 
-/// What the control batch says whose records these are; `None` if it is of another kind.
+/// Whose records these are, by the control batch; `None` if it is of another kind.
 pub fn outcome_of(records: &[u8]) -> Option<Outcome> {
     let record = super::records::Records::new(records).next()?.ok()?;
     match record.key? {

@@ -118,7 +118,7 @@ struct Survey {
     last: HashMap<Vec<u8>, i64>,
     /// Committed records, and those of aborted transactions.
     records: usize,
-    /// Keys whose last record says that they were deleted, long enough ago: those records go too.
+    /// Keys whose last record is a tombstone, long enough ago: those records go too.
     deleted: HashSet<i64>,
     /// From here on nothing is touched: transactions are open.
     stable: i64,

@@ -34,9 +34,9 @@ const START_FILE: &str = "log-start";
 /// is not covered by a batch's checksum.
 const GAPS_FILE: &str = "gaps-before";
 
-/// How a log is kept.
+/// When a log's files are closed and deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keeping {
+pub struct Retention {
     /// A file is closed before it grows beyond this.
     pub segment_bytes: u64,
     /// A file is closed when it is older than this; `None` for never.
@@ -62,7 +62,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the log in a folder, and tells `found` of every batch. Of the newest file, what is
+    /// Opens the log in a folder, and hands `found` every batch. Of the newest file, what is
     /// behind the last whole batch is cut off.
     ///
     /// # Errors
@@ -171,14 +171,14 @@ impl Log {
         &mut self,
         header: &BatchHeader,
         batch: &[u8],
-        keeping: &Keeping,
+        retention: &Retention,
         now_ms: i64,
     ) -> io::Result<i64> {
         if self.failed {
-            return Err(io::Error::other("an earlier write failed half-way; start the broker anew"));
+            return Err(io::Error::other("an earlier write failed half-way; restart the broker"));
         }
         let placed = BatchHeader { base_offset: self.end, ..*header };
-        self.make_room(header.size as u64, keeping, now_ms)?;
+        self.make_room(header.size as u64, retention, now_ms)?;
         let Some(segment) = self.segments.last_mut() else {
             return Err(io::Error::other("the log has no file"));
         };
@@ -199,10 +199,10 @@ impl Log {
     }
 
     /// Begins a new file when the newest is full or old, or there is none.
-    fn make_room(&mut self, bytes: u64, keeping: &Keeping, now_ms: i64) -> io::Result<()> {
+    fn make_room(&mut self, bytes: u64, retention: &Retention, now_ms: i64) -> io::Result<()> {
         let full = |segment: &Segment| {
-            let old = keeping.segment_ms.is_some_and(|age| now_ms - segment.created_ms >= age);
-            segment.size > 0 && (segment.size + bytes > keeping.segment_bytes || old)
+            let old = retention.segment_ms.is_some_and(|age| now_ms - segment.created_ms >= age);
+            segment.size > 0 && (segment.size + bytes > retention.segment_bytes || old)
         };
         if self.segments.last().is_some_and(|newest| !full(newest)) {
             return Ok(());
@@ -270,15 +270,20 @@ impl Log {
     ///
     /// # Errors
     /// When a file cannot be removed.
-    pub fn retain(&mut self, keeping: &Keeping, stable: i64, now_ms: i64) -> io::Result<()> {
+    pub fn apply_retention(
+        &mut self,
+        retention: &Retention,
+        stable: i64,
+        now_ms: i64,
+    ) -> io::Result<()> {
         let mut size = self.size();
         while let [oldest, next, ..] = &self.segments[..]
             && next.base <= stable
         {
             let left = size - oldest.size;
-            let spare = keeping.retention_bytes.is_some_and(|bytes| left >= bytes);
+            let spare = retention.retention_bytes.is_some_and(|bytes| left >= bytes);
             let newest = oldest.newest.map_or(i64::MIN, |(timestamp, _)| timestamp);
-            let old = keeping.retention_ms.is_some_and(|age| newest < now_ms.saturating_sub(age));
+            let old = retention.retention_ms.is_some_and(|age| newest < now_ms.saturating_sub(age));
             if !spare && !old && next.base > self.start {
                 break;
             }

@@ -24,7 +24,7 @@ pub struct Found {
     pub header: BatchHeader,
     /// Where in the file it begins.
     pub position: u64,
-    /// For a control batch: what it says.
+    /// For a control batch: its content.
     pub outcome: Option<Outcome>,
 }
 
@@ -97,12 +97,12 @@ impl<'a> Scanner<'a> {
         Ok(self.buffer.get(at..at + count).unwrap_or_default())
     }
 
-    /// Makes `count` bytes from the position on be in the buffer, and tells where in it.
+    /// Makes `count` bytes from the position on be in the buffer, and returns where in it.
     fn fill(&mut self, count: usize) -> io::Result<usize> {
         let end = self.buffer_at + self.buffer.len() as u64;
         if self.position < self.buffer_at || self.position + count as u64 > end {
             let left = usize::try_from(self.size - self.position).unwrap_or(usize::MAX);
-            // `count` is within the file, so a damaged length cannot ask for more than that.
+            // `count` is within the file, so a damaged length cannot claim more than that.
             self.buffer.clear();
             self.buffer.resize(count.max(READ_BYTES).min(left), 0);
             self.buffer_at = self.position;

@@ -90,7 +90,7 @@ pub struct Place {
     pub size: u64,
 }
 
-/// What a reader asks for.
+/// What a reader requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Want {
     /// The first offset; batches that begin before it come whole.

@@ -5,16 +5,16 @@ use proptest::prelude::*;
 use super::testing::{NewBatch, batch};
 use super::*;
 
-const KEEPING: Keeping =
-    Keeping { segment_bytes: 500, segment_ms: None, retention_bytes: None, retention_ms: None };
+const RETENTION: Retention =
+    Retention { segment_bytes: 500, segment_ms: None, retention_bytes: None, retention_ms: None };
 
 fn open(dir: &Path) -> Log {
     Log::open(dir, Look::Whole, 0, &mut |_| ()).unwrap()
 }
 
-fn append(log: &mut Log, batch: &NewBatch, keeping: &Keeping, now_ms: i64) -> i64 {
+fn append(log: &mut Log, batch: &NewBatch, retention: &Retention, now_ms: i64) -> i64 {
     let bytes = batch.bytes();
-    log.append(&BatchHeader::check(&bytes).unwrap(), &bytes, keeping, now_ms).unwrap()
+    log.append(&BatchHeader::check(&bytes).unwrap(), &bytes, retention, now_ms).unwrap()
 }
 
 fn two() -> NewBatch {
@@ -34,15 +34,15 @@ fn files_are_closed_before_they_are_too_large_or_too_old() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
     for _ in 0..20 {
-        append(&mut log, &two(), &KEEPING, 0);
+        append(&mut log, &two(), &RETENTION, 0);
     }
     let sizes: Vec<usize> = files(dir.path()).values().map(Vec::len).collect();
     assert!(sizes.len() > 3 && sizes.iter().all(|&size| size <= 500), "{sizes:?}");
 
-    let keeping = Keeping { segment_ms: Some(100), ..KEEPING };
+    let retention = Retention { segment_ms: Some(100), ..RETENTION };
     let count = log.segments.len();
-    append(&mut log, &two(), &keeping, 99);
-    append(&mut log, &two(), &keeping, 100);
+    append(&mut log, &two(), &retention, 99);
+    append(&mut log, &two(), &retention, 100);
     assert_eq!(log.segments.len(), count + 1);
     assert_eq!(log.segments.last().unwrap().base, log.end() - 2);
 }
@@ -51,10 +51,10 @@ fn files_are_closed_before_they_are_too_large_or_too_old() {
 fn a_batch_larger_than_a_file_has_a_file_to_itself() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
-    append(&mut log, &two(), &KEEPING, 0);
+    append(&mut log, &two(), &RETENTION, 0);
     let large = "x".repeat(1_000);
-    append(&mut log, &batch(&[("a", Some(&large))]), &KEEPING, 0);
-    append(&mut log, &two(), &KEEPING, 0);
+    append(&mut log, &batch(&[("a", Some(&large))]), &RETENTION, 0);
+    append(&mut log, &two(), &RETENTION, 0);
     assert_eq!(files(dir.path()).len(), 3);
     assert_eq!(open(dir.path()).end(), 5);
 }
@@ -64,12 +64,12 @@ fn the_oldest_files_go_when_enough_is_left() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
     for _ in 0..40 {
-        append(&mut log, &two(), &KEEPING, 0);
+        append(&mut log, &two(), &RETENTION, 0);
     }
-    let keeping = Keeping { retention_bytes: Some(1_200), ..KEEPING };
-    log.retain(&keeping, 5, 0).unwrap();
+    let retention = Retention { retention_bytes: Some(1_200), ..RETENTION };
+    log.apply_retention(&retention, 5, 0).unwrap();
     assert!(log.start() <= 5, "what is behind an open transaction stays");
-    log.retain(&keeping, log.end(), 0).unwrap();
+    log.apply_retention(&retention, log.end(), 0).unwrap();
     assert!((1_200..1_700).contains(&log.size()), "{}", log.size());
     assert_eq!(log.start(), log.segments[0].base);
     let again = open(dir.path());
@@ -81,10 +81,10 @@ fn files_go_whose_newest_record_is_old() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
     for time in 0..40 {
-        append(&mut log, &two().at(time * 1_000), &KEEPING, 0);
+        append(&mut log, &two().at(time * 1_000), &RETENTION, 0);
     }
-    let keeping = Keeping { retention_ms: Some(10_000), ..KEEPING };
-    log.retain(&keeping, log.end(), 39_000).unwrap();
+    let retention = Retention { retention_ms: Some(10_000), ..RETENTION };
+    log.apply_retention(&retention, log.end(), 39_000).unwrap();
     let newest_of_first = log.segments[0].newest.unwrap().0;
     assert!((29_000..35_000).contains(&newest_of_first), "{newest_of_first}");
     assert_eq!(open(dir.path()).start(), log.start());
@@ -95,11 +95,11 @@ fn deleted_records_stay_deleted_and_their_files_go() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
     for _ in 0..20 {
-        append(&mut log, &two(), &KEEPING, 0);
+        append(&mut log, &two(), &RETENTION, 0);
     }
     log.delete_before(21).unwrap();
     assert_eq!(open(dir.path()).start(), 21);
-    log.retain(&KEEPING, log.end(), 0).unwrap();
+    log.apply_retention(&RETENTION, log.end(), 0).unwrap();
     assert_eq!(log.start(), 21);
     assert!(log.segments[0].base <= 21 && log.segments[1].base > 21);
 }
@@ -109,7 +109,7 @@ fn times_are_found_to_the_record() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
     for time in 0..40 {
-        append(&mut log, &two().at(time * 10), &KEEPING, 0);
+        append(&mut log, &two().at(time * 10), &RETENTION, 0);
     }
     for log in [&log, &open(dir.path())] {
         assert_eq!(log.find_time(0).unwrap(), Some((0, 0)));
@@ -125,9 +125,9 @@ fn times_are_found_to_the_record() {
 fn deleted_records_are_not_found_by_their_time() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
-    append(&mut log, &two().at(1_000), &KEEPING, 0);
-    append(&mut log, &two().at(10), &KEEPING, 0);
-    append(&mut log, &two().at(500), &KEEPING, 0);
+    append(&mut log, &two().at(1_000), &RETENTION, 0);
+    append(&mut log, &two().at(10), &RETENTION, 0);
+    append(&mut log, &two().at(500), &RETENTION, 0);
     assert_eq!(log.find_time(400).unwrap(), Some((1_000, 0)));
     log.delete_before(2).unwrap();
     assert_eq!(log.find_time(400).unwrap(), Some((500, 4)));
@@ -141,13 +141,13 @@ fn deleted_records_are_not_found_by_their_time() {
 #[test]
 fn every_offset_is_read_from_any_place_and_with_any_bound() {
     let dir = tempfile::tempdir().unwrap();
-    let keeping = Keeping { segment_bytes: 1 << 20, ..KEEPING };
+    let retention = Retention { segment_bytes: 1 << 20, ..RETENTION };
     for bytes in [1_000, 1_021, 65_400, 65_450, 65_475] {
         let dir = dir.path().join(bytes.to_string());
         let mut log = open(&dir);
         let value = "x".repeat(bytes);
         for _ in 0..(200_000 / bytes) {
-            append(&mut log, &batch(&[("key", Some(&value))]), &keeping, 0);
+            append(&mut log, &batch(&[("key", Some(&value))]), &retention, 0);
         }
         for from in 0..log.end() {
             for bytes_max in [1, 61, 2_000] {
@@ -160,11 +160,11 @@ fn every_offset_is_read_from_any_place_and_with_any_bound() {
 }
 
 #[test]
-fn damage_before_the_newest_file_is_told_and_nothing_is_cut() {
+fn damage_before_the_newest_file_is_reported_and_nothing_is_cut() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
     for _ in 0..20 {
-        append(&mut log, &two(), &KEEPING, 0);
+        append(&mut log, &two(), &RETENTION, 0);
     }
     let first = log.segments[0].path.clone();
     let mut bytes = fs::read(&first).unwrap();
@@ -199,7 +199,7 @@ proptest! {
         let mut log = open(dir.path());
         let mut ends = Vec::new();
         for _ in 0..11 {
-            append(&mut log, &two(), &KEEPING, 0);
+            append(&mut log, &two(), &RETENTION, 0);
             ends.push((log.segments.last().unwrap().base, log.segments.last().unwrap().size, log.end()));
         }
         let newest = log.segments.last().unwrap().path.clone();
@@ -220,7 +220,7 @@ proptest! {
         let mut log = open(dir.path());
         prop_assert_eq!(log.end(), whole.unwrap_or(0));
         let end = log.end();
-        prop_assert_eq!(append(&mut log, &two(), &KEEPING, 0), end);
+        prop_assert_eq!(append(&mut log, &two(), &RETENTION, 0), end);
         prop_assert_eq!(open(dir.path()).end(), end + 2);
     }
 }

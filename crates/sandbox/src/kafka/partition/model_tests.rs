@@ -9,8 +9,8 @@ use crate::kafka::log::batch::HEADER_BYTES;
 use crate::kafka::log::records::Records;
 use crate::kafka::log::testing::{NewBatch, batch};
 
-const KEEPING: Keeping =
-    Keeping { segment_bytes: 170, segment_ms: None, retention_bytes: None, retention_ms: None };
+const RETENTION: Retention =
+    Retention { segment_bytes: 170, segment_ms: None, retention_bytes: None, retention_ms: None };
 
 const PRODUCERS: usize = 3;
 
@@ -91,7 +91,7 @@ fn new(records: usize) -> NewBatch {
 fn send(partition: &Partition, new: &NewBatch) -> i64 {
     let bytes = new.bytes();
     let header = BatchHeader::check(&bytes).unwrap();
-    partition.produce(&header, &bytes, &KEEPING, 0, || Ok(())).unwrap().0
+    partition.produce(&header, &bytes, &RETENTION, 0, || Ok(())).unwrap().0
 }
 
 fn take(partition: &mut Partition, dir: &Path, model: &mut Model, step: &Step) {
@@ -110,7 +110,7 @@ fn take(partition: &mut Partition, dir: &Path, model: &mut Model, step: &Step) {
         }
         Step::End(producer, commit) => {
             let outcome = if commit { Outcome::Commit } else { Outcome::Abort };
-            partition.end_transaction((producer as i64, 0), outcome, &KEEPING, 0).unwrap();
+            partition.end_transaction((producer as i64, 0), outcome, &RETENTION, 0).unwrap();
             model.end(producer, commit);
         }
         Step::Again(producer) => {
@@ -125,7 +125,7 @@ fn take(partition: &mut Partition, dir: &Path, model: &mut Model, step: &Step) {
         Step::DeleteHalf => {
             let offset = (model.start as i64 + model.stable()) / 2;
             assert_eq!(partition.delete_before(offset), Ok(offset));
-            partition.tidy(&KEEPING, 0, 0);
+            partition.apply_retention(&RETENTION, 0, 0);
             model.start = offset as usize;
         }
     }

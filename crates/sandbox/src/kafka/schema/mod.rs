@@ -1,7 +1,7 @@
 //! A look at a request before it is decoded: whether what it announces can be there.
 //!
 //! The message library makes room for as many elements as an array announces, before it reads the
-//! first. A few bytes could make it ask for more memory than there is, which ends the process. So the
+//! first. A few bytes could make it allocate more memory than there is, which ends the process. So the
 //! counts and lengths are compared with the bytes that are there, element by element.
 
 mod requests;

@@ -301,7 +301,7 @@ fn a_header_is_looked_over_to_its_last_tag() {
 
 proptest! {
     /// Whatever a frame holds: it is refused, or decoded or refused by the library, without a panic and
-    /// without more memory than a frame of this size can ask for.
+    /// without more memory than a frame of this size can claim.
     #[test]
     fn any_bytes_are_looked_over_without_panic(
         which in any::<prop::sample::Index>(),

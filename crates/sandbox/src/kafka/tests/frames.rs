@@ -1,4 +1,4 @@
-//! Frames that are no requests, or ask for more than there is.
+//! Frames that are no requests, or claim more than there is.
 
 use std::cell::Cell;
 
@@ -44,13 +44,13 @@ async fn a_newer_client_learns_which_versions_there_are() {
     let versions = ApiVersionsResponse::decode(&mut body, 0).unwrap();
     assert_eq!(versions.error_code, ResponseError::UnsupportedVersion.code());
     assert_eq!(versions.api_keys.len(), SERVED.len());
-    // And it can ask again on the same connection.
+    // And it can send another request on the same connection.
     assert_eq!(client.call(4, &ApiVersionsRequest::default()).await.error_code, 0);
     broker.stop().await;
 }
 
 #[tokio::test]
-async fn an_answer_with_records_has_the_size_that_was_asked_for() {
+async fn an_answer_with_records_has_the_size_that_was_requested() {
     let dir = tempfile::tempdir().unwrap();
     let broker = serve(Config::new(dir.path())).await;
     let mut client = broker.connect().await;
@@ -77,7 +77,7 @@ async fn an_answer_with_records_has_the_size_that_was_asked_for() {
 }
 
 #[tokio::test]
-async fn what_is_asked_for_many_times_is_told_once() {
+async fn what_is_requested_many_times_is_logged_once() {
     let dir = tempfile::tempdir().unwrap();
     let broker = serve(Config::new(dir.path())).await;
     let mut client = broker.connect().await;
@@ -89,7 +89,7 @@ async fn what_is_asked_for_many_times_is_told_once() {
     broker.stop().await;
 }
 
-/// Sends bytes and reads until the broker closes the connection, or has nothing more to say.
+/// Sends bytes and reads until the broker closes the connection, or has nothing more to send.
 async fn closed_after(broker: &Serving, bytes: &[u8]) {
     let mut client = broker.connect().await;
     // The broker may have closed it already.
@@ -104,8 +104,8 @@ thread_local! {
     static WARNINGS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Counts the warnings of each thread. One for the whole process: what tests of other threads tell first
-/// would otherwise be taken for what nobody wants to hear.
+/// Counts the warnings of each thread. One for the whole process: what tests of other threads log first
+/// would otherwise be taken for a repetition.
 struct Watching;
 
 impl Subscriber for Watching {
@@ -129,7 +129,7 @@ impl Subscriber for Watching {
 
 /// The connections are served by the test's own thread.
 #[tokio::test]
-async fn what_is_not_a_request_is_told_in_one_line() {
+async fn what_is_not_a_request_is_logged_in_one_line() {
     tracing::subscriber::set_global_default(Watching).unwrap();
     tracing::callsite::rebuild_interest_cache();
     WARNINGS.set(0);

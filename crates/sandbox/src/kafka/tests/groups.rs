@@ -93,7 +93,7 @@ async fn committed(client: &mut Client, topic: &str, stable: bool) -> (i64, i16)
     let request = OffsetFetchRequest::default().with_groups(vec![wanted]).with_require_stable(stable);
     let response = client.call(8, &request).await;
     let partitions = &response.groups[0].topics[0].partitions;
-    assert_eq!(partitions.len(), 1, "what is asked twice is told once");
+    assert_eq!(partitions.len(), 1, "what is requested twice is answered once");
     (partitions[0].committed_offset, partitions[0].error_code)
 }
 
@@ -162,7 +162,7 @@ async fn commit_in_transaction(client: &mut Client, producer: (i64, i16), topic:
 }
 
 #[tokio::test]
-async fn offsets_of_a_transaction_are_told_when_it_is_committed() {
+async fn offsets_of_a_transaction_are_visible_when_it_is_committed() {
     let dir = tempfile::tempdir().unwrap();
     let mut broker = serve(Config::new(dir.path())).await;
     let mut client = broker.connect().await;

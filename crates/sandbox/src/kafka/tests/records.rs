@@ -46,7 +46,7 @@ async fn a_reader_that_waits_gets_a_record_as_soon_as_it_is_there() {
         tokio::time::timeout(PATIENCE, reader.receive::<FetchRequest>(12)).await.unwrap().unwrap();
     assert_eq!(values_of(&response.responses[0].partitions[0]), ["a"]);
     assert!(begun.elapsed() < PATIENCE);
-    // And who finds nothing is told so when its time is over.
+    // And who finds nothing gets an empty answer when its time is over.
     assert!(values_of(&reader.fetch("t", 1, 20, false).await).is_empty());
     broker.stop().await;
 }
@@ -71,15 +71,15 @@ async fn topics_are_made_on_demand_only_where_that_is_allowed() {
             Config { auto_create_topics: allowed, default_partitions: 3, ..Config::new(dir.path()) };
         let broker = serve(config).await;
         let mut client = broker.connect().await;
-        let ask = |create| {
+        let request = |create| {
             let topic = MetadataRequestTopic::default().with_name(Some(topic_name("t")));
             MetadataRequest::default()
                 .with_topics(Some(vec![topic]))
                 .with_allow_auto_topic_creation(create)
         };
         let unknown = ResponseError::UnknownTopicOrPartition.code();
-        assert_eq!(client.call(9, &ask(false)).await.topics[0].error_code, unknown);
-        let topic = client.call(9, &ask(true)).await.topics[0].clone();
+        assert_eq!(client.call(9, &request(false)).await.topics[0].error_code, unknown);
+        let topic = client.call(9, &request(true)).await.topics[0].clone();
         let expected = if allowed { (0, 3) } else { (unknown, 0) };
         assert_eq!((topic.error_code, topic.partitions.len()), expected);
         broker.stop().await;

@@ -86,7 +86,7 @@ async fn readers_of_committed_records_see_what_was_committed() {
 }
 
 #[tokio::test]
-async fn an_end_whose_answer_was_lost_can_be_asked_for_again() {
+async fn an_end_whose_answer_was_lost_can_be_requested_again() {
     let dir = tempfile::tempdir().unwrap();
     let broker = serve(Config::new(dir.path())).await;
     let mut client = broker.connect().await;

@@ -4,21 +4,31 @@ use cdr_model::usage::{Load, Quarter};
 use postgres::error::Error;
 use postgres::{Statement, Transaction};
 
-use super::super::rows::UsageRow;
+use super::super::rows::{SIGHTINGS_IN_ROW, UsageRow};
 
 /// Rows in a statement: enough that its cost does not count, little memory on both sides.
 const ROWS: usize = 8_192;
 
+/// Returns the rows that have more records than they hold sightings of.
 pub const ADD_USAGE: &str = "
-    INSERT INTO usage AS u (hour, msisdn, type, records, up_bytes, down_bytes, seconds, visits)
-    SELECT * FROM unnest($1::integer[], $2::bigint[], $3::smallint[], $4::bigint[], $5::bigint[],
-                         $6::bigint[], $7::bigint[], $8::bytea[])
-    ON CONFLICT (hour, msisdn, type) DO UPDATE SET
-        records = u.records + excluded.records,
-        up_bytes = u.up_bytes + excluded.up_bytes,
-        down_bytes = u.down_bytes + excluded.down_bytes,
-        seconds = u.seconds + excluded.seconds,
-        visits = u.visits || excluded.visits";
+    WITH added AS (
+        INSERT INTO usage AS u (hour, msisdn, type, records, up_bytes, down_bytes, seconds, sightings)
+        SELECT * FROM unnest($1::integer[], $2::bigint[], $3::smallint[], $4::bigint[], $5::bigint[],
+                             $6::bigint[], $7::bigint[], $8::bytea[])
+        ON CONFLICT (hour, msisdn, type) DO UPDATE SET
+            records = u.records + excluded.records,
+            up_bytes = u.up_bytes + excluded.up_bytes,
+            down_bytes = u.down_bytes + excluded.down_bytes,
+            seconds = u.seconds + excluded.seconds,
+            sightings = CASE WHEN u.records + excluded.records <= $9
+                THEN u.sightings || excluded.sightings ELSE u.sightings END
+        RETURNING hour, msisdn, type, records
+    )
+    SELECT * FROM added WHERE records > $9";
+
+pub const ADD_SIGHTINGS: &str = "
+    INSERT INTO more_sightings (hour, msisdn, type, behind, sightings)
+    SELECT * FROM unnest($1::integer[], $2::bigint[], $3::smallint[], $4::bigint[], $5::bytea[])";
 
 pub const ADD_LOAD: &str = "
     INSERT INTO tower_load AS t (quarter, tower, sessions, bytes, calls, call_seconds)
@@ -31,43 +41,106 @@ pub const ADD_LOAD: &str = "
 
 /// Rows of usage, as columns.
 #[derive(Default)]
-pub struct UsageColumns {
+pub struct UsageColumns<'a> {
+    rows: Vec<UsageRow<'a>>,
     hours: Vec<i32>,
     msisdns: Vec<i64>,
     types: Vec<i16>,
     /// Records, bytes up, bytes down, seconds.
     sums: [Vec<i64>; 4],
-    visits: Vec<Vec<u8>>,
+    sightings: Vec<Vec<u8>>,
 }
 
-impl UsageColumns {
+impl<'a> UsageColumns<'a> {
     /// Takes the next rows in the place of those that it has; `false` when there are no more.
-    pub fn fill<'a>(&mut self, rows: &mut impl Iterator<Item = UsageRow<'a>>) -> bool {
+    pub fn fill(&mut self, rows: &mut impl Iterator<Item = UsageRow<'a>>) -> bool {
+        self.rows.clear();
         self.hours.clear();
         self.msisdns.clear();
         self.types.clear();
         self.sums.iter_mut().for_each(Vec::clear);
-        for (at, row) in rows.take(ROWS).enumerate() {
+        self.rows.extend(rows.take(ROWS));
+        self.sightings.resize_with(self.rows.len(), Vec::new);
+        for (row, sightings) in self.rows.iter().zip(&mut self.sightings) {
             self.hours.push(row.key.hour.0);
             self.msisdns.push(row.key.msisdn as i64);
             self.types.push(row.key.usage_type.into());
             let sums = [row.sums.records, row.sums.up_bytes, row.sums.down_bytes, row.sums.seconds];
             push(&mut self.sums, sums);
-            if at == self.visits.len() {
-                self.visits.push(Vec::new());
-            }
-            row.visits(&mut self.visits[at]);
+            row.pack_few(sightings);
         }
-        !self.hours.is_empty()
+        !self.rows.is_empty()
     }
 
-    pub fn add(&self, transaction: &mut Transaction<'_>, statement: &Statement) -> Result<u64, Error> {
+    /// Adds them; sightings for which there is no room in their row get one of their own.
+    pub fn add(
+        &self,
+        transaction: &mut Transaction<'_>,
+        add_usage: &Statement,
+        add_sightings: &Statement,
+    ) -> Result<(), Error> {
         let [records, up_bytes, down_bytes, seconds] = &self.sums;
-        let visits = &self.visits[..self.hours.len()];
-        transaction.execute(
-            statement,
-            &[&self.hours, &self.msisdns, &self.types, records, up_bytes, down_bytes, seconds, &visits],
-        )
+        let (in_row, sightings) = (SIGHTINGS_IN_ROW as i64, &self.sightings);
+        let full = transaction.query(
+            add_usage,
+            &[
+                &self.hours,
+                &self.msisdns,
+                &self.types,
+                records,
+                up_bytes,
+                down_bytes,
+                seconds,
+                sightings,
+                &in_row,
+            ],
+        )?;
+        if full.is_empty() {
+            return Ok(());
+        }
+        let mut more = MoreSightings::default();
+        for row in &full {
+            let key = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            more.add(key, row.try_get(3)?, self.row(key));
+        }
+        let MoreSightings { hours, msisdns, types, behind, sightings } = &more;
+        transaction.execute(add_sightings, &[hours, msisdns, types, behind, sightings])?;
+        Ok(())
+    }
+
+    /// The row with this key, as the database has it.
+    fn row(&self, (hour, msisdn, usage_type): Key) -> Option<&UsageRow<'a>> {
+        let key =
+            |row: &UsageRow<'_>| (row.key.hour.0, row.key.msisdn as i64, i16::from(row.key.usage_type));
+        let found = self.rows.binary_search_by_key(&(hour, msisdn, usage_type), key);
+        found.ok().map(|at| &self.rows[at])
+    }
+}
+
+/// Hour, msisdn and type.
+type Key = (i32, i64, i16);
+
+/// Rows of sightings, as columns.
+#[derive(Default)]
+struct MoreSightings {
+    hours: Vec<i32>,
+    msisdns: Vec<i64>,
+    types: Vec<i16>,
+    behind: Vec<i64>,
+    sightings: Vec<Vec<u8>>,
+}
+
+impl MoreSightings {
+    /// Adds those of a row, which has so many records now.
+    fn add(&mut self, (hour, msisdn, usage_type): Key, records: i64, row: Option<&UsageRow<'_>>) {
+        let Some(row) = row else { return };
+        let mut packed = Vec::new();
+        row.pack(&mut packed);
+        self.hours.push(hour);
+        self.msisdns.push(msisdn);
+        self.types.push(usage_type);
+        self.behind.push(records - row.sums.records as i64);
+        self.sightings.push(packed);
     }
 }
 

@@ -7,7 +7,7 @@ mod tls;
 
 use std::fmt;
 
-use cdr_model::usage::{Hour, Load, Quarter, Sums, UsageType, Visit};
+use cdr_model::usage::{Hour, Load, Quarter, Sighting, Sums, UsageType};
 use postgres::error::Error;
 use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::ToSql;
@@ -16,8 +16,8 @@ use postgres::{Client, Row, Statement, Transaction};
 use self::columns::{LoadColumns, UsageColumns};
 use self::server::Server;
 use super::{
-    Advance, Batch, Heavy, HourUsage, Outcome, Partition, Position, QuarterLoad, Result, StoreError,
-    rows,
+    Added, Batch, Committed, Heavy, HourUsage, OffsetAdvance, Partition, QuarterLoad, Result,
+    StoreError, rows,
 };
 use crate::secret::Secret;
 
@@ -26,16 +26,6 @@ const BEGIN: &str = "INSERT INTO position VALUES ($1, $2, $3, $4, $5) ON CONFLIC
 const STEP: &str = "
     UPDATE position SET next = $3, counted = counted + $4, dead = dead + $5
     WHERE topic = $1 AND partition = $2 AND next = $6";
-
-/// Each hour that there is from $2 to before $3, by one look into the index each: a range of hours
-/// holds everybody's rows, and a subscriber's are few of them.
-const HOURS: &str = "
-    WITH RECURSIVE hours (hour) AS (
-        SELECT min(hour) FROM usage WHERE hour >= $2 AND hour < $3
-        UNION ALL
-        SELECT (SELECT min(u.hour) FROM usage u WHERE u.hour > h.hour AND u.hour < $3)
-        FROM hours h WHERE h.hour IS NOT NULL
-    )";
 
 const LOADS: &str = "
     WITH RECURSIVE quarters (quarter) AS (
@@ -52,40 +42,42 @@ const LOADS: &str = "
 /// A database, and a connection to it while there is one.
 pub struct Postgres {
     server: Server,
-    session: Option<Session>,
+    connection: Option<Connection>,
 }
 
 /// A connection, with the statements that every batch needs.
-struct Session {
+struct Connection {
     client: Client,
     begin: Statement,
     step: Statement,
     add_usage: Statement,
+    add_sightings: Statement,
     add_load: Statement,
 }
 
-/// Why there is no session.
-enum Refusal {
+/// Why there is no connection.
+enum OpenError {
     Newer(i64),
     Failed(Error),
 }
 
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Refusal {
-        Refusal::Failed(error)
+impl From<Error> for OpenError {
+    fn from(error: Error) -> OpenError {
+        OpenError::Failed(error)
     }
 }
 
-impl Session {
-    fn open(server: &Server) -> std::result::Result<Session, Refusal> {
+impl Connection {
+    fn open(server: &Server) -> std::result::Result<Connection, OpenError> {
         let mut client = server.connect()?;
         if let Some(found) = schema::migrate(&mut client)? {
-            return Err(Refusal::Newer(found));
+            return Err(OpenError::Newer(found));
         }
         let [begin, step] = [client.prepare(BEGIN)?, client.prepare(STEP)?];
         let add_usage = client.prepare(columns::ADD_USAGE)?;
+        let add_sightings = client.prepare(columns::ADD_SIGHTINGS)?;
         let add_load = client.prepare(columns::ADD_LOAD)?;
-        Ok(Session { client, begin, step, add_usage, add_load })
+        Ok(Connection { client, begin, step, add_usage, add_sightings, add_load })
     }
 }
 
@@ -98,16 +90,24 @@ impl Postgres {
     pub fn open(url: &Secret) -> Result<Postgres> {
         let server = Server::parse(url)?;
         let store = || server.name().to_owned();
-        match Session::open(&server) {
-            Ok(session) => Ok(Postgres { session: Some(session), server }),
-            Err(Refusal::Newer(found)) => {
+        match Connection::open(&server) {
+            Ok(connection) => Ok(Postgres { connection: Some(connection), server }),
+            Err(OpenError::Newer(found)) => {
                 Err(StoreError::Newer { store: store(), found, known: schema::KNOWN })
             }
-            Err(Refusal::Failed(error)) => {
+            Err(OpenError::Failed(error)) => {
                 let (passing, remedy) = server::outlook(&error);
                 Err(StoreError::Open { store: store(), reason: server::reason(&error), remedy, passing })
             }
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn sighting_bytes(&mut self) -> (u64, u64, u64) {
+        const QUERY: &str = "SELECT (SELECT coalesce(sum(length(sightings)), 0) FROM usage),
+            count(*), coalesce(sum(length(sightings)), 0) FROM more_sightings";
+        let of_row = |row: &Row| Ok((number(row, 0)?, number(row, 1)?, number(row, 2)?));
+        self.query(QUERY, &[], of_row).unwrap()[0]
     }
 
     pub(super) fn name(&self) -> &str {
@@ -116,22 +116,25 @@ impl Postgres {
 
     /// Does something, over a new connection if the last was lost, and gives an error its store and
     /// remedy.
-    fn with<T>(&mut self, act: impl FnOnce(&mut Session) -> std::result::Result<T, Error>) -> Result<T> {
-        let mut session = match self.session.take() {
-            Some(session) if !session.client.is_closed() => session,
-            _ => match Session::open(&self.server) {
-                Ok(session) => session,
-                Err(Refusal::Newer(found)) => {
+    fn with<T>(
+        &mut self,
+        act: impl FnOnce(&mut Connection) -> std::result::Result<T, Error>,
+    ) -> Result<T> {
+        let mut connection = match self.connection.take() {
+            Some(connection) if !connection.client.is_closed() => connection,
+            _ => match Connection::open(&self.server) {
+                Ok(connection) => connection,
+                Err(OpenError::Newer(found)) => {
                     let store = self.server.name().to_owned();
                     return Err(StoreError::Newer { store, found, known: schema::KNOWN });
                 }
-                Err(Refusal::Failed(error)) => return Err(self.failed(&error)),
+                Err(OpenError::Failed(error)) => return Err(self.failed(&error)),
             },
         };
-        match act(&mut session) {
+        match act(&mut connection) {
             Err(error) if server::is_loss(&error) => Err(self.failed(&error)),
             result => {
-                self.session = Some(session);
+                self.connection = Some(connection);
                 result.map_err(|error| self.failed(&error))
             }
         }
@@ -144,93 +147,98 @@ impl Postgres {
     }
 
     pub(super) fn bind(&mut self, cluster: &str) -> Result<String> {
-        self.with(|session| {
-            session
+        self.with(|connection| {
+            connection
                 .client
                 .execute("INSERT INTO cluster (id) VALUES ($1) ON CONFLICT DO NOTHING", &[&cluster])?;
-            session.client.query_one("SELECT id FROM cluster", &[])?.try_get(0)
+            connection.client.query_one("SELECT id FROM cluster", &[])?.try_get(0)
         })
     }
 
     pub(super) fn bind_topic(&mut self, topic: &str, id: &str) -> Result<String> {
-        self.with(|session| {
-            session
+        self.with(|connection| {
+            connection
                 .client
                 .execute("INSERT INTO topic VALUES ($1, $2) ON CONFLICT DO NOTHING", &[&topic, &id])?;
             // Another process may have emptied it meanwhile.
-            let stored = session.client.query_opt("SELECT id FROM topic WHERE name = $1", &[&topic])?;
+            let stored =
+                connection.client.query_opt("SELECT id FROM topic WHERE name = $1", &[&topic])?;
             stored.map_or_else(|| Ok(id.to_owned()), |row| row.try_get(0))
         })
     }
 
-    pub(super) fn positions(&mut self) -> Result<Vec<(Partition, Position)>> {
+    pub(super) fn committed(&mut self) -> Result<Vec<(Partition, Committed)>> {
         self.query(
             r#"SELECT topic, partition, next, counted, dead FROM position ORDER BY topic COLLATE "C", partition"#,
             &[],
             |row| {
                 let partition = Partition { topic: row.try_get(0)?, number: row.try_get(1)? };
                 let (counted, dead) = (number(row, 3)?, number(row, 4)?);
-                Ok((partition, Position { next: row.try_get(2)?, counted, dead }))
+                Ok((partition, Committed { offset: row.try_get(2)?, counted, dead }))
             },
         )
     }
 
-    /// READ COMMITTED, the default, is enough. Each position is taken first, by a statement that
+    /// READ COMMITTED, the default, is enough. Each committed offset is taken first, by a statement that
     /// waits for whoever has it and then sees what that one committed: its `next` is no longer what
     /// is expected, so no batch counts twice. Sums that others changed meanwhile are added to as
-    /// they are when their row is locked. And as everybody takes positions, usage and loads in this
+    /// they are when their row is locked. And as everybody takes offsets, usage and loads in this
     /// order, each in the order of keys, nobody waits in a circle.
-    pub(super) fn add(&mut self, batch: &mut Batch) -> Result<Outcome> {
-        self.with(|session| {
-            let mut transaction = session.client.transaction()?;
+    pub(super) fn add(&mut self, batch: &mut Batch) -> Result<Added> {
+        self.with(|connection| {
+            let mut transaction = connection.client.transaction()?;
             batch.advances.sort_by(|one, next| one.partition.cmp(&next.partition));
             for advance in &batch.advances {
-                if !step(&mut transaction, [&session.begin, &session.step], advance)? {
+                if !step(&mut transaction, [&connection.begin, &connection.step], advance)? {
                     transaction.rollback()?;
-                    return Ok(Outcome::Overtaken);
+                    return Ok(Added::OffsetConflict);
                 }
             }
             let mut usage = UsageColumns::default();
             let mut rows = rows::usage(&mut batch.interactions);
             while usage.fill(&mut rows) {
-                usage.add(&mut transaction, &session.add_usage)?;
+                usage.add(&mut transaction, &connection.add_usage, &connection.add_sightings)?;
             }
-            drop(rows);
+            drop((rows, usage));
             let mut loads = LoadColumns::default();
             let mut rows = rows::loads(&mut batch.interactions);
             while loads.fill(&mut rows) {
-                loads.add(&mut transaction, &session.add_load)?;
+                loads.add(&mut transaction, &connection.add_load)?;
             }
             transaction.commit()?;
-            Ok(Outcome::Stored)
+            Ok(Added::Stored)
         })
     }
 
     /// The tables are taken in the order in which `add` takes them.
     pub(super) fn clear(&mut self) -> Result<()> {
-        self.with(|session| {
-            session.client.batch_execute("TRUNCATE position, usage, tower_load, cluster, topic")
+        self.with(|connection| {
+            connection
+                .client
+                .batch_execute("TRUNCATE position, usage, more_sightings, tower_load, cluster, topic")
         })
     }
 
     pub(super) fn usage(&mut self, msisdn: u64, from: Hour, to: Hour) -> Result<Vec<HourUsage>> {
         let columns = "type, records, up_bytes, down_bytes, seconds";
-        let found = self.of_subscriber(columns, msisdn, from, to, |hour, row| {
+        let found = self.of_subscriber("usage", columns, msisdn, from, to, |hour, row| {
             Ok(usage_at(row, 1)?.map(|(usage_type, sums)| HourUsage { hour, usage_type, sums }))
         })?;
         Ok(found.into_iter().flatten().collect())
     }
 
-    pub(super) fn visits(&mut self, msisdn: u64, from: Hour, to: Hour) -> Result<Vec<Visit>> {
-        let packed = self.of_subscriber("visits", msisdn, from, to, |hour, row| {
-            Ok(rows::unpack(hour, row.try_get(1)?).collect::<Vec<_>>())
-        })?;
-        Ok(packed.into_iter().flatten().collect())
+    pub(super) fn sightings(&mut self, msisdn: u64, from: Hour, to: Hour) -> Result<Vec<Sighting>> {
+        let unpack = |hour: Hour, row: &Row| Ok(rows::unpack(hour, row.try_get(1)?).collect::<Vec<_>>());
+        let few = self.of_subscriber("usage", "sightings", msisdn, from, to, unpack)?;
+        let more = self.of_subscriber("more_sightings", "sightings", msisdn, from, to, unpack)?;
+        Ok(few.into_iter().chain(more).flatten().collect())
     }
 
-    /// Looks a subscriber up in each hour that there is: the key begins with the hour.
+    /// Looks a subscriber up in each hour that there is, by one look into the index each: the key
+    /// begins with the hour, and of the many rows of an hour a subscriber has few.
     fn of_subscriber<T>(
         &mut self,
+        table: &str,
         columns: &str,
         msisdn: u64,
         from: Hour,
@@ -238,8 +246,14 @@ impl Postgres {
         read: impl Fn(Hour, &Row) -> std::result::Result<T, Error>,
     ) -> Result<Vec<T>> {
         let query = format!(
-            "{HOURS} SELECT hours.hour, {columns} FROM hours CROSS JOIN LATERAL (
-                SELECT * FROM usage u WHERE u.hour = hours.hour AND msisdn = $1 OFFSET 0
+            "WITH RECURSIVE hours (hour) AS (
+                SELECT min(hour) FROM {table} WHERE hour >= $2 AND hour < $3
+                UNION ALL
+                SELECT (SELECT min(u.hour) FROM {table} u WHERE u.hour > h.hour AND u.hour < $3)
+                FROM hours h WHERE h.hour IS NOT NULL
+            )
+            SELECT hours.hour, {columns} FROM hours CROSS JOIN LATERAL (
+                SELECT * FROM {table} u WHERE u.hour = hours.hour AND msisdn = $1 OFFSET 0
             ) found ORDER BY hours.hour, type"
         );
         self.query(&query, &[&(msisdn as i64), &from.0, &to.0], |row| read(Hour(row.try_get(0)?), row))
@@ -306,7 +320,7 @@ impl Postgres {
         parameters: &[&(dyn ToSql + Sync)],
         read: impl Fn(&Row) -> std::result::Result<T, Error>,
     ) -> Result<Vec<T>> {
-        self.with(|session| session.client.query(query, parameters)?.iter().map(read).collect())
+        self.with(|connection| connection.client.query(query, parameters)?.iter().map(read).collect())
     }
 
     /// Rows are read as they come, so that any number of them can.
@@ -315,8 +329,8 @@ impl Postgres {
         query: &str,
         mut each: impl FnMut(&Row) -> std::result::Result<(), Error>,
     ) -> Result<()> {
-        self.with(|session| {
-            let mut rows = session.client.query_raw(query, std::iter::empty::<&str>())?;
+        self.with(|connection| {
+            let mut rows = connection.client.query_raw(query, std::iter::empty::<&str>())?;
             while let Some(row) = rows.next()? {
                 each(&row)?;
             }
@@ -331,13 +345,13 @@ impl fmt::Debug for Postgres {
     }
 }
 
-/// Advances a position; `false` if it is not where the batch began.
+/// Advances an offset; `false` if it is not where the batch began.
 fn step(
     transaction: &mut Transaction<'_>,
     [begin, step]: [&Statement; 2],
-    advance: &Advance,
+    advance: &OffsetAdvance,
 ) -> std::result::Result<bool, Error> {
-    let Advance { partition: Partition { topic, number }, from, to, counted, dead } = advance;
+    let OffsetAdvance { partition: Partition { topic, number }, from, to, counted, dead } = advance;
     let (counted, dead) = (*counted as i64, *dead as i64);
     let changed = match from {
         None => transaction.execute(begin, &[topic, number, to, &counted, &dead])?,

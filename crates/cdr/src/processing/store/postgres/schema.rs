@@ -7,8 +7,8 @@ use postgres::error::Error;
 ///
 /// Hours come first in keys: records come in the order of time, so a batch changes pages that lie
 /// together, however large the table has grown. Pages keep room for new versions of their rows:
-/// then no index has to change with them. Visits are packed as tightly as they would compress.
-const MIGRATIONS: [&str; 2] = [
+/// then no index has to change with them. Sightings are packed as tightly as they would compress.
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE cluster (single boolean PRIMARY KEY DEFAULT true CHECK (single), id text NOT NULL);
     CREATE TABLE position (
@@ -32,6 +32,15 @@ const MIGRATIONS: [&str; 2] = [
 ",
     "
     CREATE TABLE topic (name text PRIMARY KEY, id text NOT NULL);
+",
+    // Those beyond the first few of a row of usage; each row begins behind so many records.
+    "
+    ALTER TABLE usage RENAME COLUMN visits TO sightings;
+    CREATE TABLE more_sightings (
+        msisdn bigint, hour integer, type smallint, behind bigint, sightings bytea NOT NULL,
+        PRIMARY KEY (hour, msisdn, type, behind)
+    );
+    ALTER TABLE more_sightings ALTER COLUMN sightings SET STORAGE EXTERNAL;
 ",
 ];
 

@@ -13,7 +13,7 @@ use super::super::Result;
 use super::tls::{Connector, Tls, is_broken, unusable_url};
 use crate::secret::Secret;
 
-/// How long a server may take to answer that it is there, unless the URL says otherwise.
+/// How long a server may take to answer that it is there, unless the URL has another.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// How long what was sent may stay without the other host's receipt.
@@ -24,7 +24,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 const PROBES: u32 = 4;
 
-/// What `keepalives_idle` is where the URL does not say.
+/// What `keepalives_idle` is where the URL has none.
 const SILENCE_UNSAID: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// What a connection begins with. The server, too, must notice a client that is gone: it may have
@@ -77,7 +77,7 @@ impl Server {
         tls.apply(&mut config);
         let name = name(&config);
         let connector = Connector::new(&tls, &name)?;
-        patience(&mut config);
+        limit_waiting(&mut config);
         if config.get_application_name().is_none() {
             config.application_name("cdr");
         }
@@ -106,8 +106,8 @@ impl Server {
     }
 }
 
-/// Where the URL does not say how long to wait for a host that does not answer, we do.
-fn patience(config: &mut Config) {
+/// Where the URL does not limit how long to wait for a host that does not answer, we do.
+fn limit_waiting(config: &mut Config) {
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(CONNECT);
     }
@@ -194,7 +194,7 @@ pub fn outlook(error: &Error) -> (bool, &'static str) {
         return match is_loss(error) {
             false if is_of_tls(error) => (
                 false,
-                "sslmode and sslrootcert in STORE_URL say whom to trust: the server's certificate must be signed by \
+                "sslmode and sslrootcert in STORE_URL name whom to trust: the server's certificate must be signed by \
                  it and, for verify-full, name the host",
             ),
             true => (true, "Whether the server runs and can be reached will show: it is tried again"),
@@ -253,7 +253,7 @@ mod tests {
     fn encryption_that_there_is_not_is_not_promised() {
         let error = parse("postgres://u:sesame@host/cdr?sslmode=require").map(|_| ()).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("host:5432/cdr: its sslmode asks for TLS"), "{text}");
+        assert!(text.contains("host:5432/cdr: its sslmode requires TLS"), "{text}");
         assert!(text.contains("built without") && !text.contains("sesame"), "{text}");
     }
 

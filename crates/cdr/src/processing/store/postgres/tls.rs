@@ -32,17 +32,17 @@ enum Mode {
     Prefer,
     /// TLS; with whoever it is, unless there is a certificate to trust.
     Require,
-    /// With a server that one of the told authorities vouches for.
+    /// With a server that one of the named authorities vouches for.
     VerifyCa,
     /// With a server that is also the one that the URL names.
     VerifyFull,
 }
 
-/// What a URL says of it.
+/// What a URL has of it.
 #[derive(Debug)]
 pub struct Tls {
     mode: Mode,
-    /// The authorities to trust, and nobody else; those of the system where none are told.
+    /// The authorities to trust, and nobody else; those of the system where none are named.
     root: Option<PathBuf>,
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
@@ -52,7 +52,7 @@ impl Tls {
     /// Takes its part out of a URL, and gives the rest.
     ///
     /// # Errors
-    /// A mode or a file's name that cannot be. It is not told, since it may be part of a password.
+    /// A mode or a file's name that cannot be. It is not shown, since it may be part of a password.
     pub fn take(url: &str) -> Result<(Tls, String)> {
         let mut tls = Tls { mode: Mode::Prefer, root: None, certificate: None, key: None };
         let Some((base, query)) = url.split_once('?') else { return Ok((tls, url.to_owned())) };
@@ -80,9 +80,9 @@ impl Tls {
         let is_system = root.as_deref() == Some(Path::new(SYSTEM));
         tls.root = root.filter(|_| !is_system);
         tls.mode = match (mode, &tls.root) {
-            // As libpq has it: whoever tells whom to trust wants it to be looked at.
+            // As libpq has it: whoever names whom to trust wants it to be looked at.
             (Some(Mode::Require), Some(_)) => Mode::VerifyCa,
-            // Where everybody is trusted whom the system trusts, a certificate says nothing without
+            // Where everybody is trusted whom the system trusts, a certificate proves nothing without
             // the name in it.
             (Some(Mode::VerifyCa), None) => Mode::VerifyFull,
             (mode, None) if is_system && mode != Some(Mode::Disable) => Mode::VerifyFull,
@@ -97,7 +97,7 @@ impl Tls {
         self.mode == Mode::Prefer
     }
 
-    /// Tells the client what it can know of it. A socket of this machine needs none.
+    /// Gives the client what it can know of it. A socket of this machine needs none.
     pub fn apply(&self, config: &mut Config) {
         if config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_))) {
             config.ssl_mode(SslMode::Disable);
@@ -125,7 +125,7 @@ fn no_file() -> StoreError {
     )
 }
 
-/// What is wrong with a URL, of which nothing is told: any part may be one of a password.
+/// What is wrong with a URL, of which nothing is shown: any part may be one of a password.
 pub fn unusable_url(reason: &str, remedy: &'static str) -> StoreError {
     let store = "at STORE_URL".to_owned();
     StoreError::Open { store, reason: reason.to_owned(), remedy, passing: false }
@@ -170,9 +170,9 @@ mod imp {
 
     pub type Connector = MakeTlsConnector;
 
-    type Refusal = (String, &'static str);
+    type TlsError = (String, &'static str);
 
-    pub fn connector(tls: &Tls) -> Result<Connector, Refusal> {
+    pub fn connector(tls: &Tls) -> Result<Connector, TlsError> {
         let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(failed)?;
         set_postgresql_alpn(&mut builder).map_err(failed)?;
         files(tls, &mut builder)?;
@@ -187,7 +187,7 @@ mod imp {
         Ok(connector)
     }
 
-    fn files(tls: &Tls, builder: &mut SslConnectorBuilder) -> Result<(), Refusal> {
+    fn files(tls: &Tls, builder: &mut SslConnectorBuilder) -> Result<(), TlsError> {
         if tls.mode == Mode::Disable {
             return Ok(());
         }
@@ -203,7 +203,7 @@ mod imp {
         if let Some(path) = &tls.key {
             used("sslkey", path, || {
                 let pem = std::fs::read(path).unwrap_or_default();
-                // One with a passphrase would be asked for at the terminal.
+                // One with a passphrase would be prompted for at the terminal.
                 let key = PKey::private_key_from_pem_callback(&pem, |_| Ok(0))?;
                 builder.set_private_key(&key)
             })?;
@@ -211,7 +211,7 @@ mod imp {
         Ok(())
     }
 
-    fn failed(error: ErrorStack) -> Refusal {
+    fn failed(error: ErrorStack) -> TlsError {
         (error.to_string(), "OpenSSL does not begin")
     }
 
@@ -219,7 +219,7 @@ mod imp {
         what: &str,
         path: &Path,
         mut act: impl FnMut() -> Result<(), ErrorStack>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), TlsError> {
         let why = match (std::fs::File::open(path), act()) {
             (_, Ok(())) => return Ok(()),
             (Err(why), _) => why.to_string(),
@@ -253,7 +253,7 @@ mod imp {
         match tls.mode {
             Mode::Disable | Mode::Prefer => Ok(NoTls),
             Mode::Require | Mode::VerifyCa | Mode::VerifyFull => Err((
-                "its sslmode asks for TLS, and this cdr was built without".to_owned(),
+                "its sslmode requires TLS, and this cdr was built without".to_owned(),
                 "Build it with the feature tls, which is on by default",
             )),
         }

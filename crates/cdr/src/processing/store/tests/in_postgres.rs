@@ -80,15 +80,15 @@ fn client(url: &str) -> Client {
     Client::connect(url, NoTls).unwrap()
 }
 
-fn at(url: &str) -> Place {
-    Place { config: StoreConfig::Postgres(Secret::new(url)), _folder: None }
+fn at(url: &str) -> TestStore {
+    TestStore { config: StoreConfig::Postgres(Secret::new(url)), _folder: None }
 }
 
-fn place() -> Place {
+fn place() -> TestStore {
     at(&Server::shared().database())
 }
 
-fn batch(advances: &[Advance], interactions: &[Interaction]) -> Batch {
+fn batch(advances: &[OffsetAdvance], interactions: &[Interaction]) -> Batch {
     Batch { advances: advances.to_vec(), interactions: interactions.to_vec() }
 }
 
@@ -102,10 +102,11 @@ promises! {
     batches_add_up,
     whoever_comes_second_changes_nothing,
     a_subscriber_and_a_tower_are_found,
-    stays_are_found_over_hours_and_batches,
+    dwells_are_found_over_hours_and_batches,
     the_heaviest_are_the_sums_of_all,
     another_cluster_is_refused_until_all_is_cleared,
-    a_topic_that_was_made_anew_is_refused_until_all_is_cleared
+    a_topic_that_was_created_again_is_refused_until_all_is_cleared,
+    a_hot_subscribers_sightings_are_not_copied_by_each_batch
 }
 
 #[test]
@@ -127,7 +128,7 @@ fn a_newer_schema_is_left_alone() {
     drop(at(&url).open());
     client(&url).execute("UPDATE schema_version SET version = 1000", &[]).unwrap();
     let error = Store::open(&at(&url).config).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 1_000, known: 2, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 1_000, known: 3, .. }), "{error}");
 }
 
 #[test]
@@ -135,8 +136,8 @@ fn an_older_schema_keeps_what_it_holds() {
     let url = Server::shared().database();
     let place = at(&url);
     let outcome = add(&mut place.open(), &[advance(0, None, 3)], &interactions(0));
-    assert_eq!(outcome, Outcome::Stored);
-    client(&url).batch_execute("DROP TABLE topic; UPDATE schema_version SET version = 1").unwrap();
+    assert_eq!(outcome, Added::Stored);
+    client(&url).batch_execute("ALTER TABLE usage RENAME COLUMN sightings TO visits; DROP TABLE more_sightings; DROP TABLE topic; UPDATE schema_version SET version = 1").unwrap();
     keeps_what_it_holds(&place);
 }
 
@@ -153,7 +154,7 @@ fn two_at_once_add_to_the_same_rows_and_lose_nothing() {
         for round in 0..ROUNDS {
             let from = (round > 0).then_some(round);
             let outcome = add(&mut store, &[advance(number, from, round + 1)], interactions);
-            assert_eq!(outcome, Outcome::Stored);
+            assert_eq!(outcome, Added::Stored);
         }
     };
     thread::scope(|scope| {
@@ -163,19 +164,19 @@ fn two_at_once_add_to_the_same_rows_and_lose_nothing() {
     assert_eq!(stored(&mut place.open()), truth_of_many(&forwards, 2 * ROUNDS as usize));
 }
 
-/// Both read the positions and try to advance them, in different orders, until the end is reached.
+/// Both read the committed offsets and try to advance them, in different orders, until the end is reached.
 #[test]
 fn two_that_believe_they_have_the_same_partitions_count_everything_once() {
     const END: i64 = 40;
     let (place, some) = (place(), interactions(0));
     let begin = [advance(0, None, 1), advance(1, None, 1)];
-    assert_eq!(add(&mut place.open(), &begin, &some), Outcome::Stored);
+    assert_eq!(add(&mut place.open(), &begin, &some), Added::Stored);
     let barrier = Barrier::new(2);
     let work = |order: [i32; 2]| {
         let mut store = place.open();
         barrier.wait();
         loop {
-            let next = store.positions().unwrap()[0].1.next;
+            let next = store.committed().unwrap()[0].1.offset;
             if next == END {
                 break;
             }
@@ -190,7 +191,11 @@ fn two_that_believe_they_have_the_same_partitions_count_everything_once() {
     let mut store = place.open();
     assert_eq!(stored(&mut store), truth_of_many(&some, END as usize));
     assert!(
-        store.positions().unwrap().iter().all(|(_, at)| at.next == END && at.counted == 2 * END as u64)
+        store
+            .committed()
+            .unwrap()
+            .iter()
+            .all(|(_, at)| at.offset == END && at.counted == 2 * END as u64)
     );
 }
 
@@ -199,7 +204,7 @@ fn a_server_that_is_killed_and_comes_back_has_every_batch_once() {
     let server = Server::start();
     let (place, some) = (at(&server.database()), interactions(0));
     let mut store = place.open();
-    assert_eq!(add(&mut store, &[advance(0, None, 1)], &some), Outcome::Stored);
+    assert_eq!(add(&mut store, &[advance(0, None, 1)], &some), Added::Stored);
 
     services("stop-postgres", &server.dir, &[]);
     for _ in 0..2 {
@@ -207,21 +212,24 @@ fn a_server_that_is_killed_and_comes_back_has_every_batch_once() {
         assert!(error.is_passing(), "{error}");
     }
     services("start-postgres", &server.dir, &[]);
-    assert_eq!(add(&mut store, &[advance(0, Some(1), 2)], &some), Outcome::Stored);
+    assert_eq!(add(&mut store, &[advance(0, Some(1), 2)], &some), Added::Stored);
 
-    // Between two calls: the first may find its connection gone, and says that it passes.
+    // Between two calls: the first may find its connection gone, and reports that it passes.
     services("stop-postgres", &server.dir, &[]);
     services("start-postgres", &server.dir, &[]);
     let last = [advance(0, Some(2), 3)];
     match store.add(&mut batch(&last, &some)) {
-        Ok(outcome) => assert_eq!(outcome, Outcome::Stored),
+        Ok(outcome) => assert_eq!(outcome, Added::Stored),
         Err(error) => {
             assert!(error.is_passing(), "{error}");
-            assert_eq!(add(&mut store, &last, &some), Outcome::Stored);
+            assert_eq!(add(&mut store, &last, &some), Added::Stored);
         }
     }
     assert_eq!(stored(&mut store), truth_of_many(&some, 3));
-    assert_eq!(store.positions().unwrap(), [(partition(0), Position { next: 3, counted: 6, dead: 3 })]);
+    assert_eq!(
+        store.committed().unwrap(),
+        [(partition(0), Committed { offset: 3, counted: 6, dead: 3 })]
+    );
 }
 
 #[test]
@@ -242,8 +250,8 @@ fn a_connection_that_the_server_ends_in_a_batch_leaves_nothing_of_it() {
         assert!(error.is_passing(), "{error}");
     });
     drop(blocking);
-    assert_eq!((stored(&mut store), store.positions().unwrap()), (Usage::default(), vec![]));
-    assert_eq!(add(&mut store, &[advance(0, None, 1)], &some), Outcome::Stored);
+    assert_eq!((stored(&mut store), store.committed().unwrap()), (Usage::default(), vec![]));
+    assert_eq!(add(&mut store, &[advance(0, None, 1)], &some), Added::Stored);
 }
 
 /// As when this process is halted in the middle of a batch.
@@ -304,7 +312,7 @@ fn is_secured(url: &str, options: &str) -> bool {
 
 #[cfg(feature = "tls")]
 #[test]
-fn connections_are_secured_as_the_url_says() {
+fn connections_are_secured_by_the_url() {
     let (url, root) = (Server::shared().database(), Server::shared().tls.clone() + "/ca.pem");
     assert!(!is_secured(&url, "sslmode=disable"));
     assert!(is_secured(&url, "sslmode=prefer"), "the server offers it");
@@ -312,7 +320,7 @@ fn connections_are_secured_as_the_url_says() {
     assert!(is_secured(&url, &format!("sslmode=verify-full&sslrootcert={root}")));
     let stranger = refusal(&format!("{url}?sslmode=verify-full&sslrootcert=system"));
     assert!(stranger.contains("certificate verify failed"), "{stranger}");
-    assert!(stranger.contains("sslmode and sslrootcert in STORE_URL say whom to trust"), "{stranger}");
+    assert!(stranger.contains("sslmode and sslrootcert in STORE_URL name whom to trust"), "{stranger}");
 }
 
 #[cfg(feature = "tls")]

@@ -8,7 +8,7 @@ use super::{Group, Join, JoinRefused, Member};
 /// Members may be silent for at most this long, in milliseconds.
 const SESSION_MS: std::ops::RangeInclusive<i32> = 100..=1_800_000;
 
-/// Bytes of what a member says of itself.
+/// Bytes of a member's metadata.
 pub(super) const PROTOCOL_BYTES_MAX: usize = 256 << 10;
 
 /// The longest part of a client's own name in a member's id.
@@ -60,7 +60,7 @@ impl Group {
             let begin: String = join.client_id.chars().take(CLIENT_ID_BYTES_MAX / 4).collect();
             let id = format!("{begin}-{}", Uuid::new_v4());
             if let Some(old) = holder {
-                // The same instance begins anew: it takes over what it was (KIP-345).
+                // The same instance begins again: it takes over what it was (KIP-345).
                 self.replace(&old, &id);
             } else if join.id_required && join.instance_id.is_none() {
                 self.promised.insert(id.clone(), now_ms + i64::from(join.session_ms));

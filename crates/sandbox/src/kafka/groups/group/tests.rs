@@ -76,7 +76,7 @@ fn without_a_delay_the_first_member_is_alone_at_first() {
 }
 
 #[test]
-fn a_member_of_an_older_generation_is_told_so() {
+fn a_member_of_an_older_generation_is_refused() {
     let (mut group, joined) = stable(1);
     let old = Caller { generation: 0, ..caller(&joined[0]) };
     assert_eq!(group.heartbeat(old, 60), Err(ResponseError::IllegalGeneration));
@@ -87,7 +87,7 @@ fn a_member_of_an_older_generation_is_told_so() {
 }
 
 #[test]
-fn a_silent_member_goes_and_the_others_share_anew() {
+fn a_silent_member_goes_and_the_others_share_again() {
     let (mut group, joined) = stable(2);
     let (alive, silent) = (&joined[0], &joined[1]);
     assert_eq!(group.heartbeat(caller(alive), 800), Ok(()));
@@ -105,8 +105,8 @@ fn who_does_not_join_again_in_time_is_left_behind() {
     let mut first = group.join(join(&joined[0].member_id), 100).unwrap();
     assert_eq!(group.heartbeat(caller(&joined[1]), 900), Err(ResponseError::RebalanceInProgress));
     for now_ms in (900..5_100).step_by(500) {
-        let told = group.heartbeat(caller(&joined[1]), now_ms);
-        assert_eq!(told, Err(ResponseError::RebalanceInProgress));
+        let refused = group.heartbeat(caller(&joined[1]), now_ms);
+        assert_eq!(refused, Err(ResponseError::RebalanceInProgress));
         group.tick(now_ms);
         assert!(answer(&mut third).is_none());
     }
@@ -165,7 +165,7 @@ fn a_member_that_joins_again_unchanged_disturbs_nobody_unless_it_leads() {
 }
 
 #[test]
-fn a_static_member_that_begins_anew_takes_over_what_it_was() {
+fn a_static_member_that_begins_again_takes_over_what_it_was() {
     let mut group = Group::new(AT_ONCE);
     let instance = || Join { instance_id: Some("i".to_owned()), id_required: true, ..join("") };
     let first = answer(&mut group.join(instance(), 0).unwrap()).unwrap().unwrap();
@@ -274,8 +274,8 @@ fn a_static_leader_that_comes_back_keeps_the_assignment_and_disturbs_nobody() {
 fn who_waits_is_not_silent_and_whose_promise_is_over_holds_nobody_up() {
     let (mut group, joined) = stable(1);
     let mut waiting = group.join(join(""), 100).unwrap();
-    let asking = Join { id_required: true, session_ms: 500, ..join("") };
-    assert!(matches!(group.join(asking, 100), Err(JoinRefused::IdRequired(_))));
+    let without_id = Join { id_required: true, session_ms: 500, ..join("") };
+    assert!(matches!(group.join(without_id, 100), Err(JoinRefused::IdRequired(_))));
     let mut again = group.join(join(&joined[0].member_id), 100).unwrap();
     group.tick(599);
     assert!(answer(&mut waiting).is_none(), "a third one may be about to come");
@@ -284,7 +284,7 @@ fn who_waits_is_not_silent_and_whose_promise_is_over_holds_nobody_up() {
 }
 
 #[test]
-fn who_means_another_protocol_is_told_so_if_it_is_of_this_generation() {
+fn who_means_another_protocol_is_refused_if_it_is_of_this_generation() {
     let (mut group, joined) = stable(1);
     let member = caller(&joined[0]);
     assert_eq!(group.agree(member, None, None), Ok(()));

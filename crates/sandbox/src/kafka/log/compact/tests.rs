@@ -26,11 +26,11 @@ fn send(partition: &Partition, batch: &NewBatch) {
 
 fn send_bytes(partition: &Partition, bytes: &[u8]) {
     let header = BatchHeader::check(bytes).unwrap();
-    partition.produce(&header, bytes, &effective().keeping, 0, || Ok(())).unwrap();
+    partition.produce(&header, bytes, &effective().retention, 0, || Ok(())).unwrap();
 }
 
 fn end(partition: &Partition, producer: i64, outcome: Outcome) {
-    partition.end_transaction((producer, 0), outcome, &effective().keeping, 0).unwrap();
+    partition.end_transaction((producer, 0), outcome, &effective().retention, 0).unwrap();
 }
 
 fn compact_at(dir: &Path, now_ms: i64) {
@@ -133,8 +133,8 @@ fn a_deleted_key_goes_when_readers_had_time_to_see_it() {
     send(&partition, &batch(&[("gone", None)]).at(0));
     drop(partition);
     compact_at(&dir, 500);
-    let told = committed(&open(&dir));
-    assert!(told.iter().any(|(_, key, value)| key == "gone" && value.is_none()));
+    let found = committed(&open(&dir));
+    assert!(found.iter().any(|(_, key, value)| key == "gone" && value.is_none()));
     // Enough has to be superseded for another look to be worth it.
     let partition = open(&dir);
     for _ in 0..300 {

@@ -262,34 +262,34 @@ func copiesExactlyOnce(ctx context.Context) {
 }
 
 func administers(ctx context.Context) {
-	asking := admin()
+	administrator := admin()
 	name, retention := "new", "7000"
-	Must(asking.CreateTopic(ctx, 2, 1, map[string]*string{"retention.ms": &retention}, name))
-	_, err := asking.CreateTopic(ctx, 2, 1, nil, name)
+	Must(administrator.CreateTopic(ctx, 2, 1, map[string]*string{"retention.ms": &retention}, name))
+	_, err := administrator.CreateTopic(ctx, 2, 1, nil, name)
 	Fails(err, kerr.TopicAlreadyExists)
-	Ok(Must(asking.CreatePartitions(ctx, 1, name)).Error())
-	topics := Must(asking.ListTopics(ctx))
+	Ok(Must(administrator.CreatePartitions(ctx, 1, name)).Error())
+	topics := Must(administrator.ListTopics(ctx))
 	Equal([]any{topics.Names(), len(topics[name].Partitions)}, []any{[]string{name}, 3})
-	config := Must(Must(asking.DescribeTopicConfigs(ctx, name)).On(name, nil))
+	config := Must(Must(administrator.DescribeTopicConfigs(ctx, name)).On(name, nil))
 	found := slices.IndexFunc(config.Configs, func(one kadm.Config) bool { return one.Key == "retention.ms" })
 	Equal(config.Configs[found].MaybeValue(), retention)
 
 	writer := client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	produce(ctx, writer, name, "a", "b", "c")
 	writer.Close()
-	Ok(Must(asking.DeleteRecords(ctx, kadm.Offsets{name: {0: {Topic: name, At: 2}}})).Error())
-	starts, ends := Must(asking.ListStartOffsets(ctx, name)), Must(asking.ListEndOffsets(ctx, name))
+	Ok(Must(administrator.DeleteRecords(ctx, kadm.Offsets{name: {0: {Topic: name, At: 2}}})).Error())
+	starts, ends := Must(administrator.ListStartOffsets(ctx, name)), Must(administrator.ListEndOffsets(ctx, name))
 	Equal([]int64{starts[name][0].Offset, ends[name][0].Offset}, []int64{2, 3})
 
-	Ok(asking.CommitAllOffsets(ctx, "readers", kadm.Offsets{name: {0: {Topic: name, At: 3, LeaderEpoch: -1}}}))
-	Equal(Must(asking.ListGroups(ctx)).Groups(), []string{"readers"})
-	described := Must(asking.DescribeGroups(ctx, "readers", "nobody"))
+	Ok(administrator.CommitAllOffsets(ctx, "readers", kadm.Offsets{name: {0: {Topic: name, At: 3, LeaderEpoch: -1}}}))
+	Equal(Must(administrator.ListGroups(ctx)).Groups(), []string{"readers"})
+	described := Must(administrator.DescribeGroups(ctx, "readers", "nobody"))
 	Equal([]string{described["readers"].State, described["nobody"].State}, []string{"Empty", "Dead"})
-	Ok(Must(asking.DeleteGroups(ctx, "readers")).Error())
-	Equal(Must(asking.ListGroups(ctx)).Groups(), []string{})
+	Ok(Must(administrator.DeleteGroups(ctx, "readers")).Error())
+	Equal(Must(administrator.ListGroups(ctx)).Groups(), []string{})
 
-	Ok(Must(asking.DeleteTopics(ctx, name)).Error())
+	Ok(Must(administrator.DeleteTopics(ctx, name)).Error())
 	// A client remembers topics for a while.
 	Equal(Must(admin().ListTopics(ctx)).Names(), []string{})
-	Fails(Must(asking.DeleteTopics(ctx, name)).Error(), kerr.UnknownTopicOrPartition)
+	Fails(Must(administrator.DeleteTopics(ctx, name)).Error(), kerr.UnknownTopicOrPartition)
 }

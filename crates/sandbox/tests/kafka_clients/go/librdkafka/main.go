@@ -292,26 +292,26 @@ func copiesExactlyOnce(ctx context.Context) {
 }
 
 func administers(ctx context.Context) {
-	asking, name := admin(), "new"
-	defer asking.Close()
+	administrator, name := admin(), "new"
+	defer administrator.Close()
 	specification := kafka.TopicSpecification{
 		Topic: name, NumPartitions: 2, ReplicationFactor: 1, Config: map[string]string{"retention.ms": "7000"},
 	}
-	only(asking.CreateTopics(ctx, []kafka.TopicSpecification{specification}))
-	again := Must(asking.CreateTopics(ctx, []kafka.TopicSpecification{specification}))
+	only(administrator.CreateTopics(ctx, []kafka.TopicSpecification{specification}))
+	again := Must(administrator.CreateTopics(ctx, []kafka.TopicSpecification{specification}))
 	Equal(again[0].Error.Code(), kafka.ErrTopicAlreadyExists)
-	only(asking.CreatePartitions(ctx, []kafka.PartitionsSpecification{{Topic: name, IncreaseTo: 3}}))
-	topics := Must(asking.GetMetadata(nil, true, 30_000)).Topics
+	only(administrator.CreatePartitions(ctx, []kafka.PartitionsSpecification{{Topic: name, IncreaseTo: 3}}))
+	topics := Must(administrator.GetMetadata(nil, true, 30_000)).Topics
 	Equal([]int{len(topics), len(topics[name].Partitions)}, []int{1, 3})
 	resource := kafka.ConfigResource{Type: kafka.ResourceTopic, Name: name}
 	setting := func(key string) string {
-		return Must(asking.DescribeConfigs(ctx, []kafka.ConfigResource{resource}))[0].Config[key].Value
+		return Must(administrator.DescribeConfigs(ctx, []kafka.ConfigResource{resource}))[0].Config[key].Value
 	}
 	Equal(setting("retention.ms"), "7000")
 	change := resource
 	change.Config = kafka.StringMapToConfigEntries(map[string]string{"segment.ms": "9000"}, kafka.AlterOperationSet)
-	Must(asking.AlterConfigs(ctx, []kafka.ConfigResource{change}))
+	Must(administrator.AlterConfigs(ctx, []kafka.ConfigResource{change}))
 	Equal(setting("segment.ms"), "9000")
-	only(asking.DeleteTopics(ctx, []string{name}))
-	Equal(len(Must(asking.GetMetadata(nil, true, 30_000)).Topics), 0)
+	only(administrator.DeleteTopics(ctx, []string{name}))
+	Equal(len(Must(administrator.GetMetadata(nil, true, 30_000)).Topics), 0)
 }

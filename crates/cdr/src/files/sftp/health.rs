@@ -1,0 +1,220 @@
+//! What is known of the server's being there, shared by all uploads: when to
+//! give up, and what to log meanwhile.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::error::SftpError;
+
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// Between two lines on the same failure.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The state of the server, as far as it is known here.
+pub(super) struct Health {
+    address: String,
+    give_up_after: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    last_success: Option<Instant>,
+    last_failure: Option<(Instant, SftpError)>,
+    /// Since when there has been no connection.
+    away_since: Option<Instant>,
+    logged_at: Option<Instant>,
+}
+
+impl Health {
+    pub(super) fn new(address: String, give_up_after: Duration) -> Self {
+        Self { address, give_up_after, state: Mutex::default() }
+    }
+
+    /// A file stands in its place, or could.
+    pub(super) fn succeeded(&self) {
+        self.lock().last_success = Some(Instant::now());
+    }
+
+    /// There is a connection.
+    pub(super) fn connected(&self) {
+        let away_since = self.lock().away_since.take();
+        if let Some(since) = away_since {
+            let seconds = since.elapsed().as_secs_f64();
+            tracing::info!("SFTP server {} is back after {seconds:.1} s", self.address);
+        }
+    }
+
+    /// There is no connection, and work waits for one.
+    pub(super) fn away(&self, waiting_since: Instant, error: &SftpError) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.last_failure = Some((now, error.clone()));
+        if error.is_permanent() {
+            return;
+        }
+        let news = state.away_since.is_none();
+        state.away_since.get_or_insert(now);
+        if !state.may_log(now, news) {
+            return;
+        }
+        let left = self.deadline(&state, waiting_since).duration_since(now);
+        drop(state);
+        let hint = error.hint().map(|hint| format!(". {hint}")).unwrap_or_default();
+        tracing::warn!(
+            "SFTP server {} is away ({}); trying again for up to {:.0} s{hint}",
+            self.address,
+            error.in_brief(),
+            left.as_secs_f64(),
+        );
+    }
+
+    /// An upload failed while the server is there.
+    pub(super) fn failed(&self, waiting_since: Instant, error: &SftpError) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.last_failure = Some((now, error.clone()));
+        if matches!(error, SftpError::ConnectionLost { .. }) {
+            // There is another connection, so that all goes on.
+            return tracing::debug!("{error}");
+        }
+        if error.is_permanent() || !state.may_log(now, false) {
+            return;
+        }
+        let left = self.deadline(&state, waiting_since).duration_since(now);
+        drop(state);
+        let seconds = left.as_secs_f64();
+        tracing::warn!("{error}; trying again for up to {seconds:.0} s");
+    }
+
+    /// Whether to go on with work that began at `waiting_since`: not after
+    /// an error that will stay, which one attempt has found for all who waited
+    /// for it, nor after too long a time without any success.
+    pub(super) fn verdict(&self, waiting_since: Instant) -> Result<(), SftpError> {
+        let state = self.lock();
+        let Some((at, error)) = &state.last_failure else {
+            return Ok(());
+        };
+        if *at < waiting_since {
+            return Ok(());
+        }
+        if error.is_permanent() {
+            return Err(error.clone());
+        }
+        let deadline = self.deadline(&state, waiting_since);
+        if Instant::now() < deadline {
+            return Ok(());
+        }
+        let begun = deadline - self.give_up_after;
+        Err(SftpError::GaveUp { seconds: begun.elapsed().as_secs_f64(), cause: Box::new(error.clone()) })
+    }
+
+    /// The retry deadline of work that began at `waiting_since`.
+    pub(super) fn patience_ends(&self, waiting_since: Instant) -> Instant {
+        self.deadline(&self.lock(), waiting_since)
+    }
+
+    fn deadline(&self, state: &State, waiting_since: Instant) -> Instant {
+        let begun = state.last_success.map_or(waiting_since, |at| at.max(waiting_since));
+        begun + self.give_up_after
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Each change under the lock is complete in itself.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn may_log(&mut self, now: Instant, news: bool) -> bool {
+        let due = self.logged_at.is_none_or(|at| now >= at + LOG_INTERVAL);
+        if news || due {
+            self.logged_at = Some(now);
+        }
+        news || due
+    }
+}
+
+/// Growing pauses between attempts.
+#[derive(Default)]
+pub(super) struct Backoff {
+    failures: u32,
+    /// Not to be tried again before.
+    until: Option<Instant>,
+}
+
+impl Backoff {
+    pub(super) fn failed(&mut self) {
+        let pause = BACKOFF_MIN * 2_u32.saturating_pow(self.failures.min(16));
+        self.failures += 1;
+        self.until = Some(Instant::now() + jittered(pause.min(BACKOFF_MAX)));
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.until.is_none_or(|until| Instant::now() >= until)
+    }
+
+    /// Waits until the next attempt is due, and not beyond `limit`.
+    pub(super) async fn pause(&self, limit: Instant) {
+        if let Some(until) = self.until {
+            tokio::time::sleep_until(until.min(limit)).await;
+        }
+    }
+}
+
+/// Between half of `pause` and all of it, so that many clients of a server that
+/// comes back do not all arrive at once.
+fn jittered(pause: Duration) -> Duration {
+    // The standard library seeds each hasher state at random.
+    let random = RandomState::new().hash_one(0) as u32;
+    pause / 2 + pause.mul_f64(f64::from(random) / f64::from(u32::MAX) / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_from_100_ms_to_5_s() {
+        let mut backoff = Backoff::default();
+        assert!(backoff.is_over());
+        for full_ms in [100, 200, 400, 800, 1600, 3200, 5000, 5000] {
+            let before = Instant::now();
+            backoff.failed();
+            let pause = backoff.until.unwrap() - before;
+            let (least, most) = (full_ms / 2, full_ms + 50);
+            assert!((least..=most).contains(&pause.as_millis()), "{pause:?} of {full_ms} ms");
+            assert!(!backoff.is_over());
+        }
+    }
+
+    #[test]
+    fn the_retry_deadline_counts_from_the_last_success_or_the_beginning() {
+        let health = Health::new("localhost:22".to_owned(), Duration::from_secs(60));
+        let now = Instant::now();
+        let ago = |seconds| now - Duration::from_secs(seconds);
+        let lost = SftpError::Refused { address: "localhost:22".to_owned(), hint: String::new() };
+        assert!(health.verdict(ago(100)).is_ok(), "nothing has failed yet");
+        health.away(ago(10), &lost);
+        assert!(health.verdict(ago(10)).is_ok());
+        let given_up = health.verdict(ago(100));
+        assert!(matches!(given_up, Err(SftpError::GaveUp { .. })), "{given_up:?}");
+        health.succeeded();
+        assert!(health.verdict(ago(100)).is_ok(), "there was a success");
+    }
+
+    #[test]
+    fn what_one_attempt_found_to_stay_holds_for_all_who_waited() {
+        let health = Health::new("localhost:22".to_owned(), Duration::from_secs(60));
+        let before = Instant::now();
+        let error = SftpError::NotAFolder { address: "localhost:22".to_owned(), path: "up".to_owned() };
+        health.away(before, &error);
+        assert!(health.verdict(before).is_err());
+        let later = Instant::now() + Duration::from_millis(1);
+        assert!(health.verdict(later).is_ok(), "new work tries again");
+    }
+}

@@ -1,0 +1,500 @@
+//! A small SFTP server with switches for what servers do wrong.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use russh::keys::{Algorithm, PrivateKey};
+use russh::server::{Auth, Handler, Msg, Response, Session, VerifiedPublicKey};
+use russh::{Channel, ChannelId, Limits, MethodKind, MethodSet};
+use russh_sftp::protocol::{
+    Attrs, Data, ExtendedReply, FileAttributes, Handle, OpenFlags, Packet, Status, StatusCode, Version,
+};
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+pub(super) const USER: &str = "cdr_data";
+pub(super) const PASSWORD: &str = "correct horse";
+
+/// What the server does, changed by tests while it runs.
+pub(super) struct Switches {
+    pub(super) posix_rename: AtomicBool,
+    /// The answer to a limits request: packet, read, write, handles.
+    pub(super) limits: Mutex<Option<[u64; 4]>>,
+    /// How many writes to refuse.
+    pub(super) failing_writes: AtomicUsize,
+    /// How many sizes to report wrong.
+    pub(super) wrong_sizes: AtomicUsize,
+    /// Whether it offers to sync files.
+    pub(super) fsync: AtomicBool,
+    /// Whether it cannot, all the same.
+    pub(super) refusing_fsync: AtomicBool,
+    /// How many bytes it reads at once.
+    pub(super) longest_read: AtomicUsize,
+    /// Whether a file can be opened as one that must be new.
+    pub(super) exclusive: AtomicBool,
+    /// Whether the size of an open file can be set.
+    pub(super) set_size: AtomicBool,
+    /// Whether files with temporary names vanish once they are closed.
+    pub(super) losing_parts: AtomicBool,
+    /// Whether nothing may be created.
+    pub(super) read_only: AtomicBool,
+    /// The methods offered; logins by others are refused.
+    pub(super) methods: Mutex<Vec<MethodKind>>,
+    /// Whether a key is not enough, and the password must follow.
+    pub(super) two_factors: AtomicBool,
+    /// Connections allowed at once, from here on.
+    pub(super) connections_left: AtomicUsize,
+    pub(super) connections: AtomicUsize,
+    pub(super) login_attempts: AtomicUsize,
+    pub(super) opened: AtomicUsize,
+    /// How often a file was emptied when it was opened.
+    pub(super) emptied: AtomicUsize,
+    /// Opened as one that must be new.
+    pub(super) opened_as_new: AtomicUsize,
+    pub(super) largest_write: AtomicUsize,
+    /// Requests to sync a file that is open.
+    pub(super) synced: AtomicUsize,
+}
+
+impl Default for Switches {
+    fn default() -> Self {
+        Self {
+            posix_rename: true.into(),
+            limits: Some([262_144, 261_120, 261_120, 100]).into(),
+            failing_writes: 0.into(),
+            wrong_sizes: 0.into(),
+            fsync: true.into(),
+            refusing_fsync: false.into(),
+            longest_read: usize::MAX.into(),
+            exclusive: true.into(),
+            set_size: true.into(),
+            losing_parts: false.into(),
+            read_only: false.into(),
+            methods: vec![MethodKind::Password, MethodKind::PublicKey].into(),
+            two_factors: false.into(),
+            connections_left: usize::MAX.into(),
+            connections: 0.into(),
+            login_attempts: 0.into(),
+            opened: 0.into(),
+            emptied: 0.into(),
+            opened_as_new: 0.into(),
+            largest_write: 0.into(),
+            synced: 0.into(),
+        }
+    }
+}
+
+impl Switches {
+    /// Takes one off a count of things to go wrong.
+    fn strikes(count: &AtomicUsize) -> bool {
+        count.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok()
+    }
+}
+
+pub(super) struct Server {
+    pub(super) port: u16,
+    pub(super) switches: Arc<Switches>,
+    pub(super) key: PrivateKey,
+    /// The login folder.
+    pub(super) root: TempDir,
+    accepting: JoinHandle<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+pub(super) fn new_key() -> PrivateKey {
+    PrivateKey::random(&mut russh::keys::key::safe_rng(), Algorithm::Ed25519).unwrap()
+}
+
+impl Server {
+    pub(super) async fn start() -> Self {
+        Self::start_at(0, Limits::default()).await
+    }
+
+    pub(super) async fn start_at(port: u16, limits: Limits) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let switches = Arc::new(Switches::default());
+        let root = tempfile::tempdir().unwrap();
+        let key = new_key();
+        let accepting = tokio::spawn(accept(
+            listener,
+            key.clone(),
+            limits,
+            Arc::clone(&switches),
+            root.path().to_owned(),
+        ));
+        Self { port, switches, key, root, accepting }
+    }
+
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    key: PrivateKey,
+    limits: Limits,
+    switches: Arc<Switches>,
+    root: PathBuf,
+) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        if !Switches::strikes(&switches.connections_left) {
+            continue;
+        }
+        switches.connections.fetch_add(1, SeqCst);
+        let config = russh::server::Config {
+            methods: MethodSet::from(switches.methods.lock().unwrap().as_slice()),
+            auth_rejection_time: Duration::ZERO,
+            keys: vec![key.clone()],
+            limits: limits.clone(),
+            nodelay: true,
+            ..Default::default()
+        };
+        let client = Client {
+            switches: Arc::clone(&switches),
+            root: root.clone(),
+            has_key: false,
+            channels: HashMap::new(),
+        };
+        tokio::spawn(serve(config, stream, client));
+    }
+}
+
+async fn serve(config: russh::server::Config, stream: TcpStream, client: Client) {
+    stream.set_nodelay(true).unwrap();
+    // Clients may leave at any time.
+    if let Ok(session) = russh::server::run_stream(Arc::new(config), stream, client).await {
+        let _ = session.await;
+    }
+}
+
+struct Client {
+    switches: Arc<Switches>,
+    root: PathBuf,
+    has_key: bool,
+    channels: HashMap<ChannelId, Channel<Msg>>,
+}
+
+impl Client {
+    fn judge(&self, right: bool) -> Auth {
+        self.switches.login_attempts.fetch_add(1, SeqCst);
+        let two = self.switches.two_factors.load(SeqCst);
+        if right && (!two || self.has_key) {
+            return Auth::Accept;
+        }
+        let methods = self.switches.methods.lock().unwrap();
+        Auth::Reject {
+            proceed_with_methods: Some(MethodSet::from(methods.as_slice())),
+            partial_success: false,
+        }
+    }
+}
+
+impl Handler for Client {
+    type Error = russh::Error;
+
+    async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Self::Error> {
+        Ok(self.judge(user == USER && password == PASSWORD))
+    }
+
+    async fn auth_publickey(
+        &mut self,
+        user: &str,
+        _key: VerifiedPublicKey<'_>,
+    ) -> Result<Auth, Self::Error> {
+        if self.switches.two_factors.load(SeqCst) && user == USER {
+            self.has_key = true;
+            return Ok(Auth::Reject {
+                proceed_with_methods: Some(MethodSet::from(&[MethodKind::Password][..])),
+                partial_success: true,
+            });
+        }
+        Ok(self.judge(user == USER))
+    }
+
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        user: &str,
+        _submethods: &str,
+        response: Option<Response<'a>>,
+    ) -> Result<Auth, Self::Error> {
+        let Some(mut response) = response else {
+            return Ok(Auth::Partial {
+                name: "".into(),
+                instructions: "".into(),
+                prompts: vec![("Password: ".into(), false)].into(),
+            });
+        };
+        let answer = response.next().unwrap_or_default();
+        Ok(self.judge(user == USER && *answer == *PASSWORD.as_bytes()))
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: russh::server::ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.channels.insert(channel.id(), channel);
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn subsystem_request(
+        &mut self,
+        id: ChannelId,
+        name: &str,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        assert_eq!(name, "sftp");
+        let channel = self.channels.remove(&id).unwrap();
+        session.channel_success(id)?;
+        let files = Files {
+            switches: Arc::clone(&self.switches),
+            root: self.root.clone(),
+            open: HashMap::new(),
+        };
+        russh_sftp::server::run(channel.into_stream(), files).await;
+        Ok(())
+    }
+}
+
+struct Files {
+    switches: Arc<Switches>,
+    root: PathBuf,
+    open: HashMap<String, (File, PathBuf)>,
+}
+
+fn ok(id: u32) -> Status {
+    Status { id, status_code: StatusCode::Ok, error_message: "Ok".into(), language_tag: "en".into() }
+}
+
+fn code(error: std::io::Error) -> StatusCode {
+    match error.kind() {
+        ErrorKind::NotFound => StatusCode::NoSuchFile,
+        ErrorKind::PermissionDenied => StatusCode::PermissionDenied,
+        _ => StatusCode::Failure,
+    }
+}
+
+impl Files {
+    fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    fn attributes(&self, metadata: &fs::Metadata) -> FileAttributes {
+        let wrong = metadata.is_file() && Switches::strikes(&self.switches.wrong_sizes);
+        let mut attributes = FileAttributes::empty();
+        attributes.size = Some(metadata.len() + u64::from(wrong));
+        attributes.permissions = Some(metadata.mode());
+        attributes
+    }
+
+    fn may_create(&self) -> Result<(), StatusCode> {
+        let read_only = self.switches.read_only.load(SeqCst);
+        if read_only { Err(StatusCode::PermissionDenied) } else { Ok(()) }
+    }
+
+    fn rename(from: &Path, to: &Path) -> Result<(), StatusCode> {
+        fs::rename(from, to).map_err(code)
+    }
+}
+
+impl russh_sftp::server::Handler for Files {
+    type Error = StatusCode;
+
+    fn unimplemented(&self) -> Self::Error {
+        StatusCode::OpUnsupported
+    }
+
+    async fn init(
+        &mut self,
+        _version: u32,
+        _extensions: HashMap<String, String>,
+    ) -> Result<Version, Self::Error> {
+        let mut version = Version::new();
+        let mut offer = |name: &str| version.extensions.insert(name.into(), "1".into());
+        if self.switches.posix_rename.load(SeqCst) {
+            offer("posix-rename@openssh.com");
+        }
+        if self.switches.fsync.load(SeqCst) {
+            offer("fsync@openssh.com");
+        }
+        if self.switches.limits.lock().unwrap().is_some() {
+            offer("limits@openssh.com");
+        }
+        Ok(version)
+    }
+
+    async fn open(
+        &mut self,
+        id: u32,
+        filename: String,
+        pflags: OpenFlags,
+        _attrs: FileAttributes,
+    ) -> Result<Handle, Self::Error> {
+        self.may_create()?;
+        let number = self.switches.opened.fetch_add(1, SeqCst);
+        let emptied = pflags.contains(OpenFlags::TRUNCATE);
+        self.switches.emptied.fetch_add(emptied.into(), SeqCst);
+        let new = pflags.contains(OpenFlags::EXCLUDE);
+        self.switches.opened_as_new.fetch_add(new.into(), SeqCst);
+        if new && !self.switches.exclusive.load(SeqCst) {
+            return Err(StatusCode::OpUnsupported);
+        }
+        let (options, path) = (fs::OpenOptions::from(pflags), self.path(&filename));
+        let file = options.open(&path).map_err(code)?;
+        let handle = number.to_string();
+        self.open.insert(handle.clone(), (file, path));
+        Ok(Handle { id, handle })
+    }
+
+    async fn write(
+        &mut self,
+        id: u32,
+        handle: String,
+        offset: u64,
+        data: Vec<u8>,
+    ) -> Result<Status, Self::Error> {
+        self.switches.largest_write.fetch_max(data.len(), SeqCst);
+        if Switches::strikes(&self.switches.failing_writes) {
+            return Err(StatusCode::Failure);
+        }
+        let (file, _) = self.open.get(&handle).ok_or(StatusCode::Failure)?;
+        file.write_all_at(&data, offset).map_err(code)?;
+        Ok(ok(id))
+    }
+
+    async fn read(
+        &mut self,
+        id: u32,
+        handle: String,
+        offset: u64,
+        len: u32,
+    ) -> Result<Data, Self::Error> {
+        let (file, _) = self.open.get(&handle).ok_or(StatusCode::Failure)?;
+        let longest = self.switches.longest_read.load(SeqCst).min(len as usize);
+        let mut data = vec![0; longest];
+        let length = file.read_at(&mut data, offset).map_err(code)?;
+        if length == 0 && longest > 0 {
+            return Err(StatusCode::Eof);
+        }
+        data.truncate(length);
+        Ok(Data { id, data })
+    }
+
+    async fn fstat(&mut self, id: u32, handle: String) -> Result<Attrs, Self::Error> {
+        let (file, _) = self.open.get(&handle).ok_or(StatusCode::Failure)?;
+        let metadata = file.metadata().map_err(code)?;
+        Ok(Attrs { id, attrs: self.attributes(&metadata) })
+    }
+
+    async fn fsetstat(
+        &mut self,
+        id: u32,
+        handle: String,
+        attrs: FileAttributes,
+    ) -> Result<Status, Self::Error> {
+        if !self.switches.set_size.load(SeqCst) {
+            return Err(StatusCode::OpUnsupported);
+        }
+        let (file, _) = self.open.get(&handle).ok_or(StatusCode::Failure)?;
+        file.set_len(attrs.size.ok_or(StatusCode::BadMessage)?).map_err(code)?;
+        Ok(ok(id))
+    }
+
+    async fn stat(&mut self, id: u32, path: String) -> Result<Attrs, Self::Error> {
+        let metadata = fs::metadata(self.path(&path)).map_err(code)?;
+        Ok(Attrs { id, attrs: self.attributes(&metadata) })
+    }
+
+    async fn close(&mut self, id: u32, handle: String) -> Result<Status, Self::Error> {
+        let (_, path) = self.open.remove(&handle).ok_or(StatusCode::Failure)?;
+        let is_part = path.extension().is_some_and(|extension| extension == "part");
+        if is_part && self.switches.losing_parts.load(SeqCst) {
+            fs::remove_file(path).map_err(code)?;
+        }
+        Ok(ok(id))
+    }
+
+    async fn remove(&mut self, id: u32, filename: String) -> Result<Status, Self::Error> {
+        fs::remove_file(self.path(&filename)).map_err(code)?;
+        Ok(ok(id))
+    }
+
+    async fn mkdir(
+        &mut self,
+        id: u32,
+        path: String,
+        _attrs: FileAttributes,
+    ) -> Result<Status, Self::Error> {
+        self.may_create()?;
+        fs::create_dir(self.path(&path)).map_err(code)?;
+        Ok(ok(id))
+    }
+
+    async fn rename(
+        &mut self,
+        id: u32,
+        oldpath: String,
+        newpath: String,
+    ) -> Result<Status, Self::Error> {
+        if self.path(&newpath).exists() {
+            return Err(StatusCode::Failure);
+        }
+        Self::rename(&self.path(&oldpath), &self.path(&newpath))?;
+        Ok(ok(id))
+    }
+
+    async fn extended(
+        &mut self,
+        id: u32,
+        request: String,
+        data: Vec<u8>,
+    ) -> Result<Packet, Self::Error> {
+        match request.as_str() {
+            "limits@openssh.com" => {
+                let limits = self.switches.limits.lock().unwrap().unwrap();
+                let data = limits.iter().flat_map(|limit| limit.to_be_bytes());
+                Ok(Packet::ExtendedReply(ExtendedReply { id, data: data.collect() }))
+            }
+            "fsync@openssh.com" => {
+                let (handle, _) = text(&data);
+                assert!(self.open.contains_key(handle), "it is synced while it is open");
+                self.switches.synced.fetch_add(1, SeqCst);
+                match self.switches.refusing_fsync.load(SeqCst) {
+                    true => Err(StatusCode::OpUnsupported),
+                    false => Ok(Packet::Status(ok(id))),
+                }
+            }
+            "posix-rename@openssh.com" => {
+                let (from, rest) = text(&data);
+                let (to, _) = text(rest);
+                Self::rename(&self.path(from), &self.path(to))?;
+                Ok(Packet::Status(ok(id)))
+            }
+            _ => Err(StatusCode::OpUnsupported),
+        }
+    }
+}
+
+/// A string off the front of `data`.
+fn text(data: &[u8]) -> (&str, &[u8]) {
+    let (length, rest) = data.split_first_chunk::<4>().unwrap();
+    let (text, rest) = rest.split_at(u32::from_be_bytes(*length) as usize);
+    (std::str::from_utf8(text).unwrap(), rest)
+}

@@ -1,0 +1,243 @@
+//! Sends messages that nobody can process to the dead letter topic, and waits until they are stored.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use tokio_util::sync::CancellationToken;
+
+use super::config::KafkaConfig;
+use super::error::{Failure, KafkaError, Recovery, recovery};
+use super::health::{Health, HealthContext};
+use super::retry::RetryDeadline;
+use super::rights::Right;
+use crate::pause::pause;
+
+/// What is sent of a value that is too large; if that is too large, too, of a key, and of both.
+const SHORTENED_BYTES: usize = 100_000;
+const SHORTEST_BYTES: usize = 1_000;
+
+/// Between tries.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A message as it came, and why it could not be processed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    pub key: Option<Vec<u8>>,
+    pub value: Vec<u8>,
+    /// Names and values.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+/// Sends dead letters to one topic.
+pub struct DeadLetters {
+    config: Arc<KafkaConfig>,
+    topic: String,
+    health: Arc<Health>,
+    producer: FutureProducer<HealthContext>,
+    deadline: RetryDeadline,
+}
+
+impl DeadLetters {
+    /// Connects when the first dead letter is sent.
+    ///
+    /// # Errors
+    /// Properties that the client does not take.
+    pub fn new(
+        config: &Arc<KafkaConfig>,
+        topic: &str,
+        shutdown: &CancellationToken,
+    ) -> Result<DeadLetters, KafkaError> {
+        let health = Arc::new(Health::new(&config.brokers));
+        let producer = producer(config, &health)?;
+        let deadline = RetryDeadline::new(health.clone(), shutdown.clone(), config);
+        Ok(DeadLetters { config: config.clone(), topic: topic.to_owned(), health, producer, deadline })
+    }
+
+    /// Sends all, and returns when the brokers have stored them. One that they find too large is sent
+    /// with fewer others, then alone, and then shortened, with a header that holds its first length. Must be called in a thread of the runtime that may block.
+    ///
+    /// # Errors
+    /// Brokers that are away for too long, or that refuse.
+    pub fn send(&mut self, letters: Vec<DeadLetter>) -> Result<(), KafkaError> {
+        let mut groups = vec![letters];
+        while let Some(group) = groups.pop() {
+            let mut large = self.send_together(group)?;
+            // Several may be too large together.
+            match large.len() {
+                0 => {}
+                1 => groups.push(large.into_iter().map(DeadLetter::shortened).collect()),
+                count => {
+                    groups.push(large.split_off(count / 2));
+                    groups.push(large);
+                }
+            }
+        }
+        self.deadline.success();
+        Ok(())
+    }
+
+    /// Sends all but those that are too large, which are given back.
+    fn send_together(&mut self, letters: Vec<DeadLetter>) -> Result<Vec<DeadLetter>, KafkaError> {
+        let begun = Instant::now();
+        let (mut left, mut large) = (letters, Vec::new());
+        while !left.is_empty() {
+            let alone = left.len() == 1;
+            let failed = self.try_all(std::mem::take(&mut left));
+            for (letter, code) in failed {
+                if is_too_large(code) && !(alone && letter.is_shortest()) {
+                    large.push(letter);
+                } else {
+                    self.check(begun, code)?;
+                    left.push(letter);
+                }
+            }
+            if !left.is_empty() {
+                pause(RETRY_INTERVAL);
+            }
+        }
+        Ok(large)
+    }
+
+    /// Gives those that are not stored, with the reason.
+    fn try_all(&self, letters: Vec<DeadLetter>) -> Vec<(DeadLetter, Code)> {
+        let mut failed = Vec::new();
+        let mut sent = Vec::new();
+        for letter in letters {
+            match self.producer.send_result(record(&self.topic, &letter)) {
+                Ok(waits) => sent.push((letter, waits)),
+                Err((error, _)) => {
+                    let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
+                    failed.push((letter, code));
+                }
+            }
+        }
+        for (letter, waits) in sent {
+            let code = match tokio::runtime::Handle::current().block_on(waits) {
+                Ok(Ok(_)) => continue,
+                Ok(Err((error, _))) => error.rdkafka_error_code().unwrap_or(Code::Unknown),
+                // The producer is gone, and with it the message.
+                Err(_) => Code::OperationTimedOut,
+            };
+            failed.push((letter, code));
+        }
+        failed
+    }
+
+    /// Fails unless it makes sense to try again.
+    fn check(&mut self, begun: Instant, code: Code) -> Result<(), KafkaError> {
+        let (action, reason) = (format!("to store records in topic {}", self.topic), code.to_string());
+        let refused = |reason| {
+            let right = Right::on_topic("Write", &self.topic);
+            Err(KafkaError::refused(&self.config.brokers, &action, right, code, reason))
+        };
+        match recovery(Failure::plain(code)) {
+            Recovery::Unauthorized => refused(reason),
+            _ if is_of_producer(code) || self.producer.client().fatal_error().is_some() => {
+                self.producer = producer(&self.config, &self.health)?;
+                self.deadline.failure(begun, &reason)
+            }
+            Recovery::Reject if code != Code::QueueFull => refused(reason),
+            _ => self.deadline.failure(begun, &reason),
+        }
+    }
+}
+
+fn producer(
+    config: &KafkaConfig,
+    health: &Arc<Health>,
+) -> Result<FutureProducer<HealthContext>, KafkaError> {
+    let created = config.plain_producer().create_with_context(HealthContext(health.clone()));
+    created.map_err(KafkaError::property)
+}
+
+/// Whether the brokers take nothing of this producer, though they might of another.
+fn is_of_producer(code: Code) -> bool {
+    matches!(
+        code,
+        Code::OutOfOrderSequenceNumber
+            | Code::UnknownProducerId
+            | Code::InvalidProducerIdMapping
+            | Code::InvalidProducerEpoch
+            | Code::Fatal
+    )
+}
+
+fn is_too_large(code: Code) -> bool {
+    matches!(code, Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord)
+}
+
+impl DeadLetter {
+    fn key_bytes(&self) -> usize {
+        self.key.as_ref().map_or(0, Vec::len)
+    }
+
+    fn is_shortest(&self) -> bool {
+        self.value.len() <= SHORTEST_BYTES && self.key_bytes() <= SHORTEST_BYTES
+    }
+
+    /// The beginning of its value, or of its key, with a header that holds its length.
+    fn shortened(mut self) -> DeadLetter {
+        let (value_bytes, key_bytes) = (self.value.len(), self.key_bytes());
+        if value_bytes > SHORTENED_BYTES {
+            self.value.truncate(SHORTENED_BYTES);
+        } else {
+            self.value.truncate(SHORTEST_BYTES);
+            self.key.iter_mut().for_each(|key| key.truncate(SHORTEST_BYTES));
+        }
+        self.note_length("shortened_from_bytes", value_bytes, self.value.len());
+        self.note_length("key_shortened_from_bytes", key_bytes, self.key_bytes());
+        self
+    }
+
+    /// The first length is what the message had.
+    fn note_length(&mut self, header: &'static str, before: usize, after: usize) {
+        if after < before && self.headers.iter().all(|(name, _)| *name != header) {
+            self.headers.push((header, before.to_string()));
+        }
+    }
+}
+
+fn record<'a>(topic: &'a str, letter: &'a DeadLetter) -> FutureRecord<'a, [u8], [u8]> {
+    let headers = letter.headers.iter().fold(OwnedHeaders::new(), |headers, (name, value)| {
+        headers.insert(Header { key: name, value: Some(value) })
+    });
+    let record = FutureRecord::to(topic).payload(&*letter.value).headers(headers);
+    match &letter.key {
+        Some(key) => record.key(&**key),
+        None => record,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(value: usize, key: usize, then: &[(usize, usize)], headers: &[(&str, &str)]) {
+        let (key, headers_then) = (Some(vec![b'k'; key]), vec![("topic", "t".to_owned())]);
+        let mut letter = DeadLetter { key, value: vec![b'v'; value], headers: headers_then };
+        let mut lengths = Vec::new();
+        while !letter.is_shortest() {
+            letter = letter.shortened();
+            lengths.push((letter.value.len(), letter.key_bytes()));
+        }
+        assert_eq!(lengths, then);
+        let added: Vec<_> = letter.headers[1..].iter().map(|(name, value)| (*name, &**value)).collect();
+        assert_eq!(added, headers);
+    }
+
+    #[test]
+    fn what_is_too_large_is_shortened_until_nothing_is_left_to_shorten() {
+        check(900, 10, &[], &[]);
+        check(1_040_000, 10, &[(100_000, 10), (1_000, 10)], &[("shortened_from_bytes", "1040000")]);
+        check(5, 1_040_000, &[(5, 1_000)], &[("key_shortened_from_bytes", "1040000")]);
+        check(
+            500_000,
+            500_000,
+            &[(100_000, 500_000), (1_000, 1_000)],
+            &[("shortened_from_bytes", "500000"), ("key_shortened_from_bytes", "500000")],
+        );
+    }
+}

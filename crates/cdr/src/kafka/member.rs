@@ -1,0 +1,522 @@
+//! A member of a consumer group, which reads committed records from offsets that its listener knows.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::bindings::rd_kafka_resp_err_t as Response;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::statistics::{Partition, Statistics};
+use rdkafka::{Message, Offset, TopicPartitionList};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::close::close_within;
+use super::config::KafkaConfig;
+use super::error::{Failure, KafkaError, Recovery, recovery};
+use super::health::{Health, HealthContext};
+use super::retry::RetryDeadline;
+use super::rights::Right;
+use crate::pause::pause;
+use crate::telemetry::{RateLimit, and_more};
+
+/// A topic and the number of one of its partitions.
+pub type TopicPartition = (String, i32);
+
+/// Where to read a partition; `None` is the first record that there is.
+pub type StartOffset = (TopicPartition, Option<i64>);
+
+/// How long one call may block.
+const CALL: Duration = Duration::from_secs(5);
+
+/// How long leaving the group may take: what is read is stored by then, and brokers that are away
+/// find out by themselves.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What brokers refuse when they give no records.
+const READING: &str = "to deliver records";
+
+/// Corrupt batches may be the network's doing; so often, one time soon after the other, they are the
+/// disk's.
+const CORRUPT_MAX: u32 = 10;
+const CORRUPT_WINDOW: Duration = Duration::from_secs(60);
+
+/// By how much longer each pause is than the last, before a corrupt batch is fetched again.
+const CORRUPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Of keys and values that are handed over at once.
+const POLL_BYTES: usize = 4 << 20;
+
+/// At most one line about a kind of error in this time.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Learns which partitions a member has. Called in the thread that polls, and while it is called the
+/// whole group waits for the rebalance: so it must not retry anything.
+pub trait RebalanceListener: Send {
+    /// Gives the offset at which to begin with each of these; `None` is the first that there is. Where
+    /// the offsets are not known now, nothing is read of the partitions until
+    /// [`seek`](Member::seek) sets them.
+    fn assigned(&mut self, partitions: &[TopicPartition], generation: u64) -> Option<Vec<Option<i64>>>;
+
+    /// Others will read these from now on, or do so already.
+    fn revoked(&mut self, partitions: &[TopicPartition]);
+}
+
+/// What came of a poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Polled {
+    /// Records were handed over.
+    Records,
+    /// None came in the time.
+    Idle,
+    /// An offset that the partition does not have, or no longer.
+    OutOfRange,
+    /// A batch was corrupt, and the client has passed over it: the how-manieth time of the most.
+    Corrupt(u32, u32),
+}
+
+/// A record of a partition.
+#[derive(Clone, Copy, Debug)]
+pub struct Received<'a> {
+    /// Counts the rebalances before it came.
+    pub generation: u64,
+    pub topic: &'a str,
+    pub partition: i32,
+    pub offset: i64,
+    pub key: Option<&'a [u8]>,
+    pub value: &'a [u8],
+}
+
+/// How far reading has come in a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lag {
+    /// Records that are still to be read.
+    pub behind: i64,
+    /// With nothing left to be read: the offset up to which it is read, transaction markers included.
+    pub end: Option<i64>,
+}
+
+/// Of the partitions of which it is known.
+pub type Lags = BTreeMap<TopicPartition, Lag>;
+
+/// A member of a group.
+pub struct Member<L: RebalanceListener> {
+    consumer: BaseConsumer<MemberContext<L>>,
+    config: Arc<KafkaConfig>,
+    topics: Vec<String>,
+    group: String,
+    deadline: RetryDeadline,
+    corrupt: Option<CorruptBatches>,
+    logged: RateLimit<String>,
+}
+
+/// How often brokers gave what cannot be used, one time soon after the other.
+#[derive(Clone, Copy)]
+struct CorruptBatches {
+    times: u32,
+    last: Instant,
+    /// That of a corrupt batch, if there was any: after one, the client (librdkafka 2.12) reads on at a
+    /// wrong place in the brokers' answer, and may fetch from offsets that there are not.
+    code: Code,
+}
+
+/// What librdkafka calls back.
+struct MemberContext<L: RebalanceListener> {
+    health: HealthContext,
+    listener: Arc<Mutex<L>>,
+    lags: Mutex<Lags>,
+    assigned: Mutex<Vec<TopicPartition>>,
+    generation: AtomicU64,
+    connected: AtomicBool,
+    /// When offsets were last set, in microseconds of the monotonic clock.
+    positioned_us: Mutex<i64>,
+}
+
+impl<L: RebalanceListener + 'static> Member<L> {
+    /// Joins a group that reads topics. Its partitions come, and go, while `poll` is called.
+    ///
+    /// # Errors
+    /// Properties that the client does not take.
+    pub fn join(
+        config: &Arc<KafkaConfig>,
+        group: &str,
+        topics: &[&str],
+        shutdown: &CancellationToken,
+        listener: Arc<Mutex<L>>,
+    ) -> Result<Member<L>, KafkaError> {
+        let health = Arc::new(Health::new(&config.brokers));
+        let deadline = RetryDeadline::new(health.clone(), shutdown.clone(), config);
+        let context = MemberContext {
+            health: HealthContext(health),
+            listener,
+            lags: Mutex::default(),
+            assigned: Mutex::default(),
+            generation: AtomicU64::new(0),
+            connected: AtomicBool::new(true),
+            positioned_us: Mutex::default(),
+        };
+        let consumer: BaseConsumer<MemberContext<L>> =
+            config.group_consumer(group).create_with_context(context).map_err(KafkaError::property)?;
+        consumer.subscribe(topics).map_err(KafkaError::property)?;
+        Ok(Member {
+            consumer,
+            config: config.clone(),
+            topics: topics.iter().map(|&topic| topic.to_owned()).collect(),
+            group: group.to_owned(),
+            deadline,
+            corrupt: None,
+            logged: RateLimit::new(LOG_INTERVAL),
+        })
+    }
+
+    /// Waits for a record, and hands it over with those that have come behind it: at most `max`, and
+    /// not many more bytes than [`POLL_BYTES`].
+    ///
+    /// # Errors
+    /// Brokers that are away for too long, or that refuse.
+    pub fn poll(
+        &mut self,
+        wait: Duration,
+        max: usize,
+        take: impl FnOnce(&[Received<'_>]),
+    ) -> Result<Polled, KafkaError> {
+        let (mut messages, mut bytes, mut failure) = (Vec::new(), 0, None);
+        while messages.len() < max && bytes < POLL_BYTES {
+            let wait = if messages.is_empty() { wait } else { Duration::ZERO };
+            match self.consumer.poll(wait) {
+                Some(Ok(message)) => {
+                    bytes += message.payload_len() + message.key_len();
+                    messages.push((self.generation(), message));
+                }
+                Some(Err(error)) => {
+                    failure = Some(error);
+                    break;
+                }
+                None => break,
+            }
+        }
+        let polled = if messages.is_empty() { Polled::Idle } else { Polled::Records };
+        if polled == Polled::Records {
+            let received: Vec<_> = messages.iter().map(received).collect();
+            take(&received);
+        }
+        drop(messages);
+        match failure {
+            Some(error) => return self.failed(&error),
+            None if polled == Polled::Idle => self.check_connection()?,
+            None => self.deadline.success(),
+        }
+        Ok(polled)
+    }
+
+    fn generation(&self) -> u64 {
+        self.consumer.context().generation.load(Ordering::Relaxed)
+    }
+
+    /// Silence may be a topic's, or that of brokers that are away.
+    fn check_connection(&mut self) -> Result<(), KafkaError> {
+        if self.is_connected() {
+            self.deadline.success();
+            return Ok(());
+        }
+        self.deadline.failure(Instant::now(), "no broker is connected")
+    }
+
+    fn failed(&mut self, error: &ClientError) -> Result<Polled, KafkaError> {
+        let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
+        let reason = error.to_string();
+        let refused = |action: &str, right: Right| {
+            Err(KafkaError::refused(&self.config.brokers, action, right, code, reason.clone()))
+        };
+        let to_join = format!("to join group {}", self.group);
+        match code {
+            Code::AutoOffsetReset | Code::OffsetOutOfRange => Ok(Polled::OutOfRange),
+            Code::BadMessage | Code::NotImplemented | Code::BadCompression => {
+                self.corrupt_batch(Code::BadMessage)
+            }
+            Code::TopicAuthorizationFailed => {
+                refused(READING, Right::on_topics("Read", self.topics.clone()))
+            }
+            Code::GroupAuthorizationFailed
+            | Code::InconsistentGroupProtocol
+            | Code::GroupMaxSizeReached
+            | Code::InvalidGroupId => refused(&to_join, Right::on_group("Read", &self.group)),
+            _ if matches!(error, ClientError::MessageConsumptionFatal(_)) => {
+                Err(KafkaError::rejected(&self.config.brokers, READING, code, reason))
+            }
+            _ => {
+                if recovery(Failure::plain(code)) == Recovery::Retry {
+                    debug!("while reading: {error}");
+                } else if let Some(more) = self.logged.pass(&reason) {
+                    warn!("Reading goes on after an error: {error}{}", and_more(more));
+                }
+                self.check_connection()?;
+                Ok(Polled::Idle)
+            }
+        }
+    }
+
+    /// Counts how often the brokers called an offset out of range that they have, and leaves them some
+    /// time.
+    ///
+    /// # Errors
+    /// Too often to be a passing fault.
+    pub fn out_of_range(&mut self) -> Result<(), KafkaError> {
+        self.corrupt_batch(Code::OffsetOutOfRange).map(drop)
+    }
+
+    fn corrupt_batch(&mut self, code: Code) -> Result<Polled, KafkaError> {
+        let before = self.corrupt.filter(|corrupt| corrupt.last.elapsed() < CORRUPT_WINDOW);
+        let times = before.map_or(0, |corrupt| corrupt.times) + 1;
+        let code = match before {
+            Some(CorruptBatches { code: Code::BadMessage, .. }) => Code::BadMessage,
+            _ => code,
+        };
+        if times > CORRUPT_MAX {
+            return Err(KafkaError::rejected(&self.config.brokers, READING, code, code.to_string()));
+        }
+        pause(CORRUPT_PAUSE * times);
+        self.corrupt = Some(CorruptBatches { times, last: Instant::now(), code });
+        Ok(Polled::Corrupt(times, CORRUPT_MAX))
+    }
+
+    /// Whether a broker is connected; brought up to date twice a second.
+    pub fn is_connected(&self) -> bool {
+        self.consumer.context().connected.load(Ordering::Relaxed)
+    }
+
+    /// Leaves the group, as far as brokers answer.
+    pub fn leave(self) {
+        close_within(LEAVE_TIMEOUT, self);
+    }
+
+    /// The partitions that this member has.
+    pub fn assigned(&self) -> Vec<TopicPartition> {
+        lock(&self.consumer.context().assigned).clone()
+    }
+
+    /// How far behind this member is, in its partitions; brought up to date twice a second.
+    pub fn lags(&self) -> Lags {
+        lock(&self.consumer.context().lags).clone()
+    }
+
+    /// Goes on reading partitions at other offsets; `None` is the first record that there is.
+    ///
+    /// They are given up and assigned again, since the client seeks only where it reads, and it reads no
+    /// more where an offset was out of range.
+    ///
+    /// # Errors
+    /// As `poll`.
+    pub fn seek(&mut self, offsets: &[StartOffset]) -> Result<(), KafkaError> {
+        let assigned = self.assigned();
+        let ours: Vec<StartOffset> =
+            offsets.iter().filter(|(at, _)| assigned.contains(at)).cloned().collect();
+        if ours.is_empty() {
+            return Ok(());
+        }
+        let (begun, list) = (Instant::now(), list(&ours));
+        loop {
+            // It fails where they are given up already.
+            drop(self.consumer.incremental_unassign(&list));
+            match self.consumer.incremental_assign(&list) {
+                Ok(()) => break,
+                Err(error) => self.deadline.failure(begun, &error.to_string())?,
+            }
+            pause(Duration::from_millis(100));
+        }
+        // Partitions whose offsets were not known stand still until now.
+        if let Err(error) = self.consumer.resume(&list) {
+            self.deadline.failure(begun, &error.to_string())?;
+        }
+        self.consumer.context().positioned();
+        Ok(())
+    }
+
+    /// Commits offsets to the brokers, for people and tools that look there. Nothing depends on it.
+    pub fn commit(&self, offsets: &[StartOffset]) {
+        if let Err(error) = self.consumer.commit(&list(offsets), CommitMode::Async) {
+            debug!("offsets are not committed to the brokers: {error}");
+        }
+    }
+
+    /// The offset of the first record that a partition still has, and the one behind its last.
+    ///
+    /// # Errors
+    /// As `poll`.
+    pub fn range(&mut self, (topic, partition): &TopicPartition) -> Result<(i64, i64), KafkaError> {
+        let begun = Instant::now();
+        loop {
+            match self.consumer.fetch_watermarks(topic, *partition, CALL) {
+                Ok(range) => return Ok(range),
+                Err(error) => self.deadline.failure(begun, &error.to_string())?,
+            }
+            pause(Duration::from_millis(100));
+        }
+    }
+}
+
+fn received<'a>((generation, message): &'a (u64, BorrowedMessage<'_>)) -> Received<'a> {
+    Received {
+        generation: *generation,
+        topic: message.topic(),
+        partition: message.partition(),
+        offset: message.offset(),
+        key: message.key(),
+        value: message.payload().unwrap_or_default(),
+    }
+}
+
+impl<L: RebalanceListener> MemberContext<L> {
+    /// Statistics of the time before do not count any more.
+    fn positioned(&self) {
+        *lock(&self.positioned_us) = monotonic_us();
+        lock(&self.lags).clear();
+    }
+}
+
+/// The clock of librdkafka's statistics.
+fn monotonic_us() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec * 1_000_000 + now.tv_nsec / 1_000
+}
+
+impl<L: RebalanceListener> ClientContext for MemberContext<L> {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = false;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.health.log(level, facility, message);
+    }
+
+    fn error(&self, error: ClientError, reason: &str) {
+        self.health.error(error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        if statistics.ts <= *lock(&self.positioned_us) {
+            return;
+        }
+        let connected =
+            statistics.brokers.values().any(|broker| matches!(&*broker.state, "UP" | "UPDATE"));
+        self.connected.store(connected, Ordering::Relaxed);
+        let assigned = lock(&self.assigned).clone();
+        let lag_of = |(topic, partition): &TopicPartition| {
+            let partitions = &statistics.topics.get(topic)?.partitions;
+            lag(partitions.get(partition)?)
+        };
+        let lags = assigned.into_iter().filter_map(|one| lag_of(&one).map(|lag| (one, lag)));
+        *lock(&self.lags) = lags.collect();
+    }
+}
+
+/// What a reader of committed records has still to read; at the end there may be transaction markers,
+/// which are no records.
+///
+/// When a partition is taken, its offsets are for a moment those of the time before, but for that of
+/// the end that was seen, which is unknown then.
+fn lag(partition: &Partition) -> Option<Lag> {
+    if partition.ls_offset < 0 || partition.next_offset < 0 || partition.fetch_state != "active" {
+        return None;
+    }
+    let is_read = partition.next_offset >= partition.ls_offset && partition.fetchq_cnt == 0;
+    match is_read && partition.eof_offset == partition.next_offset {
+        true => Some(Lag { behind: 0, end: Some(partition.next_offset) }),
+        false => {
+            let behind = partition.ls_offset - partition.app_offset.max(partition.lo_offset);
+            Some(Lag { behind: behind.max(1), end: None })
+        }
+    }
+}
+
+impl<L: RebalanceListener> ConsumerContext for MemberContext<L> {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        response: Response,
+        partitions: &mut TopicPartitionList,
+    ) {
+        let named: Vec<TopicPartition> =
+            partitions.elements().iter().map(|one| (one.topic().to_owned(), one.partition())).collect();
+        let done = match response == Response::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            true => self.assign(consumer, named),
+            false => self.revoke(consumer, &named, partitions),
+        };
+        if let Err(error) = done {
+            warn!("Partitions are not taken over, or not given up: {error}");
+        }
+    }
+}
+
+impl<L: RebalanceListener> MemberContext<L> {
+    fn assign(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        partitions: Vec<TopicPartition>,
+    ) -> Result<(), ClientError> {
+        let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
+        let known = lock(&self.listener).assigned(&partitions, generation);
+        lock(&self.assigned).extend_from_slice(&partitions);
+        // Nothing is added, mostly, when others come or go.
+        if !partitions.is_empty() || lock(&self.assigned).is_empty() {
+            info!("Reading {}", shown(&partitions));
+        }
+        let is_known = known.is_some();
+        let offsets = known.unwrap_or_else(|| vec![None; partitions.len()]);
+        let list = list(&partitions.into_iter().zip(offsets).collect::<Vec<_>>());
+        consumer.incremental_assign(&list)?;
+        if !is_known {
+            consumer.pause(&list)?;
+        }
+        self.positioned();
+        Ok(())
+    }
+
+    fn revoke(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        named: &[TopicPartition],
+        partitions: &TopicPartitionList,
+    ) -> Result<(), ClientError> {
+        self.generation.fetch_add(1, Ordering::Relaxed);
+        lock(&self.listener).revoked(named);
+        lock(&self.assigned).retain(|one| !named.contains(one));
+        lock(&self.lags).retain(|one, _| !named.contains(one));
+        if !named.is_empty() {
+            info!("No longer reading {}", shown(named));
+        }
+        consumer.incremental_unassign(partitions)
+    }
+}
+
+fn list(offsets: &[StartOffset]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for ((topic, partition), offset) in offsets {
+        let offset = offset.map_or(Offset::Beginning, Offset::Offset);
+        let mut added = list.add_partition(topic, *partition);
+        // Only an offset that cannot be is refused; those that are stored were read before.
+        added.set_offset(offset).unwrap_or_else(|error| debug!("offset {offset:?}: {error}"));
+    }
+    list
+}
+
+/// `cdr_data 0, 1, 2 and cdr_voice 0`
+fn shown(partitions: &[TopicPartition]) -> String {
+    let mut by_topic: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (topic, partition) in partitions {
+        by_topic.entry(topic).or_default().push(partition.to_string());
+    }
+    let topics: Vec<_> =
+        by_topic.iter().map(|(topic, numbers)| format!("{topic} {}", numbers.join(", "))).collect();
+    match topics.is_empty() {
+        true => "nothing: others have all partitions".to_owned(),
+        false => topics.join(" and "),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

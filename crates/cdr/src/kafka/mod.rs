@@ -1,0 +1,34 @@
+//! The Kafka client: the only room that knows librdkafka.
+//!
+//! Whatever blocks here must be called on a thread of the runtime that may. Waiting for brokers ends
+//! with the configured time, or with the shutdown token.
+
+mod batch;
+mod close;
+mod cluster;
+mod config;
+mod dead_letters;
+mod error;
+mod health;
+mod member;
+mod native;
+mod placement;
+mod producer;
+mod properties;
+mod reader;
+mod retry;
+mod rights;
+
+pub use batch::{Encoded, RecordBatch};
+pub use cluster::{Cluster, Isolation, NewTopic, ReadRecord};
+pub use config::{Compression, KafkaConfig, RecordTimestamp};
+pub use dead_letters::{DeadLetter, DeadLetters};
+pub use error::{KafkaError, TransactionFailure};
+pub use member::{Lag, Lags, Member, Polled, RebalanceListener, Received, StartOffset, TopicPartition};
+pub use native::Handover;
+pub use placement::partition;
+pub use producer::Producer;
+pub use properties::{PropertyError, USUAL_PROPERTIES, check_property};
+pub use reader::{Reader, TopicRange};
+pub use retry::SHUTDOWN_TIMEOUT;
+pub use rights::Right;

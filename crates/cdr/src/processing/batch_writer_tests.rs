@@ -1,0 +1,229 @@
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::super::observer::Nobody;
+use super::super::store::StoreConfig;
+use super::*;
+use crate::kafka::{KafkaConfig, Lag};
+
+const VALUE: &[u8] = br#"{"msisdn":"27711903591","tower_id":1,"up_bytes":1,"down_bytes":1,"data_type":"text","event_datetime":"2024-01-01T00:03:20.170110"}"#;
+
+/// Of records that a test receives, unless it is about generations.
+const GENERATION: u64 = 1;
+
+/// A writer, and another connection to its store.
+struct Scene {
+    writer: BatchWriter,
+    store: Store,
+    folder: tempfile::TempDir,
+}
+
+fn open(folder: &Path) -> Store {
+    Store::open(&StoreConfig::File(folder.join("usage.db"))).unwrap()
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let folder = tempfile::tempdir().unwrap();
+        let retry = StoreRetry {
+            observer: Arc::new(Nobody),
+            shutdown: CancellationToken::new(),
+            give_up_after: Duration::from_secs(1),
+        };
+        let kafka = Arc::new(KafkaConfig::for_tests());
+        let dead_letters = DeadLetters::new(&kafka, "dead", &retry.shutdown).unwrap();
+        let topics = PerStream::from_fn(|stream| stream.short_name().to_owned());
+        let writer = BatchWriter::new(open(folder.path()), dead_letters, topics, retry);
+        Scene { writer, store: open(folder.path()), folder }
+    }
+
+    fn take_of(&mut self, generation: u64, partition: i32, offsets: Range<i64>, value: &[u8]) {
+        let record =
+            |offset| Received { generation, topic: "data", partition, offset, key: None, value };
+        self.writer.take(&offsets.map(record).collect::<Vec<_>>());
+    }
+
+    fn take(&mut self, partition: i32, offsets: Range<i64>) {
+        self.take_of(GENERATION, partition, offsets, VALUE);
+    }
+
+    fn assigned(&mut self, numbers: &[i32]) -> Option<Vec<Option<i64>>> {
+        let partitions: Vec<_> = numbers.iter().map(|&number| partition(number)).collect();
+        self.writer.assigned(&partitions, GENERATION)
+    }
+
+    /// Offset and counted messages of each partition that is known to the store.
+    fn committed(&mut self) -> Vec<(i64, u64)> {
+        let committed = self.store.committed().unwrap();
+        committed.into_iter().map(|(_, at)| (at.offset, at.counted)).collect()
+    }
+
+    /// Somebody else counts messages of a partition.
+    fn advance(&mut self, number: i32, to: i64) {
+        let partition = Partition { topic: "data".to_owned(), number };
+        let advance = OffsetAdvance { partition, from: None, to, counted: to as u64, dead: 0 };
+        let mut batch = Batch { advances: vec![advance], interactions: Vec::new() };
+        assert_eq!(self.store.add(&mut batch).unwrap(), Added::Stored);
+    }
+
+    /// Another connection that keeps everybody else from writing until it is dropped.
+    fn writing(&self) -> rusqlite::Connection {
+        let connection = rusqlite::Connection::open(self.folder.path().join("usage.db")).unwrap();
+        connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        connection
+    }
+}
+
+fn partition(number: i32) -> TopicPartition {
+    ("data".to_owned(), number)
+}
+
+#[test]
+fn messages_are_taken_from_the_committed_offsets_on() {
+    let mut scene = Scene::new();
+    scene.advance(1, 3);
+    assert_eq!(scene.assigned(&[0, 1]), Some(vec![None, Some(3)]));
+    scene.take(0, 0..2);
+    scene.take(1, 0..5);
+    scene.take(2, 0..5);
+    assert_eq!(scene.writer.waiting().0, 4, "those before the offset, and of others, are passed over");
+    assert_eq!(scene.writer.flush().unwrap(), Flushed::Stored);
+    scene.take(0, 1..3);
+    assert_eq!(scene.writer.flush().unwrap(), Flushed::Stored);
+    assert_eq!(scene.committed(), [(3, 3), (5, 5)]);
+}
+
+#[test]
+fn messages_of_several_partitions_may_be_mixed() {
+    let mut scene = Scene::new();
+    scene.assigned(&[0, 1]);
+    for offset in 0..5 {
+        scene.take(0, offset..offset + 1);
+        scene.take(1, 2 * offset..2 * offset + 2);
+    }
+    assert_eq!(scene.writer.flush().unwrap(), Flushed::Stored);
+    assert_eq!(scene.committed(), [(5, 5), (10, 10)]);
+}
+
+#[test]
+fn messages_that_were_polled_before_their_partition_came_are_passed_over() {
+    let mut scene = Scene::new();
+    scene.writer.assigned(&[partition(0)], 3);
+    scene.take_of(2, 0, 0..5, VALUE);
+    assert_eq!(scene.writer.waiting().0, 0);
+    // A partition that stays through a rebalance is read on.
+    scene.writer.assigned(&[partition(1)], 4);
+    scene.take_of(3, 0, 0..2, VALUE);
+    scene.take_of(3, 1, 0..2, VALUE);
+    scene.take_of(4, 0, 2..5, VALUE);
+    assert_eq!(scene.writer.flush().unwrap(), Flushed::Stored);
+    assert_eq!(scene.committed(), [(5, 5)]);
+}
+
+#[test]
+fn a_batch_with_an_offset_conflict_in_one_partition_is_read_again_in_the_others() {
+    let mut scene = Scene::new();
+    scene.assigned(&[0, 1]);
+    scene.take(0, 0..5);
+    scene.take(1, 0..5);
+    scene.advance(0, 7);
+    scene.writer.revoked(&[partition(0)]);
+    assert!(scene.writer.is_stuck());
+    scene.take(1, 5..9);
+    assert_eq!(scene.writer.flush().unwrap(), Flushed::Stored);
+    assert_eq!(scene.committed(), [(7, 7)], "what lies behind a gap is not counted");
+    assert_eq!(scene.writer.offsets_to_seek().unwrap(), Some(vec![(partition(1), None)]));
+    assert!(!scene.writer.is_stuck());
+    scene.take(1, 0..9);
+    assert_eq!(scene.writer.flush().unwrap(), Flushed::Stored);
+    assert_eq!(scene.committed(), [(7, 7), (9, 9)]);
+}
+
+#[test]
+fn a_batch_whose_commit_was_not_answered_is_not_counted_again() {
+    let mut scene = Scene::new();
+    scene.assigned(&[0]);
+    scene.take(0, 0..5);
+    // As its own first try, whose answer was lost.
+    scene.advance(0, 5);
+    assert_eq!(scene.writer.flush().unwrap(), Flushed::OffsetConflict);
+    assert_eq!(scene.writer.offsets_to_seek().unwrap(), Some(vec![(partition(0), Some(5))]));
+    scene.take(0, 4..6);
+    assert_eq!(scene.writer.flush().unwrap(), Flushed::Stored);
+    assert_eq!(scene.committed(), [(6, 6)]);
+}
+
+#[test]
+fn what_is_read_to_its_end_is_committed_behind_the_transaction_markers() {
+    let mut scene = Scene::new();
+    scene.assigned(&[0, 1]);
+    scene.take(0, 0..5);
+    let lags = |end| Lags::from([0, 1, 2].map(|at| (partition(at), Lag { behind: 0, end: Some(end) })));
+    scene.writer.commit_ends(&lags(6)).unwrap();
+    assert_eq!(scene.committed(), [], "not while something is open");
+    assert_eq!(scene.writer.flush().unwrap(), Flushed::Stored);
+    scene.writer.commit_ends(&lags(6)).unwrap();
+    scene.writer.commit_ends(&lags(4)).unwrap();
+    assert_eq!(scene.committed(), [(6, 5), (6, 0)], "ours, and never back");
+    scene.take(0, 5..8);
+    assert_eq!(scene.writer.flush().unwrap(), Flushed::Stored);
+    assert_eq!(scene.committed(), [(8, 7), (6, 0)]);
+}
+
+/// While another process writes, SQLite refuses after a time: a store that is away for one try.
+#[test]
+fn in_a_rebalance_a_store_that_is_away_is_tried_once() {
+    let mut scene = Scene::new();
+    scene.assigned(&[0, 1]);
+    scene.take(0, 0..5);
+    scene.take(1, 0..3);
+    if let Store::Sqlite(store) = &scene.writer.store {
+        store.wait_for_others(Duration::from_millis(10));
+    }
+    let other = scene.writing();
+    scene.writer.revoked(&[partition(0)]);
+    assert!(scene.writer.is_stuck());
+    assert_eq!(scene.writer.waiting().0, 0);
+    drop(other);
+    // What was not stored is read again: by others, and here.
+    assert_eq!(scene.writer.flush().unwrap(), Flushed::Stored);
+    assert_eq!(scene.writer.offsets_to_seek().unwrap(), Some(vec![(partition(1), None)]));
+    scene.take(1, 0..3);
+    assert_eq!(scene.writer.flush().unwrap(), Flushed::Stored);
+    assert_eq!(scene.committed(), [(3, 3)]);
+}
+
+#[test]
+fn in_a_rebalance_nobody_waits_for_dead_letters() {
+    let mut scene = Scene::new();
+    scene.assigned(&[0]);
+    scene.take(0, 0..2);
+    scene.take_of(GENERATION, 0, 2..3, b"unusable");
+    // There are no brokers that could take it.
+    scene.writer.revoked(&[]);
+    assert!(scene.writer.is_stuck());
+    assert_eq!(scene.committed(), []);
+    assert_eq!(scene.writer.offsets_to_seek().unwrap(), Some(vec![(partition(0), None)]));
+}
+
+#[test]
+fn partitions_whose_offsets_cannot_be_looked_up_in_a_rebalance_are_read_later() {
+    let mut scene = Scene::new();
+    scene.advance(1, 3);
+    // The table is away for a moment.
+    let other = rusqlite::Connection::open(scene.folder.path().join("usage.db")).unwrap();
+    other.execute_batch("ALTER TABLE position RENAME TO elsewhere").unwrap();
+    assert_eq!(scene.assigned(&[1]), None);
+    assert!(scene.writer.flush().is_err(), "that it is gone ends the processor");
+    other.execute_batch("ALTER TABLE elsewhere RENAME TO position").unwrap();
+    scene.take(1, 3..5);
+    assert_eq!(scene.writer.waiting().0, 0, "nothing is read until its offset is known");
+    assert_eq!(scene.writer.offsets_to_seek().unwrap(), Some(vec![(partition(1), Some(3))]));
+    scene.take(1, 3..5);
+    assert_eq!(scene.writer.flush().unwrap(), Flushed::Stored);
+    assert_eq!(scene.committed(), [(5, 5)]);
+}

@@ -1,0 +1,39 @@
+//! Settings: each is declared once, where the value that it sets is used.
+//!
+//! A declaration gives the setting's environment variable, which values it takes, its default and what
+//! people read of it, and is a field of the struct that the code works with:
+//!
+//! ```text
+//! settings! {
+//!     /// How to reach the server.
+//!     pub struct SftpConfig in "sftp" {
+//!         /// Port of the SFTP server
+//!         pub port: u16 = whole("SFTP_PORT", 1..=65_535).dev_prod("10022", "22"),
+//!     }
+//! }
+//! ```
+//!
+//! Key (`sftp.port`) and flag (`--sftp-port`) follow from the variable. `config` puts the sections
+//! together, and finds the texts that are in force for them.
+
+mod choice;
+mod declare;
+mod environment;
+mod error;
+mod origin;
+pub mod parse;
+mod resolved;
+mod setting;
+
+pub use choice::Choice;
+pub(crate) use choice::choice;
+pub(crate) use declare::settings;
+pub use declare::{
+    Declared, Field, Section, computed, list, milliseconds, nested, one_of, parsed, path, properties,
+    seconds, secret, switch, text, whole, word, words,
+};
+pub use environment::Environment;
+pub use error::ConfigError;
+pub use origin::{Layer, Origin};
+pub use resolved::{Property, ReadFile, Resolved, ResolvedValue};
+pub use setting::{DefaultValue, Kind, Setting};

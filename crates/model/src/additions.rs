@@ -1,0 +1,152 @@
+//! A stream and an encoding that only tests know: they show what it takes to add one.
+//!
+//! ARCHITECTURE.md lists under "How to add" which files a stream and an encoding touch; those are the
+//! files that name the feature `test-additions`, which a test counts.
+
+use std::net::Ipv4Addr;
+use std::ops::Range;
+
+use crate::field::{Field, FieldKind, Fields, Record, Records};
+use crate::format::Message;
+use crate::generate::Generator;
+use crate::part::Part;
+use crate::population::{Msisdn, Population, URL_ROOM};
+use crate::stream::Stream;
+use crate::text::{FixedText, WORD_ROOM};
+use crate::time::Micros;
+use crate::usage::Interaction;
+
+/// A measurement of the radio signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeRecord {
+    pub subscriber: u32,
+    /// Below 0 dBm, without the sign.
+    pub signal_dbm: u32,
+    pub time: Micros,
+}
+
+impl ProbeRecord {
+    const ALL_FIELDS: [Field; 3] = Field::list([
+        Field::new("msisdn", FieldKind::Msisdn, "The subscriber's number."),
+        Field::count("signal", [0, 99], "-dBm", "How much was received."),
+        Field::new("measured_at", FieldKind::Time, "When it was measured, UTC."),
+    ]);
+}
+
+impl Record for ProbeRecord {
+    const FIELDS: &'static [Field] = &ProbeRecord::ALL_FIELDS;
+
+    fn visit(&self, number: &Msisdn, _: &Population, fields: &mut impl Fields) {
+        const FIELDS: &[Field; 3] = &ProbeRecord::ALL_FIELDS;
+        let [msisdn, signal, time] = FIELDS;
+        fields.msisdn(msisdn, number);
+        fields.integer(signal, self.signal_dbm);
+        fields.time(time, self.time);
+    }
+
+    fn subscriber(&self) -> u32 {
+        self.subscriber
+    }
+
+    fn time(&self) -> Micros {
+        self.time
+    }
+
+    fn interaction(&self, _: &Population) -> Option<Interaction> {
+        None
+    }
+}
+
+/// `name=value` pairs with a bar behind each.
+struct Pairs(Vec<u8>);
+
+impl Pairs {
+    fn pair(&mut self, field: &Field, value: &[u8]) {
+        for piece in [field.name.as_bytes(), b"=", value, b"|"] {
+            self.0.extend_from_slice(piece);
+        }
+    }
+}
+
+impl Fields for Pairs {
+    fn msisdn(&mut self, field: &'static Field, value: &Msisdn) {
+        self.pair(field, value.as_bytes());
+    }
+
+    fn integer(&mut self, field: &'static Field, value: u32) {
+        self.pair(field, value.to_string().as_bytes());
+    }
+
+    fn word(&mut self, field: &'static Field, value: &FixedText<WORD_ROOM>) {
+        self.pair(field, value.as_str().as_bytes());
+    }
+
+    fn url(&mut self, field: &'static Field, value: &FixedText<URL_ROOM>) {
+        self.pair(field, value.as_str().as_bytes());
+    }
+
+    fn ipv4(&mut self, field: &'static Field, value: Ipv4Addr) {
+        self.pair(field, value.to_string().as_bytes());
+    }
+
+    fn time(&mut self, field: &'static Field, value: Micros) {
+        self.pair(field, value.0.to_string().as_bytes());
+    }
+}
+
+struct Encoding<'a, F> {
+    population: &'a Population,
+    pairs: Pairs,
+    each: F,
+}
+
+impl<F: FnMut(Message<'_>)> Records for Encoding<'_, F> {
+    fn take<R: Record>(&mut self, record: &R) {
+        self.pairs.0.clear();
+        let key = self.population.subscriber(record.subscriber());
+        record.visit(&key, self.population, &mut self.pairs);
+        (self.each)(Message { key: &key, value: &self.pairs.0, time: record.time() });
+    }
+}
+
+/// As any format's; a message is a record's pairs.
+pub(crate) fn encode(
+    generator: &Generator,
+    stream: Stream,
+    part: &Part,
+    range: Range<u32>,
+    each: impl FnMut(Message<'_>),
+) {
+    let encoding = &mut Encoding { population: generator.population(), pairs: Pairs(Vec::new()), each };
+    generator.each(stream, part, range, encoding);
+}
+
+/// The time is the last pair's.
+pub(crate) fn time_of(value: &[u8]) -> Option<Micros> {
+    let text = std::str::from_utf8(value).ok()?.strip_suffix('|')?;
+    text.rsplit_once('=')?.1.parse().ok().map(Micros)
+}
+
+/// A file's first line.
+pub(crate) fn header(stream: Stream, out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("<{stream}>\n").as_bytes());
+}
+
+/// A line for each record.
+pub(crate) fn body(
+    generator: &Generator,
+    stream: Stream,
+    part: &Part,
+    range: Range<u32>,
+    out: &mut Vec<u8>,
+) {
+    encode(generator, stream, part, range, |message| {
+        out.extend_from_slice(message.value);
+        out.push(b'\n');
+    });
+}
+
+/// A file's last line.
+pub(crate) fn footer(stream: Stream, out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("</{stream}>\n").as_bytes());
+}
