@@ -215,6 +215,16 @@ impl Running {
         assert!(command.status().expect("kill starts").success(), "SIG{name}");
     }
 
+    /// Halts it, and waits until it is.
+    pub fn halt(&mut self) {
+        self.signal("STOP");
+        let begun = Instant::now();
+        while !self.is_halted() {
+            assert!(begun.elapsed() < LIMIT, "SIGSTOP does not halt it");
+            pause();
+        }
+    }
+
     /// Whether it is halted, which it is a moment after SIGSTOP was sent.
     pub fn is_halted(&self) -> bool {
         let state = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));

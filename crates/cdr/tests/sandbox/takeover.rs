@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cdr_sandbox::fault::Fault;
+use cdr_sandbox::kafka::ApiKey;
 use cdr_sandbox::sftp::Operation;
 
 use crate::support::{Sandbox, pause};
@@ -62,4 +63,32 @@ fn it_leaves_files_whole_that_are_uploaded_under_their_final_names() {
     first.signal("CONT");
     first.kill();
     sandbox.verify("after the first process was killed");
+}
+
+/// Kafka's code for a transaction in a state that does not allow what is requested: the client takes
+/// it for fatal, and not for the sign that another producer has its id.
+const INVALID_TXN_STATE: Fault = Fault::Fail(48);
+
+#[test]
+fn it_looks_before_it_opens_a_new_producer() {
+    let sandbox = Sandbox::start();
+    sandbox.sftp.plan(Operation::Write, 7, Fault::Delay(Duration::from_millis(200)));
+    let mut first = sandbox.run().start("first.log");
+    first.wait_until("an upload is in flight", || sandbox.sftp.are_over());
+    first.halt();
+    sandbox.sftp.plan(Operation::Write, 20, Fault::Delay(Duration::from_secs(2)));
+    let mut second = sandbox.run().with("INDEX_FILE", "second.dat").start("second.log");
+    second.wait_until("the second process has committed, and is not finished", || {
+        sandbox.sftp.are_over() && sandbox.path("second.dat").exists()
+    });
+    second.halt();
+    for kind in [ApiKey::AddPartitionsToTxn, ApiKey::Produce, ApiKey::EndTxn, ApiKey::EndTxn] {
+        sandbox.kafka.plan(kind, 0, INVALID_TXN_STATE);
+    }
+    first.signal("CONT");
+    let log = first.fails(5);
+    assert!(log.contains("The producer is opened again"), "it does not learn it from the client: {log}");
+    second.signal("CONT");
+    second.complete("the second process, which nobody has fenced");
+    sandbox.verify("after both have ended");
 }
