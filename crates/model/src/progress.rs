@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::format::{FileFormat, MessageFormat};
-use crate::part::PartIndex;
-use crate::plan::{Plan, Shard};
+use crate::plan::{PartIndex, Plan, Shard};
 use crate::scenario::Scenario;
 use crate::stream::{PerStream, Stream, Streams};
 

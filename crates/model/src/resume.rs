@@ -6,8 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::part::PartIndex;
-use crate::plan::Plan;
+use crate::plan::{PartIndex, Plan};
 use crate::progress::{ByPartition, Cursors, Difference, KAFKA, Parameters, Progress, SinkTargets};
 use crate::stream::PerStream;
 
