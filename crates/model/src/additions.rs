@@ -25,17 +25,17 @@ pub struct ProbeRecord {
     pub time: Micros,
 }
 
-static PROBE_FIELDS: [Field; 3] = Field::list([
+const PROBE_FIELDS: &[Field; 3] = &Field::list([
     Field::new("msisdn", FieldKind::Msisdn, "The subscriber's number."),
     Field::count("signal", [0, 99], "-dBm", "How much was received."),
     Field::new("measured_at", FieldKind::Time, "When it was measured, UTC."),
 ]);
 
 impl Record for ProbeRecord {
-    const FIELDS: &'static [Field] = &PROBE_FIELDS;
+    const FIELDS: &'static [Field] = PROBE_FIELDS;
 
     fn visit(&self, number: &Msisdn, _: &Population, fields: &mut impl Fields) {
-        let [msisdn, signal, time] = &PROBE_FIELDS;
+        let [msisdn, signal, time] = PROBE_FIELDS;
         fields.text(msisdn, number);
         fields.integer(signal, self.signal_dbm);
         fields.time(time, self.time);

@@ -109,12 +109,12 @@ impl Numbers {
         let product = self.factor * index % self.capacity;
         let sum = product + self.offset;
         let number = if sum >= self.capacity { sum - self.capacity } else { sum };
-        let mut text = self.leads[(number / self.per_lead) as usize];
+        // Taken apart, since writing into the text where it stands takes a fifth longer.
+        let FixedText { mut bytes, len: lead } = self.leads[(number / self.per_lead) as usize];
         let tail = ten_digits((number % self.per_lead) as u32);
-        let (lead, from) = (usize::from(text.len), 10 - self.digits);
-        text.bytes[lead..lead + 10].copy_from_slice(&tail[from..from + 10]);
-        text.len += self.digits as u8;
-        text
+        let (lead, from) = (usize::from(lead), 10 - self.digits);
+        bytes[lead..lead + 10].copy_from_slice(&tail[from..from + 10]);
+        FixedText { bytes, len: (lead + self.digits) as u8 }
     }
 }
 

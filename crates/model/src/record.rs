@@ -53,7 +53,7 @@ pub struct DataRecord {
     pub event_time: Micros,
 }
 
-static DATA_FIELDS: [Field; 8] = Field::list([
+const DATA_FIELDS: &[Field; 8] = &Field::list([
     Field::new("msisdn", FieldKind::Msisdn, "The subscriber's number."),
     Field::count("tower_id", TOWERS, "", "The tower that carried the session, from 1."),
     Field::count("up_bytes", BYTES, "bytes", "What the subscriber sent."),
@@ -65,11 +65,11 @@ static DATA_FIELDS: [Field; 8] = Field::list([
 ]);
 
 impl Record for DataRecord {
-    const FIELDS: &'static [Field] = &DATA_FIELDS;
+    const FIELDS: &'static [Field] = DATA_FIELDS;
 
     #[inline(always)]
     fn visit(&self, number: &Msisdn, population: &Population, fields: &mut impl Fields) {
-        let [msisdn, tower, up, down, data_type, ip_address, url, time] = &DATA_FIELDS;
+        let [msisdn, tower, up, down, data_type, ip_address, url, time] = DATA_FIELDS;
         fields.text(msisdn, number);
         fields.integer(tower, self.tower.into());
         fields.integer(up, self.up_bytes);
@@ -119,7 +119,7 @@ pub struct VoiceRecord {
     pub start_time: Micros,
 }
 
-static VOICE_FIELDS: [Field; 6] = Field::list([
+const VOICE_FIELDS: &[Field; 6] = &Field::list([
     Field::new("msisdn", FieldKind::Msisdn, "The number of the subscriber who called."),
     Field::count("tower_id", TOWERS, "", "The tower at which the call began, from 1."),
     Field::new("call_type", FieldKind::Word(CallType::NAMES), "Whether the call carried pictures, too."),
@@ -129,11 +129,11 @@ static VOICE_FIELDS: [Field; 6] = Field::list([
 ]);
 
 impl Record for VoiceRecord {
-    const FIELDS: &'static [Field] = &VOICE_FIELDS;
+    const FIELDS: &'static [Field] = VOICE_FIELDS;
 
     #[inline(always)]
     fn visit(&self, number: &Msisdn, population: &Population, fields: &mut impl Fields) {
-        let [msisdn, tower, call_type, dest_nr, duration, time] = &VOICE_FIELDS;
+        let [msisdn, tower, call_type, dest_nr, duration, time] = VOICE_FIELDS;
         fields.text(msisdn, number);
         fields.integer(tower, self.tower.into());
         fields.text(call_type, self.call_type.text());
