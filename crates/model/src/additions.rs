@@ -9,10 +9,10 @@ use std::ops::Range;
 use crate::field::{Field, FieldKind, Fields, Record, Records};
 use crate::format::Message;
 use crate::generate::Generator;
-use crate::part::Part;
-use crate::population::{Msisdn, Population, URL_ROOM};
+use crate::plan::Part;
+use crate::population::{Msisdn, Population};
 use crate::stream::Stream;
-use crate::text::{FixedText, WORD_ROOM};
+use crate::text::FixedText;
 use crate::time::Micros;
 use crate::usage::Interaction;
 
@@ -25,21 +25,18 @@ pub struct ProbeRecord {
     pub time: Micros,
 }
 
-impl ProbeRecord {
-    const ALL_FIELDS: [Field; 3] = Field::list([
-        Field::new("msisdn", FieldKind::Msisdn, "The subscriber's number."),
-        Field::count("signal", [0, 99], "-dBm", "How much was received."),
-        Field::new("measured_at", FieldKind::Time, "When it was measured, UTC."),
-    ]);
-}
+const PROBE_FIELDS: &[Field; 3] = &Field::list([
+    Field::new("msisdn", FieldKind::Msisdn, "The subscriber's number."),
+    Field::count("signal", [0, 99], "-dBm", "How much was received."),
+    Field::new("measured_at", FieldKind::Time, "When it was measured, UTC."),
+]);
 
 impl Record for ProbeRecord {
-    const FIELDS: &'static [Field] = &ProbeRecord::ALL_FIELDS;
+    const FIELDS: &'static [Field] = PROBE_FIELDS;
 
     fn visit(&self, number: &Msisdn, _: &Population, fields: &mut impl Fields) {
-        const FIELDS: &[Field; 3] = &ProbeRecord::ALL_FIELDS;
-        let [msisdn, signal, time] = FIELDS;
-        fields.msisdn(msisdn, number);
+        let [msisdn, signal, time] = PROBE_FIELDS;
+        fields.text(msisdn, number);
         fields.integer(signal, self.signal_dbm);
         fields.time(time, self.time);
     }
@@ -69,20 +66,12 @@ impl Pairs {
 }
 
 impl Fields for Pairs {
-    fn msisdn(&mut self, field: &'static Field, value: &Msisdn) {
+    fn text<const ROOM: usize>(&mut self, field: &'static Field, value: &FixedText<ROOM>) {
         self.pair(field, value.as_bytes());
     }
 
     fn integer(&mut self, field: &'static Field, value: u32) {
         self.pair(field, value.to_string().as_bytes());
-    }
-
-    fn word(&mut self, field: &'static Field, value: &FixedText<WORD_ROOM>) {
-        self.pair(field, value.as_str().as_bytes());
-    }
-
-    fn url(&mut self, field: &'static Field, value: &FixedText<URL_ROOM>) {
-        self.pair(field, value.as_str().as_bytes());
     }
 
     fn ipv4(&mut self, field: &'static Field, value: Ipv4Addr) {

@@ -6,8 +6,8 @@
 
 use std::net::Ipv4Addr;
 
-use crate::population::{Msisdn, Population, URL_ROOM};
-use crate::text::{FixedText, WORD_ROOM};
+use crate::population::{Msisdn, Population};
+use crate::text::FixedText;
 use crate::time::Micros;
 use crate::usage::Interaction;
 
@@ -25,8 +25,8 @@ pub struct Field {
     /// One sentence for a data dictionary.
     pub meaning: &'static str,
     /// What JSON has between the value before and this one: `","NAME":"` between two texts.
-    json_lead: FixedText<LEAD_ROOM>,
-    is_first: bool,
+    pub(crate) json_lead: FixedText<LEAD_ROOM>,
+    pub(crate) is_first: bool,
 }
 
 /// What values a field has.
@@ -46,16 +46,9 @@ pub enum FieldKind {
     Time,
 }
 
-impl FieldKind {
-    /// Whether JSON has it as a number rather than as text.
-    pub const fn is_number(self) -> bool {
-        matches!(self, FieldKind::Integer { .. })
-    }
-}
-
 impl Field {
     pub(crate) const fn new(name: &'static str, kind: FieldKind, meaning: &'static str) -> Field {
-        Field { name, kind, unit: "", meaning, json_lead: FixedText::new(""), is_first: false }
+        Field { name, kind, unit: "", meaning, json_lead: FixedText::new(&[]), is_first: false }
     }
 
     /// A whole number of something.
@@ -71,38 +64,25 @@ impl Field {
     /// The fields of a record in their order, which decides what encodings have between their values.
     pub(crate) const fn list<const N: usize>(mut fields: [Field; N]) -> [Field; N] {
         let mut nth = 0;
+        let mut before = "{\"";
         while nth < N {
-            let before = match nth {
-                0 => "{\"",
-                _ if fields[nth - 1].kind.is_number() => ",\"",
-                _ => "\",\"",
-            };
-            let after = if fields[nth].kind.is_number() { "\":" } else { "\":\"" };
+            // Numbers stand without quotes.
+            let is_number = matches!(fields[nth].kind, FieldKind::Integer { .. });
+            let after = if is_number { "\":" } else { "\":\"" };
             fields[nth].is_first = nth == 0;
-            fields[nth].json_lead = FixedText::concat(&[before, fields[nth].name, after]);
+            fields[nth].json_lead = FixedText::new(&[before, fields[nth].name, after]);
+            before = if is_number { ",\"" } else { "\",\"" };
             nth += 1;
         }
         fields
-    }
-
-    /// Whether no other field stands before it.
-    #[inline(always)]
-    pub(crate) fn is_first(&self) -> bool {
-        self.is_first
-    }
-
-    #[inline(always)]
-    pub(crate) fn json_lead(&self) -> &FixedText<LEAD_ROOM> {
-        &self.json_lead
     }
 }
 
 /// Takes a record's values, field by field, in order.
 pub trait Fields {
-    fn msisdn(&mut self, field: &'static Field, value: &Msisdn);
+    /// A text of characters that no encoding needs to escape: digits, a word, a URL.
+    fn text<const ROOM: usize>(&mut self, field: &'static Field, value: &FixedText<ROOM>);
     fn integer(&mut self, field: &'static Field, value: u32);
-    fn word(&mut self, field: &'static Field, value: &FixedText<WORD_ROOM>);
-    fn url(&mut self, field: &'static Field, value: &FixedText<URL_ROOM>);
     fn ipv4(&mut self, field: &'static Field, value: Ipv4Addr);
     fn time(&mut self, field: &'static Field, value: Micros);
 }

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use crate::field::Records;
-use crate::part::{Part, PartIndex};
+use crate::field::{Record, Records};
+use crate::plan::{Part, PartIndex, Plan, Shard};
 use crate::population::Population;
 use crate::profile::Subscribers;
 use crate::scenario::{Scenario, ScenarioError};
@@ -26,8 +26,9 @@ impl Generator {
     /// # Errors
     /// A scenario that cannot be simulated.
     pub fn new(scenario: &Scenario) -> Result<Self, ScenarioError> {
+        Plan::new(scenario, Shard::WHOLE)?;
         Ok(Generator {
-            timeline: Timeline::new(scenario)?,
+            timeline: Timeline::new(scenario),
             population: Population::new(scenario),
             subscribers: Subscribers::new(scenario),
         })
@@ -39,8 +40,8 @@ impl Generator {
     }
 
     /// How many records of a stream a part has.
-    pub fn count(&self, stream: Stream, part: PartIndex) -> u32 {
-        self.timeline.count(stream, part)
+    pub fn count(&self, _: Stream, _: PartIndex) -> u32 {
+        self.timeline.count()
     }
 
     /// The time of one record, without generating the rest of it.
@@ -51,7 +52,7 @@ impl Generator {
     /// Hands over the records of a part whose indices are in `range`, in time order.
     #[inline]
     pub fn each(&self, stream: Stream, part: &Part, range: Range<u32>, records: &mut impl Records) {
-        self.subscribers.each(self.timeline.rhythm(), stream, part, range, records);
+        self.subscribers.each(self.timeline.draw(stream, part, range), stream, records);
     }
 
     /// Hands over the usage that the records of a part report, in time order.
@@ -67,7 +68,7 @@ struct Interactions<'a, F> {
 }
 
 impl<F: FnMut(Interaction)> Records for Interactions<'_, F> {
-    fn take<R: crate::field::Record>(&mut self, record: &R) {
+    fn take<R: Record>(&mut self, record: &R) {
         record.interaction(self.population).into_iter().for_each(&mut self.each);
     }
 }

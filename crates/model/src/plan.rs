@@ -1,13 +1,41 @@
-//! Scenario → parts: how many files there are, what each is called, which times it covers.
+//! Scenario → parts: how many there are, which times each covers, and which are a shard's.
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::part::{Part, PartIndex};
+use serde::{Deserialize, Serialize};
+
 use crate::scenario::{Scenario, ScenarioError};
 use crate::stream::{Stream, Streams};
 use crate::time::Micros;
-use crate::timeline::Timeline;
+
+/// Number of a part within a run, from 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PartIndex(pub u64);
+
+impl fmt::Display for PartIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One interval of the run, with a file for each stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub index: PartIndex,
+    /// File time, and the beginning of the window in which the records' times lie.
+    pub start: Micros,
+    /// Length of the window in seconds; its end is not part of it.
+    pub interval_s: u64,
+}
+
+impl Part {
+    /// The end of the window.
+    pub fn end(&self) -> Micros {
+        self.start.plus_seconds(self.interval_s)
+    }
+}
 
 /// Every `of`-th part, beginning with part `number - 1`: the share of one of several processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,24 +76,16 @@ impl Shard {
     pub fn index(self) -> usize {
         self.number as usize - 1
     }
-
-    fn first(self) -> u64 {
-        u64::from(self.number) - 1
-    }
-
-    fn step(self) -> u64 {
-        self.of.into()
-    }
 }
 
 impl FromStr for Shard {
     type Err = ShardError;
 
     fn from_str(text: &str) -> Result<Self, ShardError> {
-        let wrong = || ShardError(text.to_owned());
-        let (number, of) = text.split_once('/').ok_or_else(wrong)?;
-        let (number, of) = (number.parse().map_err(|_| wrong())?, of.parse().map_err(|_| wrong())?);
-        Shard::new(number, of).map_err(|_| wrong())
+        let numbers = text.split_once('/');
+        let shard =
+            numbers.and_then(|(number, of)| Shard::new(number.parse().ok()?, of.parse().ok()?).ok());
+        shard.ok_or_else(|| ShardError(text.to_owned()))
     }
 }
 
@@ -78,7 +98,10 @@ impl fmt::Display for Shard {
 /// The parts of a run, or of one shard of it, as data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    timeline: Timeline,
+    start: Micros,
+    interval_s: u64,
+    files: u64,
+    line_count: u32,
     streams: Streams,
     shard: Shard,
     endless: bool,
@@ -86,10 +109,26 @@ pub struct Plan {
 
 impl Plan {
     /// # Errors
-    /// A scenario that cannot be simulated.
+    /// A scenario that is not valid, whose file count or interval rounds to 0, or whose history ends
+    /// after the year 9999.
     pub fn new(scenario: &Scenario, shard: Shard) -> Result<Self, ScenarioError> {
-        let timeline = Timeline::new(scenario)?;
-        Ok(Plan { timeline, streams: scenario.streams, shard, endless: false })
+        scenario.validate()?;
+        let &Scenario { total_seconds, line_count, lines_per_second, streams, .. } = scenario;
+        let files =
+            round_half_even(u128::from(total_seconds) * u128::from(lines_per_second), line_count.into());
+        if files == 0 {
+            return Err(ScenarioError::NoFiles { total_seconds, lines_per_second, line_count });
+        }
+        let interval_s = round_half_even(total_seconds.into(), files.into());
+        if interval_s == 0 {
+            return Err(ScenarioError::NoInterval { total_seconds, files, lines_per_second });
+        }
+        let start = Micros::from_civil(scenario.start);
+        // The last window ends behind one interval more than there are files.
+        if (u128::from(files) + 1) * u128::from(interval_s) > seconds_left(start).into() {
+            return Err(ScenarioError::EndsTooLate);
+        }
+        Ok(Plan { start, interval_s, files, line_count, streams, shard, endless: false })
     }
 
     /// The same plan without an end: after the history, interval follows interval, until the
@@ -110,35 +149,32 @@ impl Plan {
 
     /// Seconds from one part's window to the next.
     pub fn interval_s(&self) -> u64 {
-        self.timeline.interval_s()
+        self.interval_s
     }
 
     /// Parts of the whole run, over all shards: the contract's `FILE_COUNT`.
     pub fn files(&self) -> u64 {
-        self.timeline.files()
+        self.files
     }
 
     /// Records of a stream in a part; none of a stream that is not of the run.
-    pub fn count(&self, stream: Stream, index: PartIndex) -> u32 {
-        if self.streams.contains(stream) { self.timeline.count(stream, index) } else { 0 }
+    pub fn count(&self, stream: Stream, _: PartIndex) -> u32 {
+        if self.streams.contains(stream) { self.line_count } else { 0 }
     }
 
     /// No part has more records of a stream.
     pub fn count_max(&self) -> u32 {
-        self.timeline.count_max()
+        self.line_count
     }
 
     /// Records of a stream in this shard's parts before a cursor.
     pub fn records_before(&self, stream: Stream, cursor: PartIndex) -> u64 {
-        match self.streams.contains(stream) {
-            true => self.timeline.total(stream, self.parts_before(cursor)),
-            false => 0,
-        }
+        self.parts_before(cursor).saturating_mul(self.count(stream, cursor).into())
     }
 
     /// Records of a stream in this shard's history.
     pub fn records(&self, stream: Stream) -> u64 {
-        self.records_before(stream, PartIndex(self.files()))
+        self.records_before(stream, PartIndex(self.files))
     }
 
     /// Whether the plan goes on after the history.
@@ -146,52 +182,58 @@ impl Plan {
         self.endless
     }
 
-    /// Any part up to [`Plan::last`], whether or not this shard delivers it, in constant time.
+    /// A part of any shard, in constant time. Every index up to [`Plan::last`] has a window of its own;
+    /// those beyond have that part's, so that nothing overflows.
     pub fn part(&self, index: PartIndex) -> Part {
-        self.timeline.part(index)
+        let steps = index.min(self.last()).0 + 1;
+        let start = self.start.plus_seconds(steps.saturating_mul(self.interval_s));
+        Part { index, start, interval_s: self.interval_s }
     }
 
-    /// The last part, of any shard, that a plan without end can have.
+    /// The last part, of any shard, that a plan without end can have: its window ends within the
+    /// calendar's four digits for the year.
     pub fn last(&self) -> PartIndex {
-        self.timeline.last()
+        // The history has at least one part, whose window ends two intervals after the start.
+        PartIndex(seconds_left(self.start) / self.interval_s - 2)
     }
 
     /// The part, of any shard, in whose window a time lies; a plan without end has one for every
     /// time behind its beginning.
     pub fn part_at(&self, time: Micros) -> Option<PartIndex> {
-        let index = self.timeline.part_at(time)?;
-        (self.endless || index.0 < self.files()).then_some(index)
+        let seconds = time.0.checked_sub(self.start.0)?.div_euclid(1_000_000);
+        let index = u64::try_from(seconds).ok()?.checked_div(self.interval_s)?.checked_sub(1)?;
+        let behind = if self.endless { self.last().0 + 1 } else { self.files };
+        (index < behind).then_some(PartIndex(index))
     }
 
     /// The first part of this shard.
     pub fn first(&self) -> PartIndex {
-        PartIndex(self.shard.first())
+        PartIndex(self.shard.index() as u64)
+    }
+
+    /// From one part of this shard to the next.
+    fn step(&self) -> u64 {
+        self.shard.of.into()
     }
 
     /// The part of this shard that follows one of its parts.
     pub fn after(&self, index: PartIndex) -> PartIndex {
-        PartIndex(index.0.saturating_add(self.shard.step()))
+        PartIndex(index.0.saturating_add(self.step()))
     }
 
     /// The cursor behind this shard's first `parts` parts.
     pub fn nth(&self, parts: u64) -> PartIndex {
-        PartIndex(self.shard.first().saturating_add(parts.saturating_mul(self.shard.step())))
+        PartIndex(self.first().0.saturating_add(parts.saturating_mul(self.step())))
     }
 
     /// This shard's last part before a cursor, if there is one.
     pub fn before(&self, cursor: PartIndex) -> Option<PartIndex> {
-        let steps = self.parts_before(cursor).checked_sub(1)?;
-        Some(PartIndex(self.shard.first() + steps * self.shard.step()))
+        Some(self.nth(self.parts_before(cursor).checked_sub(1)?))
     }
 
     /// Whether a cursor stands behind this shard's last part; never, for a plan without end.
     pub fn is_done(&self, cursor: PartIndex) -> bool {
-        if self.endless { cursor > self.last() } else { cursor.0 >= self.files() }
-    }
-
-    /// Whether the part lies beyond the history, where only a plan without end has parts.
-    pub fn is_beyond_history(&self, index: PartIndex) -> bool {
-        index.0 >= self.files()
+        if self.endless { cursor > self.last() } else { cursor.0 >= self.files }
     }
 
     /// The cursor behind the last part of this shard's history.
@@ -201,23 +243,42 @@ impl Plan {
 
     /// The end of the last window of the whole run's history.
     pub fn history_end(&self) -> Micros {
-        self.part(PartIndex(self.files() - 1)).end()
+        self.part(PartIndex(self.files - 1)).end()
     }
 
     /// Parts of this shard's history.
     pub fn parts(&self) -> u64 {
-        self.parts_before(PartIndex(self.files()))
+        self.parts_before(PartIndex(self.files))
     }
 
     /// How many of this shard's parts come before a cursor.
     pub fn parts_before(&self, cursor: PartIndex) -> u64 {
-        cursor.0.saturating_sub(self.shard.first()).div_ceil(self.shard.step())
+        cursor.0.saturating_sub(self.first().0).div_ceil(self.step())
     }
 
     /// Whether a cursor stands on one of this shard's parts, or behind its last.
     pub fn owns(&self, cursor: PartIndex) -> bool {
-        cursor.0 <= self.last().0.saturating_add(1 + self.shard.step())
-            && cursor.0 >= self.shard.first()
-            && (cursor.0 - self.shard.first()).is_multiple_of(self.shard.step())
+        let steps = cursor.0.checked_sub(self.first().0);
+        cursor.0 <= self.last().0.saturating_add(1 + self.step())
+            && steps.is_some_and(|steps| steps.is_multiple_of(self.step()))
     }
+}
+
+/// Texts of times have four digits for the year. A window may end here, since its end is not in it.
+const YEAR_10000: Micros = Micros(253_402_300_800_000_000);
+
+/// Whole seconds from a time to the end of the calendar's four digits for the year.
+fn seconds_left(from: Micros) -> u64 {
+    u64::try_from(YEAR_10000.0.saturating_sub(from.0) / 1_000_000).unwrap_or(0)
+}
+
+/// Python's `round(numerator / denominator)`: a half goes to the even neighbour.
+fn round_half_even(numerator: u128, denominator: u128) -> u64 {
+    let (quotient, rest) = (numerator / denominator, numerator % denominator);
+    let up = match (rest * 2).cmp(&denominator) {
+        std::cmp::Ordering::Less => false,
+        std::cmp::Ordering::Equal => quotient % 2 == 1,
+        std::cmp::Ordering::Greater => true,
+    };
+    (quotient + u128::from(up)) as u64
 }

@@ -3,19 +3,23 @@
 //! One record per run and shard, in the topic `cdr_progress`. It is written in the same
 //! transaction as the records it counts, so it is true by construction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Value, json};
 
 use crate::format::{FileFormat, MessageFormat};
-use crate::part::PartIndex;
-use crate::plan::{Plan, Shard};
+use crate::plan::{PartIndex, Plan, Shard};
 use crate::scenario::Scenario;
 use crate::stream::{PerStream, Stream, Streams};
 
 /// Version of the progress record's format. Version 1, which had two streams, is read, too; any other
 /// is refused rather than guessed at.
-const PROGRESS_VERSION: u32 = 2;
+pub const PROGRESS_VERSION: u32 = 2;
+
+/// Counts the changes to generation that change bytes: a run is not continued across one.
+const GENERATION: u32 = 1;
 
 /// Everything that decides which bytes a run delivers where, as names and values for people.
 ///
@@ -51,10 +55,7 @@ impl Parameters {
             ("NUMBERING", scenario.numbering.to_string()),
             ("GENERATION", GENERATION.to_string()),
         ];
-        let mut parameters = Parameters::default();
-        for (name, value) in values {
-            parameters = parameters.with(name, &value);
-        }
+        let mut parameters = Parameters(values.map(|(name, value)| (name.to_owned(), value)).into());
         // What was added later stands here only where it is not as it always was, so that runs of
         // older versions are continued.
         if scenario.streams != Streams::default() {
@@ -86,9 +87,7 @@ impl Parameters {
 
     /// What `now` has otherwise than these, by name.
     pub fn differences(&self, now: &Parameters) -> Vec<Difference> {
-        let mut names: Vec<&String> = self.0.keys().chain(now.0.keys()).collect();
-        names.sort_unstable();
-        names.dedup();
+        let names: BTreeSet<&String> = self.0.keys().chain(now.0.keys()).collect();
         let text = |of: &Parameters, name| of.get(name).unwrap_or("-").to_owned();
         let differs = names.into_iter().filter(|name| self.get(name) != now.get(name));
         differs
@@ -102,39 +101,13 @@ fn topic_parameter(stream: Stream) -> String {
     format!("TOPIC_{}", stream.short_name().to_uppercase())
 }
 
-/// Counts the changes to generation that change bytes: a run is not continued across one.
-const GENERATION: u32 = 1;
-
 /// Where the record stream goes on: the next part, and the next record of each stream in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "RecordCursorRead")]
+#[serde(deny_unknown_fields)]
 pub struct RecordCursor {
     pub part: PartIndex,
     /// Records of that part which are delivered.
     pub delivered: PerStream<u32>,
-}
-
-/// A cursor of either version of the progress record.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RecordCursorRead {
-    part: PartIndex,
-    #[serde(default)]
-    delivered: PerStream<u32>,
-    // Version 1
-    #[serde(default)]
-    data: u32,
-    #[serde(default)]
-    voice: u32,
-}
-
-impl From<RecordCursorRead> for RecordCursor {
-    fn from(read: RecordCursorRead) -> Self {
-        let RecordCursorRead { part, mut delivered, data, voice } = read;
-        delivered[Stream::Data] = delivered[Stream::Data].max(data);
-        delivered[Stream::Voice] = delivered[Stream::Voice].max(voice);
-        RecordCursor { part, delivered }
-    }
 }
 
 impl RecordCursor {
@@ -190,29 +163,20 @@ impl Cursors {
 
     /// The same without the cursors of sinks which delivered to another target than they do now: what
     /// stands there does not stand here. A sink that is not used now keeps its cursor.
-    pub fn at(self, was: &SinkTargets, now: &SinkTargets) -> Self {
-        self.filtered(|sink| match (was.get(sink), now.get(sink)) {
-            (Some(was), Some(now)) => was == now,
-            (was, None) => was.is_some(),
-            (None, Some(_)) => false,
-        })
-    }
-
-    /// The cursors of the given sinks alone.
-    pub fn of(self, targets: &SinkTargets) -> Self {
-        self.filtered(|sink| targets.contains_key(sink))
-    }
-
-    fn filtered(self, keep: impl Fn(&str) -> bool) -> Self {
-        let mut files = self.files;
-        files.retain(|sink, _| keep(sink));
-        Cursors { records: self.records.filter(|_| keep(KAFKA)), files }
+    pub fn at(mut self, was: &SinkTargets, now: &SinkTargets) -> Self {
+        let stays = |sink: &str| {
+            let was = was.get(sink);
+            was.is_some_and(|was| now.get(sink).is_none_or(|now| now == was))
+        };
+        self.records = self.records.filter(|_| stays(KAFKA));
+        self.files.retain(|sink, _| stays(sink));
+        self
     }
 
     /// Every part before this one is complete in each of the given sinks that has a cursor.
     pub fn complete_before(&self, targets: &SinkTargets) -> Option<PartIndex> {
-        let is_used = |sink: &str| targets.contains_key(sink);
-        self.parts().filter(|(sink, _)| is_used(sink)).map(|(_, part)| part).min()
+        let used = self.parts().filter(|(sink, _)| targets.contains_key(*sink));
+        used.map(|(_, part)| part).min()
     }
 
     /// The part that the sink which came furthest would do next.
@@ -237,14 +201,17 @@ pub type ByPartition = Vec<i64>;
 
 /// A progress record: the value of a message in `cdr_progress`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "ProgressRead", into = "ProgressWritten")]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct Progress {
+    /// Always [`PROGRESS_VERSION`]: what is of version 1 is made one of version 2 when it is read.
+    pub version: u32,
     pub run: String,
     pub shard: String,
     /// When the run began, in milliseconds since the epoch, by the clock of its host.
     pub begun_ms: i64,
     pub parameters: Parameters,
     /// Where the cursors' sinks deliver to.
+    #[serde(alias = "places")]
     pub targets: SinkTargets,
     pub cursors: Cursors,
     /// The records' cursor when the run began: behind the first part only with `--trust-index`.
@@ -256,93 +223,50 @@ pub struct Progress {
     pub finished: bool,
 }
 
-#[derive(Serialize)]
-struct ProgressWritten {
-    version: u32,
-    run: String,
-    shard: String,
-    begun_ms: i64,
-    parameters: Parameters,
-    targets: SinkTargets,
-    cursors: Cursors,
-    begin: RecordCursor,
-    begin_offsets: PerStream<ByPartition>,
-    delivered: PerStream<ByPartition>,
-    finished: bool,
-}
-
-impl From<Progress> for ProgressWritten {
-    fn from(progress: Progress) -> Self {
-        ProgressWritten {
-            version: PROGRESS_VERSION,
-            run: progress.run,
-            shard: progress.shard,
-            begun_ms: progress.begun_ms,
-            parameters: progress.parameters,
-            targets: progress.targets,
-            cursors: progress.cursors,
-            begin: progress.begin,
-            begin_offsets: progress.begin_offsets,
-            delivered: progress.delivered,
-            finished: progress.finished,
-        }
+impl Serialize for Progress {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Progress::serialize(self, serializer)
     }
 }
 
-/// A record of either version: version 1 called targets places, and counted by topic.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ProgressRead {
-    version: u32,
-    run: String,
-    shard: String,
-    begun_ms: i64,
-    parameters: Parameters,
-    #[serde(alias = "places")]
-    targets: SinkTargets,
-    cursors: Cursors,
-    begin: RecordCursor,
-    begin_offsets: BTreeMap<String, ByPartition>,
-    delivered: BTreeMap<String, ByPartition>,
-    finished: bool,
-}
-
-impl TryFrom<ProgressRead> for Progress {
-    type Error = String;
-
-    fn try_from(read: ProgressRead) -> Result<Self, String> {
-        let parameters = read.parameters;
-        let name = |stream: Stream| match read.version {
-            1 => parameters.topic(stream),
-            _ => stream.name(),
-        };
-        if !(1..=PROGRESS_VERSION).contains(&read.version) {
-            return Err(format!(
-                "it has version {}, and this cdr knows 1 to {PROGRESS_VERSION}",
-                read.version
-            ));
-        }
-        let by_stream = |mut counts: BTreeMap<String, ByPartition>| {
-            let of_streams =
-                PerStream::from_fn(|stream| counts.remove(name(stream)).unwrap_or_default());
-            match counts.keys().next() {
-                None => Ok(of_streams),
-                Some(other) => Err(format!("it counts records of {other:?}, which is no stream")),
+impl<'de> Deserialize<'de> for Progress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut record = Value::deserialize(deserializer)?;
+        match record.get("version").and_then(Value::as_u64) {
+            Some(1) => from_version_1(&mut record).map_err(D::Error::custom)?,
+            Some(version) if version != u64::from(PROGRESS_VERSION) => {
+                let known = format!("and this cdr knows 1 to {PROGRESS_VERSION}");
+                return Err(D::Error::custom(format!("it has version {version}, {known}")));
             }
-        };
-        Ok(Progress {
-            run: read.run,
-            shard: read.shard,
-            begun_ms: read.begun_ms,
-            targets: read.targets,
-            cursors: read.cursors,
-            begin: read.begin,
-            begin_offsets: by_stream(read.begin_offsets)?,
-            delivered: by_stream(read.delivered)?,
-            finished: read.finished,
-            parameters,
-        })
+            _ => {}
+        }
+        Progress::deserialize(record).map_err(D::Error::custom)
     }
+}
+
+/// Version 1 called targets places, counted by topic, and had two streams, whose counts stood in the
+/// cursors themselves.
+fn from_version_1(record: &mut Value) -> serde_json::Result<()> {
+    let parameters = Parameters::deserialize(&record["parameters"])?;
+    for name in ["begin_offsets", "delivered"] {
+        let mut by_topic: BTreeMap<String, Value> = serde_json::from_value(record[name].take())?;
+        let of_stream = |stream: Stream| {
+            Some((stream.name().to_owned(), by_topic.remove(parameters.topic(stream))?))
+        };
+        record[name] = Stream::ALL.into_iter().filter_map(of_stream).collect();
+        if let Some(other) = by_topic.keys().next() {
+            let why = format!("it counts records of {other:?}, which is no stream");
+            return Err(serde_json::Error::custom(why));
+        }
+    }
+    for cursor in ["/begin", "/cursors/kafka"] {
+        if let Some(Value::Object(cursor)) = record.pointer_mut(cursor) {
+            let [data, voice] = ["data", "voice"].map(|name| cursor.remove(name));
+            cursor.insert("delivered".to_owned(), json!({ "cdr_data": data, "cdr_voice": voice }));
+        }
+    }
+    record["version"] = PROGRESS_VERSION.into();
+    Ok(())
 }
 
 impl Progress {
@@ -369,7 +293,6 @@ impl Progress {
 /// earlier parameters, are of a run that was restarted since.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
-    split: u32,
     /// Of shard 1, 2, …; `None` where it has not begun.
     shards: Vec<Option<Progress>>,
 }
@@ -378,8 +301,8 @@ impl Committed {
     /// Takes the progress records of one run, the last of each shard and split. `None` where there is
     /// none that names a shard.
     pub fn newest(found: impl IntoIterator<Item = Progress>) -> Option<Committed> {
-        let found = found.into_iter().filter_map(|progress| Some((shard(&progress)?, progress)));
-        let found: Vec<(Shard, Progress)> = found.collect();
+        let of_shard = |progress: Progress| Some((progress.shard.parse().ok()?, progress));
+        let found: Vec<(Shard, Progress)> = found.into_iter().filter_map(of_shard).collect();
         let (split, newest) = found.iter().max_by_key(|(_, progress)| progress.begun_ms)?;
         let (split, parameters) = (split.count(), newest.parameters.clone());
         let mut shards = vec![None; split as usize];
@@ -388,12 +311,12 @@ impl Committed {
                 shards[shard.index()] = Some(progress);
             }
         }
-        Some(Committed { split, shards })
+        Some(Committed { shards })
     }
 
     /// Into how many shards the run is split.
     pub fn split(&self) -> u32 {
-        self.split
+        self.shards.len() as u32
     }
 
     /// The progress of each shard; `None` of one that has not begun.
@@ -410,10 +333,6 @@ impl Committed {
     pub fn is_finished(&self) -> bool {
         self.shards.iter().all(|shard| shard.as_ref().is_some_and(|progress| progress.finished))
     }
-}
-
-fn shard(progress: &Progress) -> Option<Shard> {
-    progress.shard.parse().ok()
 }
 
 #[cfg(test)]

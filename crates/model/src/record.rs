@@ -53,33 +53,30 @@ pub struct DataRecord {
     pub event_time: Micros,
 }
 
-impl DataRecord {
-    const ALL_FIELDS: [Field; 8] = Field::list([
-        Field::new("msisdn", FieldKind::Msisdn, "The subscriber's number."),
-        Field::count("tower_id", TOWERS, "", "The tower that carried the session, from 1."),
-        Field::count("up_bytes", BYTES, "bytes", "What the subscriber sent."),
-        Field::count("down_bytes", BYTES, "bytes", "What the subscriber received."),
-        Field::new("data_type", FieldKind::Word(DataType::NAMES), "What the session carried."),
-        Field::new("ip_address", FieldKind::Ipv4, "The public address behind which the subscriber was."),
-        Field::new("website_url", FieldKind::Url, "The site that was visited."),
-        Field::new("event_datetime", FieldKind::Time, "When the session began, UTC."),
-    ]);
-}
+const DATA_FIELDS: &[Field; 8] = &Field::list([
+    Field::new("msisdn", FieldKind::Msisdn, "The subscriber's number."),
+    Field::count("tower_id", TOWERS, "", "The tower that carried the session, from 1."),
+    Field::count("up_bytes", BYTES, "bytes", "What the subscriber sent."),
+    Field::count("down_bytes", BYTES, "bytes", "What the subscriber received."),
+    Field::new("data_type", FieldKind::Word(DataType::NAMES), "What the session carried."),
+    Field::new("ip_address", FieldKind::Ipv4, "The public address behind which the subscriber was."),
+    Field::new("website_url", FieldKind::Url, "The site that was visited."),
+    Field::new("event_datetime", FieldKind::Time, "When the session began, UTC."),
+]);
 
 impl Record for DataRecord {
-    const FIELDS: &'static [Field] = &DataRecord::ALL_FIELDS;
+    const FIELDS: &'static [Field] = DATA_FIELDS;
 
     #[inline(always)]
     fn visit(&self, number: &Msisdn, population: &Population, fields: &mut impl Fields) {
-        const FIELDS: &[Field; 8] = &DataRecord::ALL_FIELDS;
-        let [msisdn, tower, up, down, data_type, ip_address, url, time] = FIELDS;
-        fields.msisdn(msisdn, number);
+        let [msisdn, tower, up, down, data_type, ip_address, url, time] = DATA_FIELDS;
+        fields.text(msisdn, number);
         fields.integer(tower, self.tower.into());
         fields.integer(up, self.up_bytes);
         fields.integer(down, self.down_bytes);
-        fields.word(data_type, self.data_type.text());
+        fields.text(data_type, self.data_type.text());
         fields.ipv4(ip_address, self.ip_address);
-        fields.url(url, population.site_text(self.site));
+        fields.text(url, &population.sites[usize::from(self.site)]);
         fields.time(time, self.event_time);
     }
 
@@ -122,32 +119,25 @@ pub struct VoiceRecord {
     pub start_time: Micros,
 }
 
-impl VoiceRecord {
-    const ALL_FIELDS: [Field; 6] = Field::list([
-        Field::new("msisdn", FieldKind::Msisdn, "The number of the subscriber who called."),
-        Field::count("tower_id", TOWERS, "", "The tower at which the call began, from 1."),
-        Field::new(
-            "call_type",
-            FieldKind::Word(CallType::NAMES),
-            "Whether the call carried pictures, too.",
-        ),
-        Field::new("dest_nr", FieldKind::Msisdn, "The number that was called."),
-        Field::count("call_duration_sec", [0, u16::MAX as u32], "seconds", "How long the call lasted."),
-        Field::new("start_time", FieldKind::Time, "When the call began, UTC."),
-    ]);
-}
+const VOICE_FIELDS: &[Field; 6] = &Field::list([
+    Field::new("msisdn", FieldKind::Msisdn, "The number of the subscriber who called."),
+    Field::count("tower_id", TOWERS, "", "The tower at which the call began, from 1."),
+    Field::new("call_type", FieldKind::Word(CallType::NAMES), "Whether the call carried pictures, too."),
+    Field::new("dest_nr", FieldKind::Msisdn, "The number that was called."),
+    Field::count("call_duration_sec", [0, u16::MAX as u32], "seconds", "How long the call lasted."),
+    Field::new("start_time", FieldKind::Time, "When the call began, UTC."),
+]);
 
 impl Record for VoiceRecord {
-    const FIELDS: &'static [Field] = &VoiceRecord::ALL_FIELDS;
+    const FIELDS: &'static [Field] = VOICE_FIELDS;
 
     #[inline(always)]
     fn visit(&self, number: &Msisdn, population: &Population, fields: &mut impl Fields) {
-        const FIELDS: &[Field; 6] = &VoiceRecord::ALL_FIELDS;
-        let [msisdn, tower, call_type, dest_nr, duration, time] = FIELDS;
-        fields.msisdn(msisdn, number);
+        let [msisdn, tower, call_type, dest_nr, duration, time] = VOICE_FIELDS;
+        fields.text(msisdn, number);
         fields.integer(tower, self.tower.into());
-        fields.word(call_type, self.call_type.text());
-        fields.msisdn(dest_nr, &population.destination(self.destination));
+        fields.text(call_type, self.call_type.text());
+        fields.text(dest_nr, &population.destination(self.destination));
         fields.integer(duration, self.duration_s.into());
         fields.time(time, self.start_time);
     }
@@ -173,7 +163,7 @@ impl Record for VoiceRecord {
 }
 
 /// The bounds of a tower's number.
-pub(crate) const TOWERS: [u32; 2] = [1, u16::MAX as u32];
+const TOWERS: [u32; 2] = [1, u16::MAX as u32];
 
 /// The bounds of a session's bytes in one direction.
 const BYTES: [u32; 2] = [0, u32::MAX];

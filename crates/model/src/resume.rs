@@ -2,12 +2,9 @@
 //!
 //! The facts are gathered elsewhere; here is only the decision, so that each row of it is a test.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
-use crate::part::PartIndex;
-use crate::plan::Plan;
+use crate::plan::{PartIndex, Plan};
 use crate::progress::{ByPartition, Cursors, Difference, KAFKA, Parameters, Progress, SinkTargets};
 use crate::stream::PerStream;
 
@@ -101,24 +98,25 @@ pub enum Conflict {
     #[error(
         "the progress of this run was made with other parameters: {}. Set them as they were to continue it, \
          use another --run-name and --index-file for a second run, or begin again with --restart",
-        Differences(.0)
+        listed(.0)
     )]
     ParametersDiffer(Vec<Difference>),
     #[error(
         "the index file {file} belongs to another run: {}. Give this one an --index-file of its own, or remove \
          the file if that run is not to be continued",
-        Differences(differences)
+        listed(differences)
     )]
     IndexOfAnother { file: String, differences: Vec<Difference> },
     #[error(
         "the index file has part {index} as complete, but {}. Was a topic deleted, or is this another \
          cluster? Continue behind part {index} with --trust-index, or begin again with --restart",
-        Reached(.reached)
+        progress_up_to(reached)
     )]
     IndexAhead { index: PartIndex, reached: Option<PartIndex> },
     #[error(
         "the progress counts {delivered} records in topic {topic}, partition {partition}, but the topic \
-         {}. Was it deleted? Begin again with --restart, or check KAFKA_BROKERS", Ends(.end)
+         {}. Was it deleted? Begin again with --restart, or check KAFKA_BROKERS",
+        end_of_topic(end)
     )]
     TopicLost { topic: String, partition: usize, delivered: i64, end: Option<i64> },
     #[error(
@@ -149,38 +147,20 @@ pub enum Conflict {
     ProgressInvalid,
 }
 
-struct Differences<'a>(&'a [Difference]);
+fn listed(differences: &[Difference]) -> String {
+    let text = |Difference { name, was, now }: &Difference| format!("{name} was {was}, now {now}");
+    differences.iter().map(text).collect::<Vec<_>>().join("; ")
+}
 
-impl fmt::Display for Differences<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, Difference { name, was, now }) in self.0.iter().enumerate() {
-            let separator = if i == 0 { "" } else { "; " };
-            write!(f, "{separator}{name} was {was}, now {now}")?;
-        }
-        Ok(())
+fn progress_up_to(reached: &Option<PartIndex>) -> String {
+    match reached {
+        Some(part) => format!("the destination has only what comes before part {part}"),
+        None => "the destination has no progress of this run".to_owned(),
     }
 }
 
-struct Reached<'a>(&'a Option<PartIndex>);
-
-impl fmt::Display for Reached<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(part) => write!(f, "the destination has only what comes before part {part}"),
-            None => f.write_str("the destination has no progress of this run"),
-        }
-    }
-}
-
-struct Ends<'a>(&'a Option<i64>);
-
-impl fmt::Display for Ends<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(end) => write!(f, "ends at offset {end}"),
-            None => f.write_str("does not exist"),
-        }
-    }
+fn end_of_topic(end: &Option<i64>) -> String {
+    end.map_or("does not exist".to_owned(), |end| format!("ends at offset {end}"))
 }
 
 /// Decides how a run begins. The destination's progress outranks the local index file.
@@ -188,23 +168,22 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
     if facts.mode == StartMode::Restart {
         return Decision::Start;
     }
-    let decision = match &facts.kafka {
-        None => by_index(facts, Decision::Start),
+    let decided = match &facts.kafka {
+        None => by_index(facts),
         Some(state) => by_kafka(facts, state),
     };
-    match (facts.mode, &facts.local, &decision) {
-        (StartMode::TrustIndex, LocalIndex::Absent, _) => Decision::Refuse(Conflict::NoIndexToTrust),
+    let decided = match (facts.mode, &facts.local, decided) {
+        (StartMode::TrustIndex, LocalIndex::Absent, _) => Err(Conflict::NoIndexToTrust),
         // Only a contradiction between the two needs somebody's word for one of them.
-        (
-            StartMode::TrustIndex,
-            _,
-            Decision::Refuse(Conflict::IndexAhead { .. } | Conflict::TopicLost { .. }),
-        ) => match by_index(facts, Decision::Start) {
-            Decision::Continue(cursors) => Decision::Adopt(cursors),
-            other => other,
-        },
-        _ => decision,
-    }
+        (StartMode::TrustIndex, _, Err(Conflict::IndexAhead { .. } | Conflict::TopicLost { .. })) => {
+            by_index(facts).map(|decision| match decision {
+                Decision::Continue(cursors) => Decision::Adopt(cursors),
+                other => other,
+            })
+        }
+        (_, _, decided) => decided,
+    };
+    decided.unwrap_or_else(Decision::Refuse)
 }
 
 /// Whether a decision is final that was made by a probe, while another process of the run may be at
@@ -219,97 +198,85 @@ pub fn is_final(decision: &Decision, state: &KafkaState) -> bool {
 }
 
 /// Progress without Kafka, or by the user's word: the index file alone decides.
-fn by_index(facts: &Facts<'_>, absent: Decision) -> Decision {
+fn by_index(facts: &Facts<'_>) -> Result<Decision, Conflict> {
     let (last, owner) = match &facts.local {
-        LocalIndex::Absent => return absent,
-        LocalIndex::Unreadable(why) => {
-            return Decision::Refuse(Conflict::IndexUnreadable(why.clone()));
-        }
+        LocalIndex::Absent => return Ok(Decision::Start),
+        LocalIndex::Unreadable(why) => return Err(Conflict::IndexUnreadable(why.clone())),
         LocalIndex::Complete { last, owner } => (*last, owner),
     };
-    if let Some(conflict) = index_differs(facts) {
-        return Decision::Refuse(conflict);
-    }
+    check_lone_index(facts)?;
     if !facts.plan.owns(last) || facts.plan.is_done(last) {
-        let parts = facts.plan.parts();
-        return Decision::Refuse(Conflict::IndexBeyondPlan { index: last, parts });
+        return Err(Conflict::IndexBeyondPlan { index: last, parts: facts.plan.parts() });
     }
-    let next = facts.plan.after(last);
-    let all = Cursors::all_at(facts.targets, next);
+    let all = Cursors::all_at(facts.targets, facts.plan.after(last));
     let known = match owner {
         Some(owner) => all.at(&owner.targets, facts.targets),
         None => all,
     };
-    continue_or_finish(facts, known)
+    Ok(continue_or_finish(facts, known))
 }
 
-fn by_kafka(facts: &Facts<'_>, state: &KafkaState) -> Decision {
+fn by_kafka(facts: &Facts<'_>, state: &KafkaState) -> Result<Decision, Conflict> {
     if let Some(why) = &state.unreadable {
-        return Decision::Refuse(Conflict::ProgressUnreadable(why.clone()));
+        return Err(Conflict::ProgressUnreadable(why.clone()));
     }
     if let Some(split) = state.other_split {
-        return Decision::Refuse(Conflict::OtherSplit(split));
+        return Err(Conflict::OtherSplit(split));
     }
-    let Some(progress) = &state.progress else {
-        let begun_with = state.begun_with.as_ref();
-        return match begun_with.and_then(|begun_with| differing(begun_with, facts.parameters)) {
-            Some(conflict) => Decision::Refuse(conflict),
-            None => without_progress(facts),
-        };
-    };
-    let conflict = differing(&progress.parameters, facts.parameters)
-        .or_else(|| (!progress.fits(facts.plan)).then_some(Conflict::ProgressInvalid))
-        .or_else(|| topic_lost(progress, &state.end_offsets))
-        .or_else(|| index_of_another(facts))
-        .or_else(|| index_ahead(progress, &facts.local));
-    match conflict {
-        Some(conflict) => Decision::Refuse(conflict),
-        None => continue_or_finish(facts, progress.cursors.clone().at(&progress.targets, facts.targets)),
+    let progress = state.progress.as_ref();
+    if let Some(was) = progress.map(|progress| &progress.parameters).or(state.begun_with.as_ref()) {
+        let differences = was.differences(facts.parameters);
+        if !differences.is_empty() {
+            return Err(Conflict::ParametersDiffer(differences));
+        }
     }
+    let Some(progress) = progress else { return without_progress(facts) };
+    if !progress.fits(facts.plan) {
+        return Err(Conflict::ProgressInvalid);
+    }
+    topic_lost(progress, &state.end_offsets).map_or(Ok(()), Err)?;
+    check_index(facts)?;
+    check_index_behind(progress, &facts.local)?;
+    let known = progress.cursors.clone().at(&progress.targets, facts.targets);
+    Ok(continue_or_finish(facts, known))
 }
 
 /// Kafka knows nothing of the run; the index file may know of its files.
-fn without_progress(facts: &Facts<'_>) -> Decision {
+fn without_progress(facts: &Facts<'_>) -> Result<Decision, Conflict> {
     match &facts.local {
         // Kafka decides, and it knows nothing: a file without an index adds nothing to that.
-        LocalIndex::Absent | LocalIndex::Unreadable(_) => Decision::Start,
+        LocalIndex::Absent | LocalIndex::Unreadable(_) => Ok(Decision::Start),
         LocalIndex::Complete { owner: Some(owner), .. } if !owner.targets.contains_key(KAFKA) => {
-            by_index(facts, Decision::Start)
+            by_index(facts)
         }
         LocalIndex::Complete { last, .. } => {
-            let ahead = Conflict::IndexAhead { index: *last, reached: None };
-            Decision::Refuse(index_differs(facts).unwrap_or(ahead))
+            check_lone_index(facts)?;
+            Err(Conflict::IndexAhead { index: *last, reached: None })
         }
     }
 }
 
-/// The run's name among parameters.
-const RUN_NAME: &str = "RUN_NAME";
-
-fn differing(was: &Parameters, now: &Parameters) -> Option<Conflict> {
-    let differences = was.differences(now);
-    (!differences.is_empty()).then_some(Conflict::ParametersDiffer(differences))
-}
-
-/// The index file was written by a run with another name or other parameters: it may be all that is
-/// known of that run's progress.
-fn index_of_another(facts: &Facts<'_>) -> Option<Conflict> {
-    let LocalIndex::Complete { owner: Some(owner), .. } = &facts.local else { return None };
+/// Fails if the index file was written by a run with another name or other parameters: it may be all
+/// that is known of that run's progress.
+fn check_index(facts: &Facts<'_>) -> Result<(), Conflict> {
+    let LocalIndex::Complete { owner: Some(owner), .. } = &facts.local else { return Ok(()) };
     let differences = owner.parameters.differences(facts.parameters);
-    let file = facts.index_file.to_owned();
-    (!differences.is_empty()).then_some(Conflict::IndexOfAnother { file, differences })
+    match differences.is_empty() {
+        true => Ok(()),
+        false => Err(Conflict::IndexOfAnother { file: facts.index_file.to_owned(), differences }),
+    }
 }
 
-/// Where the index file alone reports on the run: it is another run's, or the parameters were others.
-fn index_differs(facts: &Facts<'_>) -> Option<Conflict> {
-    match index_of_another(facts)? {
+/// The same where the index file alone reports on the run: if the name is the same, so is the run.
+fn check_lone_index(facts: &Facts<'_>) -> Result<(), Conflict> {
+    check_index(facts).map_err(|conflict| match conflict {
         Conflict::IndexOfAnother { differences, .. }
-            if differences.iter().all(|difference| difference.name != RUN_NAME) =>
+            if differences.iter().all(|difference| difference.name != "RUN_NAME") =>
         {
-            Some(Conflict::ParametersDiffer(differences))
+            Conflict::ParametersDiffer(differences)
         }
-        another => Some(another),
-    }
+        another => another,
+    })
 }
 
 /// Fewer offsets than records: the topic is not the one that they were written to.
@@ -328,15 +295,16 @@ pub fn topic_lost(progress: &Progress, end_offsets: &EndOffsets) -> Option<Confl
 
 /// The index is written after the commit, so an index that no cursor has passed is of another
 /// destination. The furthest cursor counts: a sink that this run no longer uses stays behind.
-fn index_ahead(progress: &Progress, local: &LocalIndex) -> Option<Conflict> {
-    let LocalIndex::Complete { last, owner } = local else { return None };
+fn check_index_behind(progress: &Progress, local: &LocalIndex) -> Result<(), Conflict> {
+    let LocalIndex::Complete { last, owner } = local else { return Ok(()) };
     // An index that does not count Kafka's parts knows nothing of them.
-    if owner.as_ref().is_some_and(|owner| !owner.targets.contains_key(KAFKA)) {
-        return None;
+    let counts_kafka = owner.as_ref().is_none_or(|owner| owner.targets.contains_key(KAFKA));
+    match progress.cursors.furthest() {
+        reached if counts_kafka && reached.is_none_or(|reached| *last >= reached) => {
+            Err(Conflict::IndexAhead { index: *last, reached })
+        }
+        _ => Ok(()),
     }
-    let reached = progress.cursors.furthest();
-    let behind = reached.is_none_or(|reached| *last >= reached);
-    behind.then_some(Conflict::IndexAhead { index: *last, reached })
 }
 
 /// Gives each sink of the run a cursor: the known one, or the first part.

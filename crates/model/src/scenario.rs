@@ -133,7 +133,7 @@ impl Scenario {
                 return Err(ScenarioError::OutOfRange { name, value, min, max });
             }
         }
-        if self.streams.is_empty() {
+        if self.streams.iter().next().is_none() {
             return Err(ScenarioError::NoStreams);
         }
         if self.start.year() < 1 {

@@ -1,6 +1,9 @@
 //! What subscribers use: kinds of data and of calls, as the words that records carry.
 
-use crate::text::{FixedText, WORD_ROOM};
+use crate::text::FixedText;
+
+/// Room for the longest word.
+const WORD_ROOM: usize = 16;
 
 /// A closed set of words as the values of a field.
 macro_rules! words {
@@ -16,11 +19,11 @@ macro_rules! words {
             /// Their names, in the same order.
             pub const NAMES: &'static [&'static str] = &[$($word,)*];
 
-            const TEXTS: [FixedText<WORD_ROOM>; $name::ALL.len()] = [$(FixedText::new($word),)*];
+            const TEXTS: [FixedText<WORD_ROOM>; $name::ALL.len()] = [$(FixedText::new(&[$word]),)*];
 
             /// The field's value.
             pub const fn name(self) -> &'static str {
-                match self { $($name::$variant => $word,)* }
+                $name::NAMES[self as usize]
             }
 
             /// The one that a field's value names.

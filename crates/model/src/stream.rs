@@ -1,10 +1,11 @@
 //! The record streams, and a value for each of them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Index, IndexMut};
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::de::{Deserialize, Deserializer, Error};
+use serde::ser::{Serialize, Serializer};
 
 /// A record stream: a kind of record with CSV files and a topic of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,18 +96,6 @@ impl<T> PerStream<T> {
     pub fn values(&self) -> impl Iterator<Item = &T> {
         self.0.iter()
     }
-
-    /// A value made of each.
-    pub fn map<U>(self, mut make: impl FnMut(Stream, T) -> U) -> PerStream<U> {
-        let mut streams = Stream::ALL.into_iter();
-        // There are as many streams as values.
-        PerStream(self.0.map(|value| make(streams.next().unwrap_or(Stream::Data), value)))
-    }
-
-    /// References to the values.
-    pub fn as_ref(&self) -> PerStream<&T> {
-        PerStream(self.0.each_ref())
-    }
 }
 
 impl<T> Index<Stream> for PerStream<T> {
@@ -127,38 +116,19 @@ impl<T> IndexMut<Stream> for PerStream<T> {
 
 impl<T: Default + PartialEq + Serialize> Serialize for PerStream<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for (stream, value) in self.iter().filter(|(_, value)| **value != T::default()) {
-            map.serialize_entry(stream.name(), value)?;
-        }
-        map.end()
+        let written = self.iter().filter(|(_, value)| **value != T::default());
+        serializer.collect_map(written.map(|(stream, value)| (stream.name(), value)))
     }
 }
 
 impl<'de, T: Default + Deserialize<'de>> Deserialize<'de> for PerStream<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ByName(Default::default()))
-    }
-}
-
-/// Reads a map by names.
-struct ByName<T>(PerStream<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ByName<T> {
-    type Value = PerStream<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a map by stream names")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self::Value, A::Error> {
-        while let Some(name) = map.next_key::<String>()? {
-            let stream = Stream::from_name(&name)
-                .filter(|stream| stream.name() == name)
-                .ok_or_else(|| A::Error::custom(format!("there is no stream {name:?}")))?;
-            self.0[stream] = map.next_value()?;
+        let mut by_name = BTreeMap::<String, T>::deserialize(deserializer)?;
+        let values = PerStream::from_fn(|stream| by_name.remove(stream.name()).unwrap_or_default());
+        match by_name.keys().next() {
+            Some(name) => Err(D::Error::custom(format!("there is no stream {name:?}"))),
+            None => Ok(values),
         }
-        Ok(self.0)
     }
 }
 
@@ -180,16 +150,6 @@ impl Streams {
     /// They, in order.
     pub fn iter(self) -> impl Iterator<Item = Stream> + Clone {
         Stream::ALL.into_iter().filter(move |&stream| self.contains(stream))
-    }
-
-    /// How many they are.
-    pub fn len(self) -> usize {
-        self.iter().count()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(self) -> bool {
-        self.len() == 0
     }
 }
 

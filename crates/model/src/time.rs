@@ -1,9 +1,10 @@
 //! Times as microseconds, and their text.
 
 use std::fmt;
-use std::ops::Add;
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
+
+use crate::text::DIGIT_PAIRS;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -57,14 +58,6 @@ impl Micros {
     }
 }
 
-impl Add<u64> for Micros {
-    type Output = Micros;
-
-    fn add(self, micros: u64) -> Micros {
-        Micros(self.0 + micros as i64)
-    }
-}
-
 impl fmt::Display for Micros {
     /// Writes `2024-01-01 01:01:15.291148`, always with six digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -73,17 +66,6 @@ impl fmt::Display for Micros {
         f.write_str(std::str::from_utf8(text).map_err(|_| fmt::Error)?)
     }
 }
-
-/// The two digits of each number from 00 to 99.
-pub(crate) static DIGIT_PAIRS: [[u8; 2]; 100] = {
-    let mut pairs = [[0; 2]; 100];
-    let mut n = 0;
-    while n < 100 {
-        pairs[n] = [b'0' + (n / 10) as u8, b'0' + (n % 10) as u8];
-        n += 1;
-    }
-    pairs
-};
 
 /// Length of `2024-01-01 01:01:15.291148`.
 pub(crate) const TIME_TEXT_LEN: usize = 26;

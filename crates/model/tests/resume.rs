@@ -1,6 +1,6 @@
 //! The decision where a run begins, row by row.
 
-use cdr_model::progress::{Cursors, Parameters, Progress, RecordCursor, SinkTargets};
+use cdr_model::progress::{Cursors, PROGRESS_VERSION, Parameters, Progress, RecordCursor, SinkTargets};
 use cdr_model::resume::{
     Conflict, Decision, Facts, IndexOwner, KafkaState, LocalIndex, StartMode, decide, is_final,
 };
@@ -125,6 +125,7 @@ fn progress(records: Option<RecordCursor>, sftp: Option<PartIndex>) -> Option<Pr
         (None, _) => FILES,
     };
     Some(Progress {
+        version: PROGRESS_VERSION,
         run: "cdr".to_owned(),
         shard: "1/1".to_owned(),
         begun_ms: 1,

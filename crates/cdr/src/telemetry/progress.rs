@@ -100,7 +100,7 @@ impl Counters {
 
     /// Records in Kafka.
     pub fn records(&self) -> PerStream<u64> {
-        self.records.as_ref().map(|_, counter| read(counter))
+        PerStream::from_fn(|stream| read(&self.records[stream]))
     }
 
     /// The counters now. Each is exact; together they may be a moment apart.

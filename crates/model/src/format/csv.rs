@@ -4,17 +4,11 @@
 //! of letters, digits and `:/.-`, and the closed sets of words. So nothing ever needs quoting.
 
 use std::fmt;
-use std::net::Ipv4Addr;
-use std::ops::Range;
 
-use crate::field::{Field, Fields, Record, Records};
-use crate::format::line::Line;
-use crate::generate::Generator;
-use crate::part::Part;
-use crate::population::{Msisdn, Population, URL_ROOM};
+use super::line::{Layout, Line};
+use crate::field::Field;
 use crate::stream::Stream;
-use crate::text::{FixedText, WORD_ROOM};
-use crate::time::{Clock, Micros};
+use crate::text::FixedText;
 
 /// What ends each line of a CSV file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,10 +32,10 @@ impl LineEnd {
         }
     }
 
-    const fn text(self) -> FixedText<2> {
+    const fn text(self) -> &'static str {
         match self {
-            LineEnd::Lf => FixedText::new("\n"),
-            LineEnd::CrLf => FixedText::new("\r\n"),
+            LineEnd::Lf => "\n",
+            LineEnd::CrLf => "\r\n",
         }
     }
 }
@@ -56,94 +50,35 @@ impl fmt::Display for LineEnd {
 pub(super) fn header(stream: Stream, line_end: LineEnd, out: &mut Vec<u8>) {
     let names: Vec<_> = stream.fields().iter().map(|field| field.name).collect();
     out.extend_from_slice(names.join(",").as_bytes());
-    out.extend_from_slice(line_end.text().as_str().as_bytes());
-}
-
-/// Appends the lines of the records whose indices are in `range`.
-pub(super) fn body(
-    generator: &Generator,
-    stream: Stream,
-    part: &Part,
-    range: Range<u32>,
-    line_end: LineEnd,
-    out: &mut Vec<u8>,
-) {
-    let row = Row { line: Line::new(), clock: Clock::new(b' ') };
-    let population = generator.population();
-    generator.each(stream, part, range, &mut Lines { population, row, end: line_end.text(), out });
+    out.extend_from_slice(line_end.text().as_bytes());
 }
 
 /// Nothing stands behind the last line.
 pub(super) fn footer(_: Stream, _: &mut Vec<u8>) {}
 
-/// Appends a line for each record that it takes.
-struct Lines<'a> {
-    population: &'a Population,
-    row: Row,
+/// Commas between the values, and a line end.
+pub(super) struct Row {
     end: FixedText<2>,
-    out: &'a mut Vec<u8>,
-}
-
-impl Records for Lines<'_> {
-    #[inline(always)]
-    fn take<R: Record>(&mut self, record: &R) {
-        let number = self.population.subscriber(record.subscriber());
-        self.row.line.clear();
-        record.visit(&number, self.population, &mut self.row);
-        self.row.line.name(&self.end);
-        self.out.extend_from_slice(self.row.line.as_bytes());
-    }
-}
-
-/// The line under construction.
-struct Row {
-    line: Line,
-    clock: Clock,
 }
 
 impl Row {
-    #[inline(always)]
-    fn separate(&mut self, field: &Field) {
-        if !field.is_first() {
-            self.line.byte(b',');
-        }
+    pub fn new(line_end: LineEnd) -> Self {
+        Row { end: FixedText::new(&[line_end.text()]) }
     }
 }
 
-impl Fields for Row {
+impl Layout for Row {
+    const TIME_SEPARATOR: u8 = b' ';
+
     #[inline(always)]
-    fn msisdn(&mut self, field: &'static Field, value: &Msisdn) {
-        self.separate(field);
-        self.line.msisdn(value);
+    fn lead(&self, field: &'static Field, line: &mut Line) {
+        if !field.is_first {
+            line.byte(b',');
+        }
     }
 
     #[inline(always)]
-    fn integer(&mut self, field: &'static Field, value: u32) {
-        self.separate(field);
-        self.line.number(value);
-    }
-
-    #[inline(always)]
-    fn word(&mut self, field: &'static Field, value: &FixedText<WORD_ROOM>) {
-        self.separate(field);
-        self.line.name(value);
-    }
-
-    #[inline(always)]
-    fn url(&mut self, field: &'static Field, value: &FixedText<URL_ROOM>) {
-        self.separate(field);
-        self.line.name(value);
-    }
-
-    #[inline(always)]
-    fn ipv4(&mut self, field: &'static Field, value: Ipv4Addr) {
-        self.separate(field);
-        self.line.ipv4(value.octets());
-    }
-
-    #[inline(always)]
-    fn time(&mut self, field: &'static Field, value: Micros) {
-        self.separate(field);
-        self.line.text(self.clock.text(value));
+    fn end(&self, line: &mut Line) {
+        line.text(&self.end);
     }
 }

@@ -1,11 +1,19 @@
-//! A line under construction, written in pieces of fixed size.
+//! A record as one line of text, written in pieces of fixed size.
 //!
 //! Copies whose length the compiler knows become one or two instructions; what they write beyond
 //! the text is overwritten by the next piece. That is what makes encoding fast without `unsafe`.
 
-use crate::population::Msisdn;
-use crate::text::FixedText;
-use crate::time::DIGIT_PAIRS;
+use std::net::Ipv4Addr;
+use std::ops::Range;
+
+use super::Message;
+use crate::field::{Field, Fields, Record, Records};
+use crate::generate::Generator;
+use crate::plan::Part;
+use crate::population::Population;
+use crate::stream::Stream;
+use crate::text::{FixedText, ten_digits};
+use crate::time::{Clock, Micros};
 
 /// Room for the longest line (some 300 bytes) and one piece more.
 const LINE_ROOM: usize = 512;
@@ -26,27 +34,103 @@ static OCTETS: [([u8; 4], u8); 256] = {
     octets
 };
 
-/// One line; `clear` begins the next without touching the bytes.
-pub(crate) struct Line {
+/// What stands around the values of a line.
+pub(super) trait Layout {
+    /// Stands between date and time.
+    const TIME_SEPARATOR: u8;
+
+    /// Writes what stands before a field's value.
+    fn lead(&self, field: &'static Field, line: &mut Line);
+
+    /// Writes what stands behind the last value.
+    fn end(&self, line: &mut Line);
+}
+
+/// Hands over the lines of the records whose indices are in `range`, in time order, as messages.
+pub(super) fn encode<L: Layout>(
+    layout: L,
+    generator: &Generator,
+    stream: Stream,
+    part: &Part,
+    range: Range<u32>,
+    each: impl FnMut(Message<'_>),
+) {
+    let line = Line { bytes: [0; LINE_ROOM], len: 0 };
+    let text = Text { clock: Clock::new(L::TIME_SEPARATOR), layout, line };
+    let population = generator.population();
+    generator.each(stream, part, range, &mut Lines { population, text, each });
+}
+
+/// Makes a line of each record that it takes.
+struct Lines<'a, L, F> {
+    population: &'a Population,
+    text: Text<L>,
+    each: F,
+}
+
+impl<L: Layout, F: FnMut(Message<'_>)> Records for Lines<'_, L, F> {
+    #[inline(always)]
+    fn take<R: Record>(&mut self, record: &R) {
+        let key = self.population.subscriber(record.subscriber());
+        let text = &mut self.text;
+        text.line.len = 0;
+        record.visit(&key, self.population, text);
+        text.layout.end(&mut text.line);
+        let value = &text.line.bytes[..text.line.len];
+        (self.each)(Message { key: &key, value, time: record.time() });
+    }
+}
+
+/// A line under construction in a layout.
+struct Text<L> {
+    layout: L,
+    line: Line,
+    clock: Clock,
+}
+
+impl<L: Layout> Fields for Text<L> {
+    #[inline(always)]
+    fn text<const ROOM: usize>(&mut self, field: &'static Field, value: &FixedText<ROOM>) {
+        self.layout.lead(field, &mut self.line);
+        self.line.text(value);
+    }
+
+    #[inline(always)]
+    fn integer(&mut self, field: &'static Field, value: u32) {
+        self.layout.lead(field, &mut self.line);
+        let (text, digits) = (ten_digits(value), value.checked_ilog10().unwrap_or(0) as usize + 1);
+        let Line { bytes, len } = &mut self.line;
+        bytes[*len..*len + 10].copy_from_slice(&text[10 - digits..20 - digits]);
+        *len += digits;
+    }
+
+    #[inline(always)]
+    fn ipv4(&mut self, field: &'static Field, value: Ipv4Addr) {
+        self.layout.lead(field, &mut self.line);
+        for (i, octet) in value.octets().into_iter().enumerate() {
+            if i > 0 {
+                self.line.byte(b'.');
+            }
+            let (text, len) = &OCTETS[usize::from(octet)];
+            self.line.piece(text, usize::from(*len));
+        }
+    }
+
+    #[inline(always)]
+    fn time(&mut self, field: &'static Field, value: Micros) {
+        self.layout.lead(field, &mut self.line);
+        let text = self.clock.text(value);
+        self.line.piece(text, text.len());
+    }
+}
+
+/// The bytes of a line, of which `len` count.
+pub(super) struct Line {
     bytes: [u8; LINE_ROOM],
     len: usize,
 }
 
 impl Line {
-    pub fn new() -> Self {
-        Line { bytes: [0; LINE_ROOM], len: 0 }
-    }
-
-    #[inline]
-    pub fn clear(&mut self) {
-        self.len = 0;
-    }
-
-    #[inline]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-
     /// Writes a whole piece, of which the first `len` bytes count.
     #[inline(always)]
     pub fn piece<const N: usize>(&mut self, piece: &[u8; N], len: usize) {
@@ -55,50 +139,13 @@ impl Line {
     }
 
     #[inline(always)]
-    pub fn text<const N: usize>(&mut self, text: &[u8; N]) {
-        self.piece(text, N);
+    pub fn text<const ROOM: usize>(&mut self, text: &FixedText<ROOM>) {
+        self.piece(&text.bytes, text.len.into());
     }
 
     #[inline(always)]
     pub fn byte(&mut self, byte: u8) {
         self.bytes[self.len] = byte;
         self.len += 1;
-    }
-
-    #[inline(always)]
-    pub fn name<const ROOM: usize>(&mut self, name: &FixedText<ROOM>) {
-        let (bytes, len) = name.room();
-        self.piece(bytes, len);
-    }
-
-    #[inline(always)]
-    pub fn msisdn(&mut self, number: &Msisdn) {
-        let (bytes, len) = number.room();
-        self.piece(bytes, len);
-    }
-
-    #[inline(always)]
-    pub fn number(&mut self, number: u32) {
-        let mut text = [0; 20];
-        let mut rest = number as usize;
-        for at in [8, 6, 4, 2, 0] {
-            text[at..at + 2].copy_from_slice(&DIGIT_PAIRS[rest % 100]);
-            rest /= 100;
-        }
-        let digits = number.checked_ilog10().unwrap_or(0) as usize + 1;
-        let from = 10 - digits;
-        self.bytes[self.len..self.len + 10].copy_from_slice(&text[from..from + 10]);
-        self.len += digits;
-    }
-
-    #[inline(always)]
-    pub fn ipv4(&mut self, octets: [u8; 4]) {
-        for (i, octet) in octets.into_iter().enumerate() {
-            if i > 0 {
-                self.byte(b'.');
-            }
-            let (text, len) = &OCTETS[usize::from(octet)];
-            self.piece(text, usize::from(*len));
-        }
     }
 }

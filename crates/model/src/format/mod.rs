@@ -4,17 +4,18 @@
 //! implementation of [`Fields`](crate::field::Fields) for what it makes of their values.
 
 mod csv;
-mod file_name;
 mod json;
 mod line;
 mod schema;
 
 use std::ops::Range;
 
+use chrono::NaiveDateTime;
+
 pub use self::csv::LineEnd;
 pub use self::schema::SchemaFormat;
 use crate::generate::Generator;
-use crate::part::Part;
+use crate::plan::{Part, PartIndex, Plan};
 use crate::population::Msisdn;
 use crate::stream::Stream;
 use crate::time::Micros;
@@ -101,7 +102,12 @@ impl FileFormat {
         out: &mut Vec<u8>,
     ) {
         match self {
-            FileFormat::Csv(line_end) => csv::body(generator, stream, part, range, line_end, out),
+            FileFormat::Csv(line_end) => {
+                let row = csv::Row::new(line_end);
+                line::encode(row, generator, stream, part, range, |message| {
+                    out.extend_from_slice(message.value);
+                });
+            }
             #[cfg(feature = "test-additions")]
             FileFormat::Probe => crate::additions::body(generator, stream, part, range, out),
         }
@@ -121,6 +127,29 @@ impl FileFormat {
         self.header(stream, out);
         self.body(generator, stream, part, 0..generator.count(stream, part.index), out);
         self.footer(stream, out);
+    }
+}
+
+/// The time in a file's name.
+const FILE_TIME: &str = "%Y%m%d_%H%M%S";
+
+impl Part {
+    /// Name of a stream's file: `cdr_data_20240101_001645.csv`.
+    pub fn file_name(&self, stream: Stream, format: FileFormat) -> String {
+        let time = self.start.to_civil().unwrap_or_default();
+        format!("{stream}_{}.{}", time.format(FILE_TIME), format.extension())
+    }
+}
+
+impl Plan {
+    /// The stream and the part, of any shard, that have a file of this name.
+    pub fn part_of_file(&self, name: &str, format: FileFormat) -> Option<(Stream, PartIndex)> {
+        let stream = self.streams().find(|stream| name.starts_with(stream.name()))?;
+        let time = name.strip_prefix(stream.name())?.strip_prefix('_')?;
+        let time = time.strip_suffix(format.extension())?.strip_suffix('.')?;
+        let time = NaiveDateTime::parse_from_str(time, FILE_TIME).ok()?;
+        let index = self.part_at(Micros::from_civil(time))?;
+        (self.part(index).file_name(stream, format) == name).then_some((stream, index))
     }
 }
 
@@ -181,7 +210,7 @@ impl MessageFormat {
         each: impl FnMut(Message<'_>),
     ) {
         match self {
-            MessageFormat::Json => json::encode(generator, stream, part, range, each),
+            MessageFormat::Json => line::encode(json::Object, generator, stream, part, range, each),
             #[cfg(feature = "test-additions")]
             MessageFormat::Probe => crate::additions::encode(generator, stream, part, range, each),
         }

@@ -2,14 +2,11 @@
 
 mod uniform;
 
-use std::ops::Range;
-
 use self::uniform::Uniform;
 use crate::field::Records;
-use crate::part::Part;
 use crate::scenario::{Profile, Scenario};
 use crate::stream::Stream;
-use crate::timeline::Rhythm;
+use crate::timeline::Draw;
 
 /// What a profile needs to know to generate records.
 #[derive(Clone, Debug)]
@@ -24,17 +21,11 @@ impl Subscribers {
         }
     }
 
-    /// Hands over the records of a part whose indices are in `range`, in time order.
+    /// Hands over a record of each draw.
     #[inline]
-    pub fn each(
-        &self,
-        rhythm: &Rhythm,
-        stream: Stream,
-        part: &Part,
-        range: Range<u32>,
-        records: &mut impl Records,
-    ) {
-        let (Subscribers::Uniform(uniform), Rhythm::Even(even)) = (self, rhythm);
-        uniform.each(even.draw(stream, part, range), stream, records);
+    pub fn each(&self, draws: impl Iterator<Item = Draw>, stream: Stream, records: &mut impl Records) {
+        match self {
+            Subscribers::Uniform(uniform) => uniform.each(draws, stream, records),
+        }
     }
 }

@@ -49,7 +49,7 @@ impl Uniform {
 
     #[inline(always)]
     fn data(&self, draw: Draw) -> DataRecord {
-        let (who, volume, place, when) = (draw.word(0), draw.word(1), draw.word(2), draw.time_word());
+        let (who, volume, place, when) = (draw.word(0), draw.word(1), draw.word(2), draw.time_word);
         DataRecord {
             subscriber: below(high(who), self.subscribers),
             tower: 1 + below(low(who), self.towers) as u16,
@@ -64,7 +64,7 @@ impl Uniform {
 
     #[inline(always)]
     fn voice(&self, draw: Draw) -> VoiceRecord {
-        let (who, whom, when) = (draw.word(0), draw.word(1), draw.time_word());
+        let (who, whom, when) = (draw.word(0), draw.word(1), draw.time_word);
         VoiceRecord {
             subscriber: below(high(who), self.subscribers),
             tower: 1 + below(low(who), self.towers) as u16,

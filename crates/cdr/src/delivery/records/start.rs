@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cdr_model::progress::{Cursors, Parameters, Progress, SinkTargets};
+use cdr_model::progress::{Cursors, PROGRESS_VERSION, Parameters, Progress, SinkTargets};
 use cdr_model::resume::{EndOffsets, KafkaState, topic_lost};
 use cdr_model::{PerStream, Plan, Stream};
 use tokio_util::sync::CancellationToken;
@@ -166,9 +166,10 @@ impl ReadyProducer {
     ) -> Progress {
         let none = PerStream::from_fn(|stream| vec![0; self.partitions[stream]]);
         // A topic that did not exist then has been made since, and begins with its first record.
-        let begin_offsets =
-            none.clone().map(|stream, none| found.end_offsets[stream].clone().unwrap_or(none));
+        let end = |stream| found.end_offsets[stream].clone().unwrap_or_else(|| none[stream].clone());
+        let begin_offsets = PerStream::from_fn(end);
         Progress {
+            version: PROGRESS_VERSION,
             run: self.run.id.name.clone(),
             shard: self.run.id.shard.to_string(),
             begun_ms,

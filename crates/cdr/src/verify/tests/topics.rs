@@ -2,7 +2,9 @@
 
 use std::sync::atomic::AtomicU64;
 
-use cdr_model::progress::{Committed, Cursors, Parameters, Progress, RecordCursor, SinkTargets};
+use cdr_model::progress::{
+    Committed, Cursors, PROGRESS_VERSION, Parameters, Progress, RecordCursor, SinkTargets,
+};
 use cdr_model::resume::Conflict;
 use cdr_model::{
     FileFormat, Generator, MessageFormat, PartIndex, PerStream, Plan, Scenario, Shard, Stream,
@@ -98,6 +100,7 @@ impl Run {
         let first = Plan::new(&self.scenario, shard).unwrap().first();
         let formats = (FileFormat::default(), MessageFormat::default());
         self.progress.push(Progress {
+            version: PROGRESS_VERSION,
             run: "run".to_owned(),
             shard: shard.to_string(),
             begun_ms: self.progress.len() as i64,
