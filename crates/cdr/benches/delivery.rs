@@ -32,8 +32,8 @@ use cdr::delivery::index::IndexFile;
 use cdr::delivery::lease::Lease;
 use cdr::delivery::pace::{Pace, SimulatedClock};
 use cdr::delivery::records::{Blocks, Limits, Probe, RecordDelivery, RecordsConfig, RunAtKafka, RunId};
-use cdr::files::OpenGate;
 use cdr::files::sftp::{SftpConfig, SftpSink};
+use cdr::files::{FileSink as _, OpenGate};
 use cdr::kafka::{Handover, KafkaConfig};
 use cdr::telemetry::Counters;
 use cdr_model::progress::{Cursors, KAFKA, Parameters, RecordCursor, SinkTargets};
@@ -462,14 +462,14 @@ fn without_transactions(
 async fn upload(settings: SftpConfig, count: usize, content: Vec<u8>) -> Result<Duration> {
     let begun = Instant::now();
     let in_flight = settings.in_flight;
-    let store = SftpSink::new(&settings)?;
+    let store = Arc::new(SftpSink::new(&settings)?);
     let (room, content) = (Arc::new(Semaphore::new(in_flight)), Arc::new(content));
     let mut uploads = tokio::task::JoinSet::new();
     for number in 0..count {
         let permit = room.clone().acquire_owned().await?;
         let (store, content) = (store.clone(), content.clone());
         uploads.spawn(async move {
-            let result = store.put(&format!("file-{number:04}.csv"), content.as_ref(), &OpenGate).await;
+            let result = store.put(&format!("file-{number:04}.csv"), content, &OpenGate).await;
             drop(permit);
             result
         });

@@ -125,7 +125,9 @@ impl FileDelivery {
         loop {
             let over = self.plan.is_done(next) || self.shutdown.is_cancelled();
             let room = !over && uploads.len() < self.parts_in_flight();
-            let due = self.clock.until(last_time(&self.plan.part(next))).min(CLOCK_INTERVAL);
+            // A file is due when everything that its window could hold is.
+            let last_time = Micros(self.plan.part(next).end().0 - 1);
+            let due = self.clock.until(last_time).min(CLOCK_INTERVAL);
             if room && due.is_zero() {
                 let (delivery, part) = (self.clone(), self.plan.part(next));
                 uploads.push_back(tokio::spawn(async move { delivery.deliver(&part).await }));
@@ -171,8 +173,7 @@ impl FileDelivery {
 
     /// Puts all files of a part at once.
     async fn deliver(&self, part: &Part) -> Result<(), FileSinkError> {
-        try_join_all(self.plan.streams().map(|stream| self.put(stream, part))).await?;
-        Ok(())
+        try_join_all(self.plan.streams().map(|stream| self.put(stream, part))).await.map(drop)
     }
 
     async fn put(&self, stream: Stream, part: &Part) -> Result<(), FileSinkError> {
@@ -183,11 +184,6 @@ impl FileDelivery {
         self.counters.add_file(self.sink.name(), bytes);
         Ok(())
     }
-}
-
-/// A file is due when everything that its window could hold is.
-fn last_time(part: &Part) -> Micros {
-    Micros(part.end().0 - 1)
 }
 
 #[cfg(test)]

@@ -102,25 +102,6 @@ impl Lease {
         self.suspected.notified().await;
     }
 
-    /// Resolves when the lease is valid: at once, unless it is suspect; then with the next commit.
-    /// Never resolves once the lease has ended.
-    pub async fn valid(&self) {
-        loop {
-            let mut renewed = std::pin::pin!(self.renewed.notified());
-            renewed.as_mut().enable();
-            if self.ended.is_cancelled() {
-                return std::future::pending().await;
-            }
-            if self.state().as_mut().is_none_or(|state| state.is_valid(Instant::now())) {
-                return;
-            }
-            self.suspected.notify_one();
-            #[cfg(test)]
-            self.waiting.notify_one();
-            renewed.await;
-        }
-    }
-
     /// Ends the lease: another process has taken the run over, or nobody commits any more. What is in
     /// flight must not be finished.
     pub fn end(&self) {
@@ -151,11 +132,25 @@ impl Lease {
     }
 }
 
-/// No file gets its name unless the run is still ours.
+/// No file gets its name unless the run is still ours: with a lease that is suspect only after the next
+/// commit, and never once it has ended.
 #[async_trait]
 impl Gate for Lease {
     async fn pass(&self) {
-        self.valid().await;
+        loop {
+            let mut renewed = std::pin::pin!(self.renewed.notified());
+            renewed.as_mut().enable();
+            if self.ended.is_cancelled() {
+                return std::future::pending().await;
+            }
+            if self.state().as_mut().is_none_or(|state| state.is_valid(Instant::now())) {
+                return;
+            }
+            self.suspected.notify_one();
+            #[cfg(test)]
+            self.waiting.notify_one();
+            renewed.await;
+        }
     }
 }
 
@@ -178,7 +173,7 @@ mod tests {
 
     /// Whether it is valid without any more commit.
     fn is_valid(lease: &Lease) -> bool {
-        let mut valid = std::pin::pin!(lease.valid());
+        let mut valid = std::pin::pin!(lease.pass());
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         valid.as_mut().poll(&mut context).is_ready()
     }
@@ -234,7 +229,7 @@ mod tests {
         let lease = std::sync::Arc::new(halted(HALT));
         let waiting = tokio::spawn({
             let lease = lease.clone();
-            async move { lease.valid().await }
+            async move { lease.pass().await }
         });
         lease.suspected().await;
         lease.renew(Instant::now());

@@ -93,10 +93,20 @@ impl Job {
             lease.begin();
         }
         let mut tasks = JoinSet::new();
-        for delivery in self.file_deliveries(&files, &lease) {
-            let from = self.cursors.files.get(delivery.sink.name()).copied();
-            let from = from.unwrap_or(self.plan.first());
-            files.enlist(delivery.sink.name(), from);
+        for sink in &self.file_sinks {
+            let from = self.cursors.files.get(sink.name()).copied().unwrap_or(self.plan.first());
+            files.enlist(sink.name(), from);
+            let delivery = FileDelivery {
+                sink: sink.clone(),
+                plan: self.plan.clone(),
+                generator: self.generator.clone(),
+                format: self.file_format,
+                clock: self.clock.clone(),
+                cursors: files.clone(),
+                lease: lease.clone(),
+                shutdown: self.shutdown.clone(),
+                counters: self.counters.clone(),
+            };
             tasks.spawn(async move { TaskEnd::Files(delivery.run(from).await.map_err(Into::into)) });
         }
         let heartbeat = tokio::spawn({
@@ -113,21 +123,6 @@ impl Job {
         let outcome = supervise(tasks, &shutdown, &lease_held).await;
         heartbeat.abort();
         outcome
-    }
-
-    fn file_deliveries(&self, files: &Arc<FileCursors>, lease: &Arc<Lease>) -> Vec<FileDelivery> {
-        let delivery = |sink: &Arc<dyn FileSink>| FileDelivery {
-            sink: sink.clone(),
-            plan: self.plan.clone(),
-            generator: self.generator.clone(),
-            format: self.file_format,
-            clock: self.clock.clone(),
-            cursors: files.clone(),
-            lease: lease.clone(),
-            shutdown: self.shutdown.clone(),
-            counters: self.counters.clone(),
-        };
-        self.file_sinks.iter().map(delivery).collect()
     }
 
     /// Commits progress until the sinks are done: in Kafka, or without it in the local index file.
@@ -213,6 +208,7 @@ async fn supervise(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::Gate;
 
     struct Run {
         tasks: JoinSet<TaskEnd>,
@@ -228,7 +224,7 @@ mod tests {
         let held = lease.clone();
         tasks.spawn(async move {
             tokio::select! {
-                () = held.valid() => {}
+                () = held.pass() => {}
                 () = held.ended() => {}
             }
             TaskEnd::Files(Ok(()))

@@ -14,21 +14,9 @@ pub trait Content: Send + Sync {
     fn pieces(&self, bytes: usize) -> Pieces<'_>;
 }
 
-impl Content for [u8] {
-    fn pieces(&self, bytes: usize) -> Pieces<'_> {
-        Box::new(self.chunks(bytes).map(Cow::Borrowed))
-    }
-}
-
 impl Content for Vec<u8> {
     fn pieces(&self, bytes: usize) -> Pieces<'_> {
-        self.as_slice().pieces(bytes)
-    }
-}
-
-impl<const N: usize> Content for [u8; N] {
-    fn pieces(&self, bytes: usize) -> Pieces<'_> {
-        self.as_slice().pieces(bytes)
+        Box::new(self.chunks(bytes).map(Cow::Borrowed))
     }
 }
 

@@ -30,9 +30,9 @@ pub enum DirectoryError {
 /// Bytes that are handed to the system at once.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// Pieces of a file, or names of a folder in thousands, that wait for whoever takes them.
-const QUEUE_LENGTH: usize = 4;
-const NAMES_AT_ONCE: usize = 1_000;
+/// Pieces of a file, and names of a folder, that wait for whoever takes them.
+const PIECES_AHEAD: usize = 4;
+const NAMES_AHEAD: usize = 4_000;
 
 /// Files that are written at once; some wait for the disk while others are made.
 const IN_FLIGHT: usize = 8;
@@ -52,7 +52,11 @@ type Entry = (String, Option<u64>);
 impl DirectorySink {
     /// Of a folder that is made when it is opened.
     pub fn new(folder: &Path) -> Self {
-        DirectorySink { folder: folder.into(), temporary: Temporary::new(), at_work: TaskTracker::new() }
+        DirectorySink {
+            folder: folder.into(),
+            temporary: Temporary::default(),
+            at_work: TaskTracker::new(),
+        }
     }
 
     /// Does what blocks where it may.
@@ -64,52 +68,28 @@ impl DirectorySink {
         Ok(self.at_work.spawn_blocking(move || call(&sink)).await??)
     }
 
-    /// Writes one file under a temporary name, unless it is stopped.
-    fn write(
+    /// Reads in a thread that may block, as fast as what it reads is taken.
+    fn reading<T: Send + 'static>(
         &self,
-        name: &str,
-        content: &dyn Content,
-        stop: &CancellationToken,
-    ) -> Result<Written, DirectoryError> {
-        let path = self.folder.join(name);
-        let temporary = self.folder.join(self.temporary.name(name));
-        // Dropped with an error, it takes what was written with it.
-        let mut written = Written { temporary, path, bytes: 0, published: false };
-        written.bytes = write(&written.temporary, content, stop)
-            .map_err(|error| explain("write", &written.path, error))?;
-        Ok(written)
-    }
-
-    /// Reads the folder in a thread that may block, as fast as the entries are taken.
-    fn entries(&self, with_sizes: bool) -> mpsc::Receiver<Result<Vec<Entry>, DirectoryError>> {
-        let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
-        let folder = self.folder.clone();
+        ahead: usize,
+        path: PathBuf,
+        read: impl FnOnce(&Path, &mut dyn FnMut(T) -> bool) -> io::Result<()> + Send + 'static,
+    ) -> mpsc::Receiver<Result<T, DirectoryError>> {
+        let (sender, receiver) = mpsc::channel(ahead);
         self.at_work.spawn_blocking(move || {
-            let read =
-                read_folder(&folder, with_sizes, |entries| sender.blocking_send(Ok(entries)).is_ok());
+            let read = read(&path, &mut |item| sender.blocking_send(Ok(item)).is_ok());
             if let Err(error) = read {
                 // Whoever has stopped taking does not want to know.
-                let _ = sender.blocking_send(Err(explain("read", &folder, error)));
+                let _ = sender.blocking_send(Err(explain("read", &path, error)));
             }
         });
         receiver
     }
 
-    /// Removes files that may be gone already.
-    async fn remove_all(&self, names: Vec<String>) -> Result<(), FileSinkError> {
-        self.blocking(move |sink| {
-            for name in names {
-                let path = sink.folder.join(name);
-                match fs::remove_file(&path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        return Err(explain("remove", &path, error));
-                    }
-                    _ => {}
-                }
-            }
-            Ok(())
+    fn entries(&self, with_sizes: bool) -> mpsc::Receiver<Result<Entry, DirectoryError>> {
+        self.reading(NAMES_AHEAD, self.folder.to_path_buf(), move |folder, take| {
+            read_folder(folder, with_sizes, take)
         })
-        .await
     }
 }
 
@@ -144,7 +124,7 @@ impl FileSink for DirectorySink {
         let (name, stop) = (name.to_owned(), CancellationToken::new());
         // When this is dropped, the thread that writes stops behind its next piece.
         let _stops = stop.clone().drop_guard();
-        let written = self.blocking(move |sink| sink.write(&name, &*content, &stop)).await?;
+        let written = self.blocking(move |sink| Written::new(sink, &name, &*content, &stop)).await?;
         gate.pass().await;
         self.blocking(|_| written.publish()).await
     }
@@ -152,33 +132,23 @@ impl FileSink for DirectorySink {
     async fn list(&self, each: EachFile<'_>) -> Result<(), FileSinkError> {
         each(Listed::Start);
         let mut entries = self.entries(true);
-        while let Some(some) = entries.recv().await {
-            for (name, bytes) in some? {
-                let temporary_for = final_name(&name);
-                each(Listed::File(ListedFile { name: &name, bytes, temporary_for }));
-            }
+        while let Some(entry) = entries.recv().await {
+            let (name, bytes) = entry?;
+            let temporary_for = final_name(&name);
+            each(Listed::File(ListedFile { name: &name, bytes, temporary_for }));
         }
         Ok(())
     }
 
     async fn read(&self, name: &str, each: EachPiece<'_>) -> Result<bool, FileSinkError> {
         let path = self.folder.join(name);
-        let opened = {
-            let path = path.clone();
-            self.blocking(move |_| match File::open(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                opened => opened.map(Some).map_err(|error| explain("open", &path, error)),
-            })
-        };
-        let Some(file) = opened.await? else { return Ok(false) };
-        let (sender, mut pieces) = mpsc::channel(QUEUE_LENGTH);
-        self.at_work.spawn_blocking(move || {
-            let read = read_file(file, |piece| sender.blocking_send(Ok(piece)).is_ok());
-            if let Err(error) = read {
-                // Whoever has stopped taking does not want to know.
-                let _ = sender.blocking_send(Err(explain("read", &path, error)));
-            }
+        let open = path.clone();
+        let opened = self.blocking(move |_| match File::open(&open) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some).map_err(|error| explain("open", &open, error)),
         });
+        let Some(file) = opened.await? else { return Ok(false) };
+        let mut pieces = self.reading(PIECES_AHEAD, path, |_, take| read_file(file, take));
         while let Some(piece) = pieces.recv().await {
             if !each(&piece?) {
                 break;
@@ -188,17 +158,20 @@ impl FileSink for DirectorySink {
     }
 
     async fn remove(&self, name: &str) -> Result<(), FileSinkError> {
-        self.remove_all(vec![name.to_owned()]).await
+        let path = self.folder.join(name);
+        self.blocking(move |_| match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(|error| explain("remove", &path, error)),
+        })
+        .await
     }
 
     async fn clean_up(&self, stale: Stale, is_ours: IsOurs<'_>) -> Result<(), FileSinkError> {
         let mut entries = self.entries(false);
-        while let Some(some) = entries.recv().await {
-            let names = some?.into_iter().map(|(name, _)| name);
-            let names: Vec<_> =
-                names.filter(|name| self.temporary.is_stale(name, stale, is_ours)).collect();
-            if !names.is_empty() {
-                self.remove_all(names).await?;
+        while let Some(entry) = entries.recv().await {
+            let (name, _) = entry?;
+            if self.temporary.is_stale(&name, stale, is_ours) {
+                self.remove(&name).await?;
             }
         }
         Ok(())
@@ -212,8 +185,7 @@ impl FileSink for DirectorySink {
 }
 
 /// A file that is complete under its temporary name; dropped before it is published, it is removed.
-#[derive(Debug)]
-pub struct Written {
+struct Written {
     temporary: PathBuf,
     path: PathBuf,
     bytes: u64,
@@ -221,11 +193,37 @@ pub struct Written {
 }
 
 impl Written {
+    /// Writes the file, which must be new, unless it is stopped. Blocks.
+    fn new(
+        sink: &DirectorySink,
+        name: &str,
+        content: &dyn Content,
+        stop: &CancellationToken,
+    ) -> Result<Self, DirectoryError> {
+        let temporary = sink.folder.join(sink.temporary.name(name));
+        // Dropped with an error, it takes what was written with it.
+        let mut written =
+            Written { temporary, path: sink.folder.join(name), bytes: 0, published: false };
+        let filled = written.fill(content, stop);
+        filled.map_err(|error| explain("write", &written.path, error))?;
+        Ok(written)
+    }
+
+    fn fill(&mut self, content: &dyn Content, stop: &CancellationToken) -> io::Result<()> {
+        let mut file = File::create_new(&self.temporary)?;
+        for piece in content.pieces(PIECE_BYTES) {
+            if stop.is_cancelled() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            file.write_all(&piece)?;
+            self.bytes += piece.len() as u64;
+        }
+        // A file that progress counts must outlast a loss of power, too.
+        file.sync_data()
+    }
+
     /// Gives the file its name, in place of any older one, and returns its size in bytes. Blocks.
-    ///
-    /// # Errors
-    /// The folder cannot be written.
-    pub fn publish(mut self) -> Result<u64, DirectoryError> {
+    fn publish(mut self) -> Result<u64, DirectoryError> {
         let renamed = fs::rename(&self.temporary, &self.path);
         self.published = renamed.is_ok();
         // The new name, too, must outlast a loss of power, before progress counts the file.
@@ -245,59 +243,31 @@ impl Drop for Written {
     }
 }
 
-/// Writes a file that must be new; gives its size in bytes.
-fn write(path: &Path, content: &dyn Content, stop: &CancellationToken) -> io::Result<u64> {
-    let mut file = File::create_new(path)?;
-    let mut bytes = 0;
-    for piece in content.pieces(PIECE_BYTES) {
-        if stop.is_cancelled() {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        file.write_all(&piece)?;
-        bytes += piece.len() as u64;
-    }
-    // A file that progress counts must outlast a loss of power, too.
-    file.sync_data()?;
-    Ok(bytes)
-}
-
-/// Hands over the files of a folder in groups, until `take` wants no more; none where there is no such
-/// folder.
-fn read_folder(
-    folder: &Path,
-    with_sizes: bool,
-    mut take: impl FnMut(Vec<Entry>) -> bool,
-) -> io::Result<()> {
+/// Hands over the files of a folder, until `take` wants no more; none where there is no such folder.
+fn read_folder(folder: &Path, with_sizes: bool, take: &mut dyn FnMut(Entry) -> bool) -> io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
     };
-    let mut group = Vec::new();
     for entry in entries {
         let entry = entry?;
         // Other names than ours may be anything.
         let Ok(name) = entry.file_name().into_string() else { continue };
-        if with_sizes {
-            match entry.metadata() {
-                Ok(meta) if meta.is_dir() => continue,
-                Ok(meta) => group.push((name, Some(meta.len()))),
-                // It has gone since.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            }
-        } else {
-            group.push((name, None));
-        }
-        if group.len() >= NAMES_AT_ONCE && !take(std::mem::take(&mut group)) {
-            return Ok(());
+        let bytes = match with_sizes.then(|| entry.metadata()).transpose() {
+            Ok(Some(found)) if found.is_dir() => continue,
+            // It has gone since.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            found => found?.map(|found| found.len()),
+        };
+        if !take((name, bytes)) {
+            break;
         }
     }
-    take(group);
     Ok(())
 }
 
 /// Hands over a file piece by piece, until `take` wants no more.
-fn read_file(mut file: File, mut take: impl FnMut(Vec<u8>) -> bool) -> io::Result<()> {
+fn read_file(mut file: File, take: &mut dyn FnMut(Vec<u8>) -> bool) -> io::Result<()> {
     loop {
         let mut piece = Vec::with_capacity(PIECE_BYTES);
         (&mut file).take(PIECE_BYTES as u64).read_to_end(&mut piece)?;

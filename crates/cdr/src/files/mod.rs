@@ -82,7 +82,7 @@ pub type EachPiece<'a> = &'a mut (dyn FnMut(&[u8]) -> bool + Send);
 /// Whether a file, by its name, is one of those that are delivered here.
 pub type IsOurs<'a> = &'a (dyn Fn(&str) -> bool + Sync);
 
-/// A destination for files.
+/// A destination for files. Its errors are those of one that is away for too long, or refuses.
 #[async_trait]
 pub trait FileSink: Send + Sync {
     /// The sink's name among those of a run: `sftp`, `directory`.
@@ -95,16 +95,10 @@ pub trait FileSink: Send + Sync {
     fn in_flight(&self) -> usize;
 
     /// Returns when files can be put; makes what is missing for that.
-    ///
-    /// # Errors
-    /// A destination that is away for too long, or refuses.
     async fn open(&self) -> Result<(), FileSinkError>;
 
     /// Writes a file piece by piece, and publishes it under its name once it is whole and the gate is
     /// passed; returns its size in bytes.
-    ///
-    /// # Errors
-    /// A destination that is away for too long, or refuses.
     async fn put(
         &self,
         name: &str,
@@ -113,27 +107,15 @@ pub trait FileSink: Send + Sync {
     ) -> Result<u64, FileSinkError>;
 
     /// Hands over all files as they come, in no order; none where there is no such folder.
-    ///
-    /// # Errors
-    /// A destination that is away for too long, or refuses.
     async fn list(&self, each: EachFile<'_>) -> Result<(), FileSinkError>;
 
     /// Hands over the content of a file; returns whether there is such a file.
-    ///
-    /// # Errors
-    /// A destination that is away for too long, or refuses.
     async fn read(&self, name: &str, each: EachPiece<'_>) -> Result<bool, FileSinkError>;
 
     /// Removes a file, if it is there.
-    ///
-    /// # Errors
-    /// A destination that is away for too long, or refuses.
     async fn remove(&self, name: &str) -> Result<(), FileSinkError>;
 
     /// Removes what uploads that were cut off have left of files whose names are ours.
-    ///
-    /// # Errors
-    /// A destination that is away, refuses, or takes too long.
     async fn clean_up(&self, stale: Stale, is_ours: IsOurs<'_>) -> Result<(), FileSinkError>;
 
     /// Resolves when nothing is at work any more of what was begun, also of what was given up.
@@ -166,11 +148,13 @@ pub enum FileSinkFailure {
 }
 
 impl FileSinkError {
-    /// What kind of failure it is.
     pub fn kind(&self) -> FileSinkFailure {
         match self {
-            FileSinkError::Sftp(error) => error.kind(),
-            FileSinkError::Directory(_) | FileSinkError::Task(_) => FileSinkFailure::Other,
+            FileSinkError::Sftp(SftpError::GaveUp { .. }) => FileSinkFailure::Unreachable,
+            FileSinkError::Sftp(SftpError::NoCredentials { .. } | SftpError::KeyFile { .. }) => {
+                FileSinkFailure::Configuration
+            }
+            _ => FileSinkFailure::Other,
         }
     }
 }

@@ -16,13 +16,15 @@ pub struct Temporary {
     count: Arc<AtomicU64>,
 }
 
-impl Temporary {
-    pub fn new() -> Self {
+impl Default for Temporary {
+    fn default() -> Self {
         // The keys of the hasher are random in each process.
         let random = RandomState::new().hash_one(std::process::id());
         Temporary { token: format!("{random:016x}"), count: Arc::default() }
     }
+}
 
+impl Temporary {
     /// A new name for another attempt: `.NAME.TOKEN-COUNT.part`.
     pub fn name(&self, of: &str) -> String {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
@@ -42,12 +44,6 @@ impl Temporary {
     /// Whether a name was made here.
     fn made(&self, name: &str) -> bool {
         name.contains(&format!(".{}-", self.token))
-    }
-}
-
-impl Default for Temporary {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -74,7 +70,7 @@ mod tests {
 
     #[test]
     fn each_attempt_has_a_name_of_its_own_that_holds_the_final_one() {
-        let (one, other) = (Temporary::new(), Temporary::new());
+        let (one, other) = (Temporary::default(), Temporary::default());
         let names = [one.name("a.csv"), one.name("a.csv"), other.name("a.csv")];
         for (index, name) in names.iter().enumerate() {
             assert_eq!(final_name(name), Some("a.csv"), "{name}");

@@ -331,7 +331,7 @@ mod tests {
     use super::*;
 
     fn check(found: &[u8], wrong: Option<WrongFile>) {
-        let expected = b"a\nb\nc\n";
+        let expected = &b"a\nb\nc\n".to_vec();
         assert_eq!(difference(expected, found), wrong);
         // However it comes in pieces.
         for length in 1..4 {

@@ -1,6 +1,7 @@
 //! Logging in: ssh-agent, key file, password, in this order, as configured.
 
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::Path;
 use std::sync::Arc;
 
 use russh::client::{AuthResult, Handle, KeyboardInteractiveAuthResponse as Interactive};
@@ -15,43 +16,30 @@ use super::config::SftpConfig;
 use super::error::SftpError;
 use crate::secret::Secret;
 
-/// Rounds of questions to answer with the password at most: a server may prompt
-/// again and again.
+/// Rounds of questions to answer with the password at most: a server may prompt again and again.
 const INTERACTIVE_ROUNDS_MAX: usize = 4;
 
 /// What the user has to log in with.
 pub(super) struct Login {
-    address: String,
-    user: String,
-    password: Option<Secret>,
+    config: Arc<SftpConfig>,
     key: Option<Arc<PrivateKey>>,
-    pub(super) agent: Option<Agent>,
-}
-
-/// Where the ssh-agent is.
-pub(super) enum Agent {
-    At(PathBuf),
-    /// It is to be used, but the environment does not name where it is.
-    Nowhere,
+    /// Where the ssh-agent is, if the environment names it.
+    pub(super) agent: Option<OsString>,
 }
 
 impl Login {
     /// Reads and decrypts the key file, if there is one.
-    pub(super) fn new(config: &SftpConfig) -> Result<Self, SftpError> {
+    pub(super) fn new(config: &Arc<SftpConfig>) -> Result<Self, SftpError> {
         if config.password.is_none() && config.key_file.is_none() && !config.use_agent {
-            return Err(SftpError::NoCredentials {
-                address: config.address(),
-                user: config.user.clone(),
-            });
+            let (address, user) = (config.address(), config.user.clone());
+            return Err(SftpError::NoCredentials { address, user });
         }
         let key = config.key_file.as_deref();
         let key = key.map(|path| load_key(path, config.key_passphrase.as_ref()));
         Ok(Self {
-            address: config.address(),
-            user: config.user.clone(),
-            password: config.password.clone(),
+            config: Arc::clone(config),
             key: key.transpose()?.map(Arc::new),
-            agent: config.use_agent.then(Agent::from_environment),
+            agent: std::env::var_os("SSH_AUTH_SOCK"),
         })
     }
 
@@ -62,28 +50,21 @@ impl Login {
             Ok(true) => Ok(()),
             // A server ends the connection after too many refusals.
             Ok(false) | Err(_) if attempts.offered.is_some() => Err(attempts.refused()),
-            Ok(false) => Err(self.ended("the server ended the login".to_owned())),
-            Err(error) => Err(self.ended(error.to_string())),
+            Ok(false) => Err(self.config.lost("the server ended the login".to_owned())),
+            Err(error) => Err(self.config.lost(error.to_string())),
         }
     }
 
-    fn ended(&self, detail: String) -> SftpError {
-        SftpError::ConnectionLost { address: self.address.clone(), detail }
-    }
-}
-
-impl Agent {
-    fn from_environment() -> Self {
-        std::env::var_os("SSH_AUTH_SOCK").map_or(Self::Nowhere, |path| Self::At(path.into()))
-    }
-
-    async fn identities(&self) -> Result<(AgentClient<UnixStream>, Vec<AgentIdentity>), keys::Error> {
-        let Self::At(path) = self else {
-            return Err(keys::Error::EnvVar("SSH_AUTH_SOCK"));
-        };
+    /// The agent, and the keys that it holds.
+    async fn identities(&self) -> Result<(AgentClient<UnixStream>, Vec<PublicKey>), keys::Error> {
+        let path = self.agent.as_ref().ok_or(keys::Error::EnvVar("SSH_AUTH_SOCK"))?;
         let mut agent = AgentClient::connect_uds(path).await?;
-        let identities = agent.request_identities().await?;
-        Ok((agent, identities))
+        let identities = agent.request_identities().await?.into_iter();
+        let keys = identities.filter_map(|identity| match identity {
+            AgentIdentity::PublicKey { key, .. } => Some(key),
+            AgentIdentity::Certificate { .. } => None,
+        });
+        Ok((agent, keys.collect()))
     }
 }
 
@@ -99,10 +80,7 @@ struct Attempts<'a> {
 
 impl Attempts<'_> {
     async fn all(&mut self) -> Result<bool, russh::Error> {
-        if let Some(agent) = &self.login.agent
-            && self.may(MethodKind::PublicKey)
-            && self.agent(agent).await?
-        {
+        if self.login.config.use_agent && self.may(MethodKind::PublicKey) && self.agent().await? {
             return Ok(true);
         }
         if let Some(key) = self.login.key.clone()
@@ -111,41 +89,34 @@ impl Attempts<'_> {
         {
             return Ok(true);
         }
-        let Some(password) = &self.login.password else {
-            return self.nothing().await;
-        };
+        let Some(password) = &self.login.config.password else { return self.nothing().await };
         if self.may(MethodKind::Password) && self.password(password).await? {
             return Ok(true);
         }
-        // Where the server takes plain passwords, this one was wrong, and to
-        // try it in another way would only count as another failure.
+        // Where the server takes plain passwords, this one was wrong, and to try it in another way would
+        // only count as another failure.
         let instead = !self.offers(MethodKind::Password);
         Ok(instead && self.offers(MethodKind::KeyboardInteractive) && self.interactive(password).await?)
     }
 
-    async fn agent(&mut self, agent: &Agent) -> Result<bool, russh::Error> {
-        let (mut agent, identities) = match agent.identities().await {
+    async fn agent(&mut self) -> Result<bool, russh::Error> {
+        let (mut agent, keys) = match self.login.identities().await {
             Ok(found) => found,
             Err(error) => {
                 self.tried.push(format!("ssh-agent ({error})"));
                 return Ok(false);
             }
         };
-        let mut keys = identities.into_iter().filter_map(plain_key).peekable();
-        if keys.peek().is_none() {
+        if keys.is_empty() {
             self.tried.push("ssh-agent (it holds no keys)".to_owned());
         }
         for key in keys {
             self.tried.push(format!("ssh-agent key {}", describe(&key)));
             let hash = self.rsa_hash(&key).await?;
-            let user = &self.login.user;
-            let signed = self.ssh.authenticate_publickey_with(user, key, hash, &mut agent);
-            match signed.await {
-                Ok(result) => {
-                    if self.note(result) {
-                        return Ok(true);
-                    }
-                }
+            let user = &self.login.config.user;
+            match self.ssh.authenticate_publickey_with(user, key, hash, &mut agent).await {
+                Ok(result) if self.note(&result) => return Ok(true),
+                Ok(_) => {}
                 Err(error) => self.tried.push(format!("(ssh-agent: {error})")),
             }
             if !self.may(MethodKind::PublicKey) {
@@ -160,25 +131,22 @@ impl Attempts<'_> {
         self.tried.push(format!("key file {}", describe(public)));
         let hash = self.rsa_hash(public).await?;
         let key = PrivateKeyWithHashAlg::new(key, hash);
-        let user = &self.login.user;
-        let result = self.ssh.authenticate_publickey(user, key).await?;
-        Ok(self.note(result))
+        let result = self.ssh.authenticate_publickey(&self.login.config.user, key).await?;
+        Ok(self.note(&result))
     }
 
     async fn password(&mut self, password: &Secret) -> Result<bool, russh::Error> {
         self.tried.push("password".to_owned());
-        let user = &self.login.user;
-        let result = self.ssh.authenticate_password(user, password.expose());
-        let result = result.await?;
-        Ok(self.note(result))
+        let user = &self.login.config.user;
+        let result = self.ssh.authenticate_password(user, password.expose()).await?;
+        Ok(self.note(&result))
     }
 
     /// Answers each question with the password.
     async fn interactive(&mut self, password: &Secret) -> Result<bool, russh::Error> {
         self.tried.push("keyboard-interactive".to_owned());
-        let user = &self.login.user;
-        let started = self.ssh.authenticate_keyboard_interactive_start(user, None);
-        let mut response = started.await?;
+        let user = &self.login.config.user;
+        let mut response = self.ssh.authenticate_keyboard_interactive_start(user, None).await?;
         for _ in 0..INTERACTIVE_ROUNDS_MAX {
             let prompts = match response {
                 Interactive::InfoRequest { prompts, .. } => prompts,
@@ -189,36 +157,30 @@ impl Attempts<'_> {
                 }
             };
             let answers = vec![password.expose().to_owned(); prompts.len()];
-            let answered = self.ssh.authenticate_keyboard_interactive_respond(answers);
-            response = answered.await?;
+            response = self.ssh.authenticate_keyboard_interactive_respond(answers).await?;
         }
         Ok(matches!(response, Interactive::Success))
     }
 
-    /// Queries what the server offers, when there was nothing to try. A server
-    /// that lets everybody in does so here.
+    /// Queries what the server offers, when there was nothing to try. A server that lets everybody in does so
+    /// here.
     async fn nothing(&mut self) -> Result<bool, russh::Error> {
         if self.offered.is_some() || self.ssh.is_closed() {
             return Ok(false);
         }
-        let user = &self.login.user;
-        let result = self.ssh.authenticate_none(user).await?;
-        Ok(self.note(result))
+        let result = self.ssh.authenticate_none(&self.login.config.user).await?;
+        Ok(self.note(&result))
     }
 
     /// Whether the login is complete; keeps what the server offers if not.
-    fn note(&mut self, result: AuthResult) -> bool {
-        match result {
-            AuthResult::Success => true,
-            AuthResult::Failure { remaining_methods, .. } => {
-                // The end of the connection comes as an empty list, which is
-                // not what the server offers.
-                if !self.ssh.is_closed() {
-                    self.offered = Some(remaining_methods);
-                }
-                false
-            }
+    fn note(&mut self, result: &AuthResult) -> bool {
+        // The end of the connection comes as an empty list, which is not what the server offers.
+        if let AuthResult::Failure { remaining_methods, .. } = result
+            && !self.ssh.is_closed()
+        {
+            self.offered = Some(remaining_methods.clone());
         }
+        result.success()
     }
 
     /// Whether there is a point in trying `method`.
@@ -231,8 +193,7 @@ impl Attempts<'_> {
         !self.ssh.is_closed() && offered.is_some_and(|offered| offered.contains(&method))
     }
 
-    /// The hash an RSA key signs with: the best the server names, and never
-    /// SHA-1. Other keys need none.
+    /// The hash an RSA key signs with: the best the server names, and never SHA-1. Other keys need none.
     async fn rsa_hash(&self, key: &PublicKey) -> Result<Option<HashAlg>, russh::Error> {
         if !key.algorithm().is_rsa() {
             return Ok(None);
@@ -245,8 +206,8 @@ impl Attempts<'_> {
         let offered: Vec<&str> =
             (self.offered.iter()).flat_map(|methods| methods.iter().map(<&str>::from)).collect();
         SftpError::AuthFailed {
-            address: self.login.address.clone(),
-            user: self.login.user.clone(),
+            address: self.login.config.address(),
+            user: self.login.config.user.clone(),
             tried: self.tried.join(", "),
             offered: if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") },
         }
@@ -270,18 +231,11 @@ fn load_key(path: &Path, passphrase: Option<&Secret>) -> Result<PrivateKey, Sftp
     })
 }
 
-/// Whether the key in `text` needs a passphrase. PEM and PKCS#8 show it in a
-/// line of text, OpenSSH's format within.
+/// Whether the key in `text` needs a passphrase. PEM and PKCS#8 show it in a line of text, OpenSSH's format
+/// within.
 fn is_encrypted(text: &str) -> bool {
-    let within = || keys::decode_secret_key(text, None);
-    text.contains("ENCRYPTED") || matches!(within(), Err(keys::Error::KeyIsEncrypted))
-}
-
-fn plain_key(identity: AgentIdentity) -> Option<PublicKey> {
-    match identity {
-        AgentIdentity::PublicKey { key, .. } => Some(key),
-        AgentIdentity::Certificate { .. } => None,
-    }
+    text.contains("ENCRYPTED")
+        || matches!(keys::decode_secret_key(text, None), Err(keys::Error::KeyIsEncrypted))
 }
 
 /// What distinguishes a key from others, and may be shown.

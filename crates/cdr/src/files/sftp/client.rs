@@ -7,34 +7,27 @@ use super::error::SftpError;
 use super::host_keys::{Accepted, HostKeys};
 use super::session::CloseReason;
 
-/// The SSH layer's callbacks.
 pub(super) struct Client {
-    pub host_keys: HostKeys,
-    pub close_reason: CloseReason,
+    pub(super) host_keys: HostKeys,
+    pub(super) close_reason: CloseReason,
 }
 
 /// Why the SSH layer gave up.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
-    Ssh(russh::Error),
+    #[error(transparent)]
+    Ssh(#[from] russh::Error),
+    #[error(transparent)]
     HostKey(Box<SftpError>),
-}
-
-impl From<russh::Error> for ClientError {
-    fn from(error: russh::Error) -> Self {
-        Self::Ssh(error)
-    }
 }
 
 impl client::Handler for Client {
     type Error = ClientError;
 
     async fn check_server_key(&mut self, offered: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
-        let host_keys = self.host_keys.clone();
-        let key = offered.public_key();
+        let (host_keys, key) = (self.host_keys.clone(), offered.public_key());
         let check = tokio::task::spawn_blocking(move || host_keys.check(&key));
-        let checked = check.await.map_err(|error| russh::Error::IO(error.into()))?;
-        match checked {
+        match check.await.map_err(|error| russh::Error::IO(error.into()))? {
             Ok(Accepted::Known) => {}
             Ok(Accepted::New) => self.host_keys.announce(&offered.public_key()),
             Err(error) => return Err(ClientError::HostKey(Box::new(error))),
@@ -43,16 +36,12 @@ impl client::Handler for Client {
     }
 
     async fn disconnected(&mut self, reason: DisconnectReason<Self::Error>) -> Result<(), Self::Error> {
-        let words = match &reason {
-            DisconnectReason::ReceivedDisconnect(info) => info.message.clone(),
-            DisconnectReason::Error(ClientError::Ssh(error)) => error.to_string(),
-            DisconnectReason::Error(ClientError::HostKey(error)) => error.to_string(),
+        let (words, outcome) = match reason {
+            DisconnectReason::ReceivedDisconnect(info) => (info.message, Ok(())),
+            DisconnectReason::Error(error) => (error.to_string(), Err(error)),
         };
         // Only the first reason counts.
         let _ = self.close_reason.set(words);
-        match reason {
-            DisconnectReason::ReceivedDisconnect(_) => Ok(()),
-            DisconnectReason::Error(error) => Err(error),
-        }
+        outcome
     }
 }

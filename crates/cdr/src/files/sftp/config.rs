@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::error::SftpError;
 use crate::secret::Secret;
 use crate::settings::parse::{is_given, is_host};
 use crate::settings::{
@@ -127,5 +128,31 @@ impl SftpConfig {
         } else {
             format!("{}:{}", self.host, self.port)
         }
+    }
+
+    /// The remote folder: absolute, or relative to the login folder; `.` is that itself.
+    pub(super) fn folder(&self) -> &str {
+        match self.remote_path.trim_end_matches('/') {
+            "" if self.remote_path.is_empty() => ".",
+            "" => "/",
+            trimmed => trimmed,
+        }
+    }
+
+    /// The path of the file `name` in the remote folder.
+    pub(super) fn path(&self, name: &str) -> String {
+        match self.folder() {
+            "." => name.to_owned(),
+            "/" => format!("/{name}"),
+            folder => format!("{folder}/{name}"),
+        }
+    }
+
+    pub(super) fn lost(&self, detail: String) -> SftpError {
+        SftpError::ConnectionLost { address: self.address(), detail }
+    }
+
+    pub(super) fn protocol(&self, detail: String) -> SftpError {
+        SftpError::Protocol { address: self.address(), detail }
     }
 }

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use crate::files::FileSinkFailure;
-
 /// A server's words, fit for a message of one line.
 pub(super) fn one_line(text: &str) -> String {
     const LETTERS_MAX: usize = 200;
@@ -14,8 +12,8 @@ pub(super) fn one_line(text: &str) -> String {
     words.join(" ").chars().take(LETTERS_MAX).collect()
 }
 
-/// A failure of the SFTP sink. Every message is one line that names the thing,
-/// the address and the remedy; none contains a secret.
+/// A failure of the SFTP sink. Every message is one line that names the thing, the address and the remedy;
+/// none contains a secret.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SftpError {
     #[error(
@@ -114,46 +112,24 @@ pub enum SftpError {
 }
 
 impl SftpError {
-    /// What kind of failure of a file sink it is.
-    pub(in crate::files) fn kind(&self) -> FileSinkFailure {
-        match self {
-            Self::GaveUp { .. } => FileSinkFailure::Unreachable,
-            Self::NoCredentials { .. } | Self::KeyFile { .. } => FileSinkFailure::Configuration,
-            _ => FileSinkFailure::Other,
-        }
-    }
-
-    /// Whether trying again is useless until somebody changes something:
-    /// a login, a host key, a permission, the configuration. All else is
-    /// tried again until `give_up_after`.
+    /// Whether trying again is useless until somebody changes something: a login, a host key, a permission,
+    /// the configuration. All else is tried again until `give_up_after`.
     pub fn is_permanent(&self) -> bool {
-        match self {
-            Self::NoCredentials { .. }
-            | Self::KeyFile { .. }
-            | Self::FileName { .. }
-            | Self::AuthFailed { .. }
-            | Self::HostKeyUnknown { .. }
-            | Self::HostKeyChanged { .. }
-            | Self::HostKeyRevoked { .. }
-            | Self::KnownHosts { .. }
-            | Self::PermissionDenied { .. }
-            | Self::NotAFolder { .. }
-            | Self::GaveUp { .. }
-            | Self::Closed { .. } => true,
+        !matches!(
+            self,
             Self::UnresolvedHost { .. }
-            | Self::Refused { .. }
-            | Self::Unreachable { .. }
-            | Self::Timeout { .. }
-            | Self::NoSpace { .. }
-            | Self::Rejected { .. }
-            | Self::SizeMismatch { .. }
-            | Self::ConnectionLost { .. }
-            | Self::Protocol { .. } => false,
-        }
+                | Self::Refused { .. }
+                | Self::Unreachable { .. }
+                | Self::Timeout { .. }
+                | Self::NoSpace { .. }
+                | Self::Rejected { .. }
+                | Self::SizeMismatch { .. }
+                | Self::ConnectionLost { .. }
+                | Self::Protocol { .. }
+        )
     }
 
-    /// The cause in two or three words, for the line that logs that the
-    /// server is away.
+    /// The cause in two or three words, for the line that logs that the server is away.
     pub(super) fn in_brief(&self) -> String {
         match self {
             Self::UnresolvedHost { .. } => "host name not resolved".to_owned(),

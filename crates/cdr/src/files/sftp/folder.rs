@@ -1,208 +1,101 @@
 //! The remote folder: made when missing, and named in what goes wrong there.
 
 use super::error::{SftpError, one_line};
-use super::session::{Failure, Session};
+use super::session::{Answered, Session};
 use super::wire::{Found, Request, Status, status};
 
-/// Written and removed to see whether the user may write. The name is such that
-/// whoever picks files up ignores it, as with uploads in progress.
+/// Written and removed to see whether the user may write. The name is such that whoever picks files up
+/// ignores it, as with uploads in progress.
 const PROBE: &str = ".write-check.part";
 
-/// The folder that files go to.
-pub(super) struct RemoteFolder {
-    pub(super) address: String,
-    pub(super) user: String,
-    /// Absolute, or relative to the login folder; `.` is that itself.
-    folder: String,
-    /// Whether it may be made.
-    writable: bool,
-}
-
-impl RemoteFolder {
-    pub(super) fn new(address: String, user: String, folder: &str) -> Self {
-        let trimmed = folder.trim_end_matches('/');
-        let folder = match (trimmed, folder) {
-            ("", "") => ".",
-            ("", _) => "/",
-            (trimmed, _) => trimmed,
-        };
-        Self { address, user, folder: folder.to_owned(), writable: true }
-    }
-
-    /// The same folder, only to be looked at.
-    pub(super) fn read_only(self) -> Self {
-        Self { writable: false, ..self }
-    }
-
-    /// Its path on the server.
-    pub(super) fn folder(&self) -> &str {
-        &self.folder
-    }
-
-    /// The folder, as people know it.
-    fn name(&self) -> &str {
-        match self.folder.as_str() {
-            "." => "the login folder",
-            folder => folder,
+impl Session {
+    /// Makes sure that the folder exists; makes it, and those above it, if not.
+    pub(super) async fn ensure_folder(&self) -> Result<(), SftpError> {
+        let folder = self.config.folder();
+        match self.stat_folder(folder).await? {
+            Err(refusal) if refusal.code == status::NO_SUCH_FILE => {}
+            outcome => return outcome.map_err(|refusal| self.failed("open", folder, refusal)),
         }
-    }
-
-    /// The path of the file `name` in this folder.
-    pub(super) fn path(&self, name: &str) -> String {
-        match self.folder.as_str() {
-            "." => name.to_owned(),
-            "/" => format!("/{name}"),
-            folder => format!("{folder}/{name}"),
-        }
-    }
-
-    /// Makes sure that the folder exists; makes it, and those above it, if not. Does nothing where
-    /// the folder is only to be looked at.
-    pub(super) async fn ensure(&self, session: &Session) -> Result<(), SftpError> {
-        if !self.writable {
-            return Ok(());
-        }
-        match self.stat(session, &self.folder).await {
-            Err(Failure::Status(answer)) if answer.code == status::NO_SUCH_FILE => {}
-            outcome => {
-                return outcome.map_err(|failure| self.failed("open", &self.folder, failure));
-            }
-        }
-        let mut path = String::new();
-        for (index, part) in self.folder.split('/').enumerate() {
-            if index > 0 {
-                path.push('/');
-            }
-            path.push_str(part);
-            if !part.is_empty() {
-                self.make(session, &path).await?;
+        let ends = folder.match_indices('/').map(|(at, _)| at).chain([folder.len()]);
+        let paths = ends.map(|end| &folder[..end]);
+        for path in paths.filter(|path| !path.is_empty() && !path.ends_with('/')) {
+            let made = self.request(&Request::Mkdir { path }).await?.done().await?;
+            // Another connection may have made the same one.
+            if let Err(refusal) = made
+                && self.stat_folder(path).await?.is_err()
+            {
+                return Err(self.failed("make the folder", path, refusal));
             }
         }
         Ok(())
     }
 
     /// Sees whether files can be written, by writing an empty one.
-    pub(super) async fn probe(&self, session: &Session) -> Result<(), SftpError> {
-        let path = self.path(PROBE);
-        let opened = session.request(&Request::Open { path: &path, found: Found::Emptied }).await?;
-        let handle = opened.handle().await;
-        // What is not permitted for this file is not for any in the folder.
-        let handle = handle.map_err(|failure| match failure {
-            Failure::Status(answer) if answer.code == status::PERMISSION_DENIED => {
-                self.not_permitted(self.name())
-            }
-            failure => self.failed("create", &path, failure),
+    pub(super) async fn probe(&self) -> Result<(), SftpError> {
+        let path = self.config.path(PROBE);
+        let opened = self.request(&Request::Open { path: &path, found: Found::Emptied }).await?;
+        let handle = opened.handle().await?.map_err(|refusal| {
+            // What is not permitted for this file is not for any in the folder.
+            let of_folder = refusal.code == status::PERMISSION_DENIED;
+            let shown = match self.config.folder() {
+                "." if of_folder => "the login folder",
+                folder if of_folder => folder,
+                _ => &path,
+            };
+            self.failed("create", shown, refusal)
         })?;
-        let mut group = session.group(256);
+        let mut group = self.group(256);
         let close = group.add(&Request::Close { handle: &handle })?;
         let remove = group.add(&Request::Remove { path: &path })?;
         group.send().await?;
-        let closed = close.done().await;
-        closed.map_err(|failure| self.write_failed(&path, failure))?;
-        match remove.done().await {
-            // Another process has probed at the same time and removed it, or
-            // this is a folder to put files into and nothing else.
-            Ok(()) | Err(Failure::Status(_)) => Ok(()),
-            Err(Failure::Session(error)) => Err(error),
-        }
+        close.done().await?.map_err(|refusal| self.write_failed(&path, refusal))?;
+        // Where it is refused, another process has probed at the same time and removed it, or this is a
+        // folder to put files into and nothing else.
+        let _ = remove.done().await?;
+        Ok(())
     }
 
     /// Removes a file, if it is there.
-    pub(super) async fn remove(&self, session: &Session, name: &str) -> Result<(), SftpError> {
-        let path = self.path(name);
-        match session.request(&Request::Remove { path: &path }).await?.done().await {
-            Err(Failure::Status(answer)) if answer.code == status::NO_SUCH_FILE => Ok(()),
-            outcome => outcome.map_err(|failure| self.failed("remove", &path, failure)),
-        }
-    }
-
-    /// Makes one folder, unless it is there: another connection may be making
-    /// the same one.
-    async fn make(&self, session: &Session, path: &str) -> Result<(), SftpError> {
-        let made = session.request(&Request::Mkdir { path }).await?.done().await;
-        let Err(refusal) = made else {
-            return Ok(());
-        };
-        match self.stat(session, path).await {
-            Ok(()) => Ok(()),
-            Err(Failure::Status(_)) => Err(self.failed("make the folder", path, refusal)),
-            Err(failure) => Err(self.failed("open", path, failure)),
+    pub(super) async fn remove(&self, name: &str) -> Result<(), SftpError> {
+        let path = self.config.path(name);
+        match self.request(&Request::Remove { path: &path }).await?.done().await? {
+            Err(refusal) if refusal.code == status::NO_SUCH_FILE => Ok(()),
+            outcome => outcome.map_err(|refusal| self.failed("remove", &path, refusal)),
         }
     }
 
     /// Sees whether `path` is there and a folder.
-    async fn stat(&self, session: &Session, path: &str) -> Result<(), Failure> {
-        let attributes = session.request(&Request::Stat { path }).await?;
-        match attributes.attributes().await?.is_folder() {
-            Some(false) => Err(Failure::Session(SftpError::NotAFolder {
-                address: self.address.clone(),
-                path: path.to_owned(),
-            })),
-            _ => Ok(()),
+    async fn stat_folder(&self, path: &str) -> Result<Answered<()>, SftpError> {
+        let found = self.request(&Request::Stat { path }).await?.attributes().await?;
+        if found.as_ref().is_ok_and(|attributes| attributes.is_folder() == Some(false)) {
+            let (address, path) = (self.config.address(), path.to_owned());
+            return Err(SftpError::NotAFolder { address, path });
         }
+        Ok(found.map(drop))
     }
 
-    /// The error for a request on `path` that failed.
-    pub(super) fn failed(&self, action: &'static str, path: &str, failure: Failure) -> SftpError {
-        match failure {
-            Failure::Session(error) => error,
-            Failure::Status(answer) if answer.code == status::PERMISSION_DENIED => {
-                self.not_permitted(path)
-            }
-            Failure::Status(answer) => SftpError::Rejected {
-                address: self.address.clone(),
-                action,
-                path: path.to_owned(),
-                detail: answer.in_words(),
-            },
+    /// The error for a request on `path` that was refused.
+    pub(super) fn failed(&self, action: &'static str, path: &str, refusal: Status) -> SftpError {
+        let (address, path) = (self.config.address(), path.to_owned());
+        if refusal.code == status::PERMISSION_DENIED {
+            return SftpError::PermissionDenied { address, user: self.config.user.clone(), path };
         }
+        SftpError::Rejected { address, action, path, detail: refusal.in_words() }
     }
 
-    fn not_permitted(&self, path: &str) -> SftpError {
-        SftpError::PermissionDenied {
-            address: self.address.clone(),
-            user: self.user.clone(),
-            path: path.to_owned(),
+    /// The error for a write that was refused. Version 3 of the protocol has no code for a full disk:
+    /// servers just answer "Failure".
+    pub(super) fn write_failed(&self, path: &str, refusal: Status) -> SftpError {
+        if refusal.code == status::FAILURE {
+            let (address, path) = (self.config.address(), path.to_owned());
+            return SftpError::NoSpace { address, path, detail: refusal.in_words() };
         }
-    }
-
-    /// The error for a write that failed. Version 3 of the protocol has no code
-    /// for a full disk: servers just answer "Failure".
-    pub(super) fn write_failed(&self, path: &str, failure: Failure) -> SftpError {
-        match failure {
-            Failure::Status(answer) if answer.code == status::FAILURE => SftpError::NoSpace {
-                address: self.address.clone(),
-                path: path.to_owned(),
-                detail: answer.in_words(),
-            },
-            other => self.failed("write", path, other),
-        }
+        self.failed("write", path, refusal)
     }
 }
 
 impl Status {
     fn in_words(&self) -> String {
         if self.message.is_empty() { format!("status {}", self.code) } else { one_line(&self.message) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_follow_the_remote_path() {
-        for (folder, path) in [
-            (".", "a.csv"),
-            ("", "a.csv"),
-            ("./", "a.csv"),
-            ("up", "up/a.csv"),
-            ("up/cdr/", "up/cdr/a.csv"),
-            ("/", "/a.csv"),
-            ("/srv/in", "/srv/in/a.csv"),
-        ] {
-            let remote = RemoteFolder::new("localhost:22".into(), "cdr".into(), folder);
-            assert_eq!(remote.path("a.csv"), path, "{folder:?}");
-        }
     }
 }

@@ -1,5 +1,5 @@
-//! What is known of the server's being there, shared by all uploads: when to
-//! give up, and what to log meanwhile.
+//! What is known of the server's being there, shared by all uploads: when to give up, and what to log
+//! meanwhile.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -49,59 +49,44 @@ impl Health {
         }
     }
 
-    /// There is no connection, and work waits for one.
-    pub(super) fn away(&self, waiting_since: Instant, error: &SftpError) {
+    /// Work failed that began at `waiting_since`; `away`: there is no connection.
+    pub(super) fn failed(&self, waiting_since: Instant, error: &SftpError, away: bool) {
         let now = Instant::now();
         let mut state = self.lock();
         state.last_failure = Some((now, error.clone()));
-        if error.is_permanent() {
-            return;
-        }
-        let news = state.away_since.is_none();
-        state.away_since.get_or_insert(now);
-        if !state.may_log(now, news) {
-            return;
-        }
-        let left = self.deadline(&state, waiting_since).duration_since(now);
-        drop(state);
-        let hint = error.hint().map(|hint| format!(". {hint}")).unwrap_or_default();
-        tracing::warn!(
-            "SFTP server {} is away ({}); trying again for up to {:.0} s{hint}",
-            self.address,
-            error.in_brief(),
-            left.as_secs_f64(),
-        );
-    }
-
-    /// An upload failed while the server is there.
-    pub(super) fn failed(&self, waiting_since: Instant, error: &SftpError) {
-        let now = Instant::now();
-        let mut state = self.lock();
-        state.last_failure = Some((now, error.clone()));
-        if matches!(error, SftpError::ConnectionLost { .. }) {
+        if !away && matches!(error, SftpError::ConnectionLost { .. }) {
             // There is another connection, so that all goes on.
             return tracing::debug!("{error}");
         }
-        if error.is_permanent() || !state.may_log(now, false) {
+        if error.is_permanent() {
             return;
         }
-        let left = self.deadline(&state, waiting_since).duration_since(now);
+        let news = away && state.away_since.is_none();
+        if news {
+            state.away_since = Some(now);
+        }
+        if !news && state.logged_at.is_some_and(|at| now < at + LOG_INTERVAL) {
+            return;
+        }
+        state.logged_at = Some(now);
+        let seconds = self.deadline(&state, waiting_since).duration_since(now).as_secs_f64();
         drop(state);
-        let seconds = left.as_secs_f64();
-        tracing::warn!("{error}; trying again for up to {seconds:.0} s");
+        if !away {
+            return tracing::warn!("{error}; trying again for up to {seconds:.0} s");
+        }
+        let hint = error.hint().map(|hint| format!(". {hint}")).unwrap_or_default();
+        let (address, cause) = (&self.address, error.in_brief());
+        tracing::warn!(
+            "SFTP server {address} is away ({cause}); trying again for up to {seconds:.0} s{hint}"
+        );
     }
 
-    /// Whether to go on with work that began at `waiting_since`: not after
-    /// an error that will stay, which one attempt has found for all who waited
-    /// for it, nor after too long a time without any success.
+    /// Whether to go on with work that began at `waiting_since`: not after an error that will stay, which
+    /// one attempt has found for all who waited for it, nor after too long a time without any success.
     pub(super) fn verdict(&self, waiting_since: Instant) -> Result<(), SftpError> {
         let state = self.lock();
-        let Some((at, error)) = &state.last_failure else {
-            return Ok(());
-        };
-        if *at < waiting_since {
-            return Ok(());
-        }
+        let failure = state.last_failure.as_ref().filter(|(at, _)| *at >= waiting_since);
+        let Some((_, error)) = failure else { return Ok(()) };
         if error.is_permanent() {
             return Err(error.clone());
         }
@@ -126,16 +111,6 @@ impl Health {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Each change under the lock is complete in itself.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn may_log(&mut self, now: Instant, news: bool) -> bool {
-        let due = self.logged_at.is_none_or(|at| now >= at + LOG_INTERVAL);
-        if news || due {
-            self.logged_at = Some(now);
-        }
-        news || due
     }
 }
 
@@ -166,8 +141,8 @@ impl Backoff {
     }
 }
 
-/// Between half of `pause` and all of it, so that many clients of a server that
-/// comes back do not all arrive at once.
+/// Between half of `pause` and all of it, so that many clients of a server that comes back do not all arrive
+/// at once.
 fn jittered(pause: Duration) -> Duration {
     // The standard library seeds each hasher state at random.
     let random = RandomState::new().hash_one(0) as u32;
@@ -199,7 +174,7 @@ mod tests {
         let ago = |seconds| now - Duration::from_secs(seconds);
         let lost = SftpError::Refused { address: "localhost:22".to_owned(), hint: String::new() };
         assert!(health.verdict(ago(100)).is_ok(), "nothing has failed yet");
-        health.away(ago(10), &lost);
+        health.failed(ago(10), &lost, true);
         assert!(health.verdict(ago(10)).is_ok());
         let given_up = health.verdict(ago(100));
         assert!(matches!(given_up, Err(SftpError::GaveUp { .. })), "{given_up:?}");
@@ -212,7 +187,7 @@ mod tests {
         let health = Health::new("localhost:22".to_owned(), Duration::from_secs(60));
         let before = Instant::now();
         let error = SftpError::NotAFolder { address: "localhost:22".to_owned(), path: "up".to_owned() };
-        health.away(before, &error);
+        health.failed(before, &error, true);
         assert!(health.verdict(before).is_err());
         let later = Instant::now() + Duration::from_millis(1);
         assert!(health.verdict(later).is_ok(), "new work tries again");

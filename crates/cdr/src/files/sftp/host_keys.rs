@@ -1,18 +1,17 @@
 //! Whether a server is the one it was: host keys against `known_hosts`.
 //!
-//! The file's format is OpenSSH's (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"):
-//! patterns, `[host]:port`, hashed names, `@revoked`. Lines for certificate
-//! authorities are passed over, because no certificates are requested.
+//! The file's format is OpenSSH's (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"): patterns, `[host]:port`, hashed
+//! names, `@revoked`. Lines for certificate authorities are passed over, because no certificates are
+//! requested.
 
-use std::borrow::Cow;
-use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::fs;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::sync::{Arc, Mutex};
 
+use ring::hmac;
 use russh::Preferred;
-use russh::keys::known_hosts::known_host_keys_path;
+use russh::keys::ssh_key::known_hosts::HostPatterns;
 use russh::keys::{Algorithm, HashAlg, PublicKey, parse_public_key_base64};
 
 use super::config::{HostKeyPolicy, SftpConfig};
@@ -23,11 +22,7 @@ const DEFAULT_PORT: u16 = 22;
 /// What is known of one server's host keys, and what to do with unknown ones.
 #[derive(Clone, Debug)]
 pub(super) struct HostKeys {
-    host: String,
-    port: u16,
-    address: String,
-    file: PathBuf,
-    policy: HostKeyPolicy,
+    pub(super) config: Arc<SftpConfig>,
 }
 
 /// How it came that a key was accepted.
@@ -45,71 +40,51 @@ struct Known {
 }
 
 impl HostKeys {
-    pub(super) fn new(config: &SftpConfig) -> Self {
-        Self {
-            host: config.host.to_lowercase(),
-            port: config.port,
-            address: config.address(),
-            file: config.known_hosts.clone(),
-            policy: config.host_key_policy,
-        }
-    }
-
-    /// The kinds of host keys to request. Those on record come first: a server
-    /// with several keys then shows the one that can be checked. RSA with SHA-1
-    /// is not among them.
+    /// The kinds of host keys to request. Those on record come first: a server with several keys then shows
+    /// the one that can be checked. RSA with SHA-1 is not among them.
     pub(super) fn algorithms(&self) -> Result<Vec<Algorithm>, SftpError> {
-        let text = self.read()?;
-        let known = self.known(&text, self.port)?;
-        let on_record = |algorithm: &Algorithm| {
-            known.iter().any(|known| same_kind(&known.key.algorithm(), algorithm))
+        let known = self.known(&self.read()?, self.config.port)?;
+        let is_new = |algorithm: &Algorithm| {
+            !known.iter().any(|known| same_kind(&known.key.algorithm(), algorithm))
         };
-        let (mut first, rest): (Vec<_>, Vec<_>) = Preferred::DEFAULT
-            .key
-            .iter()
-            .filter(|algorithm| !matches!(algorithm, Algorithm::Rsa { hash: None }))
-            .cloned()
-            .partition(on_record);
-        first.extend(rest);
-        Ok(first)
+        let mut algorithms = Preferred::DEFAULT.key.into_owned();
+        algorithms.retain(|algorithm| !matches!(algorithm, Algorithm::Rsa { hash: None }));
+        algorithms.sort_by_key(is_new);
+        Ok(algorithms)
     }
 
-    /// Accepts or refuses the key that the server has shown, and records it if
-    /// it is new and may be recorded. Blocks on files.
+    /// Accepts or refuses the key that the server has shown, and records it if it is new and may be
+    /// recorded. Blocks on files.
     pub(super) fn check(&self, offered: &PublicKey) -> Result<Accepted, SftpError> {
-        /// One check at a time, so that connections made at once do not all
-        /// record the same key.
+        /// One check at a time, so that connections made at once do not all record the same key.
         static CHECKING: Mutex<()> = Mutex::new(());
         let _one = CHECKING.lock();
         if self.is_known(&self.read()?, offered)? {
             return Ok(Accepted::Known);
         }
-        match self.policy {
-            HostKeyPolicy::AcceptNew => self.record(offered),
-            HostKeyPolicy::Strict => Err(SftpError::HostKeyUnknown {
-                address: self.address.clone(),
-                fingerprint: fingerprint(offered),
-                file: self.file.clone(),
-                command: format!(
-                    "ssh-keyscan -p {} {} >> {}",
-                    self.port,
-                    self.host,
-                    self.file.display()
-                ),
-            }),
+        if self.config.host_key_policy == HostKeyPolicy::AcceptNew {
+            return self.record(offered);
         }
+        let file = self.config.known_hosts.clone();
+        let (port, host) = (self.config.port, self.config.host.to_lowercase());
+        Err(SftpError::HostKeyUnknown {
+            address: self.config.address(),
+            fingerprint: fingerprint(offered),
+            command: format!("ssh-keyscan -p {port} {host} >> {}", file.display()),
+            file,
+        })
     }
 
-    /// Whether `offered` is on record in `text`. An error when another key is,
-    /// of whatever kind: a server that still had that one would have shown it.
+    /// Whether `offered` is on record in `text`. An error when another key is, of whatever kind: a server
+    /// that still had that one would have shown it.
     fn is_known(&self, text: &str, offered: &PublicKey) -> Result<bool, SftpError> {
-        let known = self.known(text, self.port)?;
+        let known = self.known(text, self.config.port)?;
         let same = |known: &&Known| known.key.key_data() == offered.key_data();
         if let Some(revoked) = known.iter().filter(same).find(|known| known.revoked) {
             return Err(SftpError::HostKeyRevoked {
-                address: self.address.clone(),
+                address: self.config.address(),
                 fingerprint: fingerprint(offered),
-                file: self.file.clone(),
+                file: self.config.known_hosts.clone(),
                 line: revoked.line,
             });
         }
@@ -117,18 +92,17 @@ impl HostKeys {
             return Ok(true);
         }
         let kind = offered.algorithm();
-        let mut others: Vec<_> = known.iter().filter(|known| !known.revoked).collect();
-        others.sort_by_key(|known| !same_kind(&known.key.algorithm(), &kind));
-        match others.first() {
+        let others = known.iter().filter(|known| !known.revoked);
+        match others.min_by_key(|known| !same_kind(&known.key.algorithm(), &kind)) {
             Some(expected) => Err(SftpError::HostKeyChanged {
-                address: self.address.clone(),
+                address: self.config.address(),
                 expected: fingerprint(&expected.key),
                 offered: fingerprint(offered),
-                file: self.file.clone(),
+                file: self.config.known_hosts.clone(),
                 line: expected.line,
             }),
             // As with ssh, the same key under the host's bare name will do.
-            None if self.port != DEFAULT_PORT => {
+            None if self.config.port != DEFAULT_PORT => {
                 let bare = self.known(text, DEFAULT_PORT)?;
                 Ok(bare.iter().any(|known| same(&known) && !known.revoked))
             }
@@ -138,21 +112,23 @@ impl HostKeys {
 
     /// Adds the key to the file, unless another process has just done so.
     fn record(&self, offered: &PublicKey) -> Result<Accepted, SftpError> {
-        let failed = |error: std::io::Error| self.file_error("written", &error);
-        if let Some(folder) = self.file.parent() {
-            create_private_folder(folder).map_err(failed)?;
+        let failed = |error: io::Error| self.file_error("written", &error);
+        let path = &self.config.known_hosts;
+        if let Some(folder) = path.parent() {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
         }
-        let mut file = open_private(&self.file).map_err(failed)?;
+        let mut options = fs::OpenOptions::new();
+        let mut file =
+            options.read(true).append(true).create(true).mode(0o600).open(path).map_err(failed)?;
         file.lock().map_err(failed)?;
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(failed)?;
         if self.is_known(&text, offered)? {
             return Ok(Accepted::Known);
         }
-        let key = offered.to_openssh().map_err(std::io::Error::other);
-        let line = format!("{} {}\n", self.name(self.port), key.map_err(failed)?.trim());
+        let key = offered.to_openssh().map_err(io::Error::other).map_err(failed)?;
         let separator = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-        let entry = format!("{separator}{line}");
+        let entry = format!("{separator}{} {}\n", self.name(self.config.port), key.trim());
         file.write_all(entry.as_bytes()).map_err(failed)?;
         Ok(Accepted::New)
     }
@@ -161,96 +137,59 @@ impl HostKeys {
     pub(super) fn announce(&self, recorded: &PublicKey) {
         tracing::info!(
             "Accepted new host key of {}, {}, recorded in {}",
-            self.address,
+            self.config.address(),
             fingerprint(recorded),
-            self.file.display()
+            self.config.known_hosts.display()
         );
     }
 
     /// All keys on record for the host at `port`.
     fn known(&self, text: &str, port: u16) -> Result<Vec<Known>, SftpError> {
         let name = self.name(port);
-        let hashed = self.hashed_lines(text, port)?;
         let mut known = Vec::new();
         for (index, line) in text.lines().enumerate() {
-            let Some(entry) = Entry::parse(line) else {
-                continue;
-            };
-            let ours = hashed.contains(&(index + 1)) || matches(entry.hosts, &name);
-            if ours && let Ok(key) = parse_public_key_base64(entry.key) {
-                known.push(Known { line: index + 1, key, revoked: entry.revoked });
+            let mut fields = line.split_whitespace().peekable();
+            let marker = fields.next_if(|field| field.starts_with('@'));
+            let (hosts, _kind, key) = (fields.next(), fields.next(), fields.next());
+            if let (None | Some("@revoked"), Some(hosts), Some(key)) = (marker, hosts, key)
+                && matches(hosts, &name)
+            {
+                let key = parse_public_key_base64(key);
+                let key = key.map_err(|error| self.file_error("understood", &error))?;
+                known.push(Known { line: index + 1, key, revoked: marker.is_some() });
             }
         }
         Ok(known)
     }
 
-    /// The numbers, from 1, of the lines whose hashed name is the server's. The
-    /// SSH library compares the hashes; it numbers the lines without counting
-    /// those that begin with `#`.
-    fn hashed_lines(&self, text: &str, port: u16) -> Result<HashSet<usize>, SftpError> {
-        if !text.contains("|1|") {
-            return Ok(HashSet::new());
-        }
-        let numbers: Vec<usize> = (text.lines().enumerate())
-            .filter(|(_, line)| !line.starts_with('#'))
-            .map(|(index, _)| index + 1)
-            .collect();
-        let found = known_host_keys_path(&self.host, port, &self.file);
-        let found = found.map_err(|error| self.file_error("understood", &error))?;
-        Ok(found
-            .into_iter()
-            .filter_map(|(counted, _)| numbers.get(counted.checked_sub(1)?).copied())
-            .collect())
-    }
-
     /// The server's name in the file.
-    fn name(&self, port: u16) -> Cow<'_, str> {
-        if port == DEFAULT_PORT {
-            Cow::Borrowed(&self.host)
-        } else {
-            Cow::Owned(format!("[{}]:{port}", self.host))
-        }
+    fn name(&self, port: u16) -> String {
+        let host = self.config.host.to_lowercase();
+        if port == DEFAULT_PORT { host } else { format!("[{host}]:{port}") }
     }
 
     fn read(&self) -> Result<String, SftpError> {
-        match fs::read_to_string(&self.file) {
-            Ok(text) => Ok(text),
+        match fs::read_to_string(&self.config.known_hosts) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
-            Err(error) => Err(self.file_error("read", &error)),
+            read => read.map_err(|error| self.file_error("read", &error)),
         }
     }
 
     fn file_error(&self, action: &'static str, error: &dyn std::error::Error) -> SftpError {
-        SftpError::KnownHosts { file: self.file.clone(), action, detail: error.to_string() }
+        let file = self.config.known_hosts.clone();
+        SftpError::KnownHosts { file, action, detail: error.to_string() }
     }
 }
 
-/// A line that names hosts and their key.
-struct Entry<'a> {
-    hosts: &'a str,
-    key: &'a str,
-    revoked: bool,
-}
-
-impl<'a> Entry<'a> {
-    fn parse(line: &'a str) -> Option<Self> {
-        let mut fields = line.split_whitespace().peekable();
-        let revoked = match fields.next_if(|field| field.starts_with('@')) {
-            None => false,
-            Some("@revoked") => true,
-            Some(_) => return None,
-        };
-        let hosts = fields.next().filter(|hosts| !hosts.starts_with('#'))?;
-        let _kind = fields.next()?;
-        Some(Self { hosts, key: fields.next()?, revoked })
+/// Whether what stands first on a line names the host: a hashed name, or a comma-separated list of
+/// patterns. A pattern after `!` excludes the hosts it names; `#` begins a comment.
+fn matches(hosts: &str, name: &str) -> bool {
+    if let Ok(HostPatterns::HashedName { salt, hash }) = hosts.parse() {
+        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &salt);
+        return hmac::verify(&key, name.as_bytes(), &hash).is_ok();
     }
-}
-
-/// Whether a comma-separated list of patterns names the host. A pattern after
-/// `!` excludes the hosts it names.
-fn matches(patterns: &str, name: &str) -> bool {
     let mut matched = false;
-    for pattern in patterns.to_lowercase().split(',') {
+    for pattern in hosts.to_lowercase().split(',').filter(|_| !hosts.starts_with('#')) {
         match pattern.strip_prefix('!') {
             Some(excluded) if is_like(excluded.as_bytes(), name.as_bytes()) => return false,
             Some(_) => {}
@@ -281,20 +220,4 @@ fn same_kind(a: &Algorithm, b: &Algorithm) -> bool {
 /// As `ssh-keygen -l` prints it: `SHA256:...`.
 fn fingerprint(key: &PublicKey) -> String {
     key.fingerprint(HashAlg::Sha256).to_string()
-}
-
-fn open_private(path: &Path) -> std::io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
-fn create_private_folder(path: &Path) -> std::io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
 }

@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 
 use super::error::SftpError;
-use super::folder::RemoteFolder;
-use super::session::{Answer, Failure, Session};
+use super::session::{Answered, Session};
 use super::wire::{Attributes, Request, status};
 use crate::files::EachPiece;
 
@@ -14,102 +13,98 @@ const AHEAD_BYTES: u64 = 1024 * 1024;
 /// No read requests less, however little the server gives at once.
 const SHORTEST_READ_BYTES: u32 = 4096;
 
-/// Requests for names that are on their way at once. Each answer has a hundred
-/// names or so, and without requests ahead costs a round trip.
+/// Requests for names that are on their way at once. Each answer has a hundred names or so, and without
+/// requests ahead costs a round trip.
 const LISTINGS_AHEAD: usize = 16;
 
-/// Hands over the files in the folder, in no order; none where there is no such
-/// folder.
-pub(super) async fn list(
-    session: &Session,
-    folder: &RemoteFolder,
-    each: &mut (dyn FnMut(&str, Attributes) + Send),
-) -> Result<(), SftpError> {
-    let failed = |failure| folder.failed("list", folder.folder(), failure);
-    let opened = session.request(&Request::OpenFolder { path: folder.folder() }).await?;
-    let handle = match opened.handle().await {
-        Err(Failure::Status(answer)) if answer.code == status::NO_SUCH_FILE => return Ok(()),
-        outcome => outcome.map_err(failed)?,
-    };
-    let mut waiting = VecDeque::new();
-    loop {
-        while waiting.len() < LISTINGS_AHEAD {
-            waiting.push_back(session.request(&Request::ReadFolder { handle: &handle }).await?);
-        }
-        let Some(answer) = waiting.pop_front() else { break };
-        let Some(names) = answer.names().await.map_err(failed)? else { break };
-        for (name, found) in names.iter().filter(|(_, found)| found.is_folder() != Some(true)) {
-            each(name, *found);
-        }
-    }
-    // Behind the end there are only further ends.
-    drop(waiting);
-    close(session, &handle).await
-}
-
-/// Hands over a file from an offset on, which is moved along, so that after a
-/// loss of the connection the reading goes on there. Returns whether there is
-/// such a file.
-pub(super) async fn read(
-    session: &Session,
-    folder: &RemoteFolder,
-    name: &str,
-    offset: &mut u64,
-    each: EachPiece<'_>,
-) -> Result<bool, SftpError> {
-    let path = folder.path(name);
-    // Only a server that limits the open files makes this wait; the semaphore is never closed.
-    let _permit = session.open_files.acquire().await;
-    let opened = session.request(&Request::OpenToRead { path: &path }).await?;
-    let handle = match opened.handle().await {
-        Err(Failure::Status(answer)) if answer.code == status::NO_SUCH_FILE => return Ok(false),
-        outcome => outcome.map_err(|failure| folder.failed("open", &path, failure))?,
-    };
-    let outcome = Reading { session, handle: &handle }.to_the_end(offset, each).await;
-    close(session, &handle).await?;
-    match outcome {
-        Ok(true) => Ok(true),
-        Ok(false) => Err(SftpError::Protocol {
-            address: folder.address.clone(),
-            detail: format!("it answers READ of {path} with no bytes and no end of the file"),
-        }),
-        Err(failure) => Err(folder.failed("read", &path, failure)),
-    }
-}
-
-/// Nothing was written, so how it goes does not matter.
-async fn close(session: &Session, handle: &[u8]) -> Result<(), SftpError> {
-    match session.request(&Request::Close { handle }).await?.done().await {
-        Ok(()) | Err(Failure::Status(_)) => Ok(()),
-        Err(Failure::Session(error)) => Err(error),
-    }
-}
-
-/// An open file.
-struct Reading<'a> {
-    session: &'a Session,
-    handle: &'a [u8],
-}
-
-impl Reading<'_> {
-    /// Reads up to the end, or as far as is wanted, with several requests on
-    /// their way. `false`: the server gives nothing, and no end either.
-    async fn to_the_end(&self, offset: &mut u64, each: EachPiece<'_>) -> Result<bool, Failure> {
+impl Session {
+    /// Hands over the files in the folder, in no order; none where there is no such folder.
+    pub(super) async fn list(
+        &self,
+        each: &mut (dyn FnMut(&str, Attributes) + Send),
+    ) -> Result<(), SftpError> {
+        let path = self.config.folder();
+        let failed = |refusal| self.failed("list", path, refusal);
+        let opened = self.request(&Request::OpenFolder { path }).await?;
+        let handle = match opened.handle().await? {
+            Err(refusal) if refusal.code == status::NO_SUCH_FILE => return Ok(()),
+            outcome => outcome.map_err(failed)?,
+        };
         let mut waiting = VecDeque::new();
-        let (mut requested, mut length) = (*offset, self.session.read_bytes);
+        loop {
+            while waiting.len() < LISTINGS_AHEAD {
+                waiting.push_back(self.request(&Request::ReadFolder { handle: &handle }).await?);
+            }
+            let Some(answer) = waiting.pop_front() else { break };
+            let Some(names) = answer.names().await?.map_err(failed)? else { break };
+            for (name, found) in names.iter().filter(|(_, found)| found.is_folder() != Some(true)) {
+                each(name, *found);
+            }
+        }
+        // Behind the end there are only further ends.
+        drop(waiting);
+        self.close_read(&handle).await
+    }
+
+    /// Hands over a file from an offset on, which is moved along, so that after a loss of the connection
+    /// the reading goes on there. Returns whether there is such a file.
+    pub(super) async fn read(
+        &self,
+        name: &str,
+        offset: &mut u64,
+        each: EachPiece<'_>,
+    ) -> Result<bool, SftpError> {
+        let path = self.config.path(name);
+        // Only a server that limits the open files makes this wait; the semaphore is never closed.
+        let _permit = self.open_files.acquire().await;
+        let opened = self.request(&Request::OpenToRead { path: &path }).await?;
+        let handle = match opened.handle().await? {
+            Err(refusal) if refusal.code == status::NO_SUCH_FILE => return Ok(false),
+            outcome => outcome.map_err(|refusal| self.failed("open", &path, refusal))?,
+        };
+        let outcome = self.read_to_the_end(&handle, offset, each).await?;
+        self.close_read(&handle).await?;
+        if outcome.map_err(|refusal| self.failed("read", &path, refusal))? {
+            return Ok(true);
+        }
+        let detail = format!("it answers READ of {path} with no bytes and no end of the file");
+        Err(self.config.protocol(detail))
+    }
+
+    /// Nothing was written, so how it goes does not matter.
+    async fn close_read(&self, handle: &[u8]) -> Result<(), SftpError> {
+        let _ = self.request(&Request::Close { handle }).await?.done().await?;
+        Ok(())
+    }
+
+    /// Reads up to the end, or as far as is wanted, with several requests on their way. `false`: the server
+    /// gives nothing, and no end either.
+    async fn read_to_the_end(
+        &self,
+        handle: &[u8],
+        offset: &mut u64,
+        each: EachPiece<'_>,
+    ) -> Result<Answered<bool>, SftpError> {
+        let mut waiting = VecDeque::new();
+        let (mut requested, mut length) = (*offset, self.read_bytes);
         loop {
             while requested < *offset + AHEAD_BYTES {
-                waiting.push_back(self.request(requested, length).await?);
+                let request = Request::Read { handle, offset: requested, length };
+                waiting.push_back(self.request(&request).await?);
                 requested += u64::from(length);
             }
-            let Some(answer) = waiting.pop_front() else { return Ok(true) };
-            let Some(data) = answer.data().await? else { return Ok(true) };
+            let Some(answer) = waiting.pop_front() else { return Ok(Ok(true)) };
+            let data = match answer.data().await? {
+                Ok(Some(data)) => data,
+                Ok(None) => return Ok(Ok(true)),
+                Err(refusal) => return Ok(Err(refusal)),
+            };
             if data.is_empty() {
-                return Ok(false);
+                return Ok(Ok(false));
             }
             *offset += data.len() as u64;
             if !each(&data) {
-                return Ok(true);
+                return Ok(Ok(true));
             }
             if data.len() < length as usize {
                 // At the end, usually; but a server may give less than was requested.
@@ -118,9 +113,5 @@ impl Reading<'_> {
                 requested = *offset;
             }
         }
-    }
-
-    async fn request(&self, offset: u64, length: u32) -> Result<Answer, SftpError> {
-        self.session.request(&Request::Read { handle: self.handle, offset, length }).await
     }
 }

@@ -1,5 +1,5 @@
-//! Requests and replies over one SFTP channel: many at once, from any number of
-//! tasks, each of which waits for its own answers only.
+//! Requests and replies over one SFTP channel: many at once, from any number of tasks, each of which waits
+//! for its own answers only.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,31 +9,35 @@ use std::time::Duration;
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
+use super::config::SftpConfig;
 use super::error::{SftpError, one_line};
 use super::wire::{self, Attributes, Limits, Reply, Request, Status, WireError, status};
 
-/// Messages that may wait for the connection; more make the senders wait, so
-/// that memory stays bounded by what is on its way.
+/// Messages that may wait for the connection; more make the senders wait, so that memory stays bounded by
+/// what is on its way.
 const QUEUE_LENGTH: usize = 16;
-/// Data in one WRITE where the server does not report how much it takes: what
-/// every server must take, by the protocol.
+/// Data in one WRITE where the server does not report how much it takes: what every server must take, by
+/// the protocol.
 const WRITE_BYTES_DEFAULT: u64 = 32 * 1024;
-/// No larger, whatever the server reports: OpenSSH takes 255 kiB, and beyond that
-/// there is nothing to gain.
+/// No larger, whatever the server reports: OpenSSH takes 255 kiB, and beyond that there is nothing to gain.
 const WRITE_BYTES_MAX: u64 = 255 * 1024;
 
 /// Why a connection ended, once it is known: in the words of the SSH layer.
 pub(super) type CloseReason = Arc<OnceLock<String>>;
 
+/// What became of a request that the server answered: what it gives, or why it refused.
+pub(super) type Answered<T> = Result<T, Status>;
+
 /// One SFTP session. Dropping it ends its channel.
 pub(super) struct Session {
+    pub(super) config: Arc<SftpConfig>,
     outgoing: mpsc::Sender<Vec<u8>>,
     pending: Arc<Pending>,
     next_id: AtomicU32,
-    tasks: [AbortHandle; 2],
+    _tasks: [AbortOnDropHandle<()>; 2],
     /// Data that goes into one WRITE request, in bytes.
     pub(super) write_bytes: usize,
     /// Data that one READ requests, in bytes.
@@ -44,15 +48,6 @@ pub(super) struct Session {
     pub(super) fsync: bool,
     /// One permit for each file the server lets a client hold open.
     pub(super) open_files: Semaphore,
-}
-
-/// A request that did not do what it should.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// The server refused.
-    Status(Status),
-    /// There was no answer, or not one that can be understood.
-    Session(SftpError),
 }
 
 /// Requests that go out together, in this order.
@@ -69,52 +64,58 @@ pub(super) struct Answer {
 }
 
 impl Session {
-    /// Starts the protocol on a channel whose `sftp` subsystem runs. The time
-    /// this may take is the caller's to limit.
+    /// Starts the protocol on a channel whose `sftp` subsystem runs. The time this may take is the caller's
+    /// to limit.
     pub(super) async fn start(
         channel: Channel<Msg>,
-        address: &str,
-        request_timeout: Duration,
+        config: Arc<SftpConfig>,
         close_reason: CloseReason,
     ) -> Result<Self, SftpError> {
         let (half, writer) = channel.split();
         let mut inbox = Inbox { half, bytes: Vec::new() };
-        let pending = Arc::new(Pending::new(address));
-        let hello = pending.greet(&mut inbox, &writer, &close_reason).await?;
+        let state = PendingState { waiting: HashMap::new(), quiet_since: Instant::now(), lost: None };
+        let pending =
+            Arc::new(Pending { config: Arc::clone(&config), close_reason, state: Mutex::new(state) });
+        let hello = pending.greet(&mut inbox, &writer).await?;
 
         let (outgoing, queue) = mpsc::channel(QUEUE_LENGTH);
-        let writer = tokio::spawn(write_requests(queue, writer)).abort_handle();
-        let reader = tokio::spawn({
-            let (pending, writer) = (Arc::clone(&pending), writer.clone());
+        let writer = AbortOnDropHandle::new(tokio::spawn(write_requests(queue, writer)));
+        let reader = AbortOnDropHandle::new(tokio::spawn({
+            let (pending, writer) = (Arc::clone(&pending), writer.abort_handle());
             async move {
-                read_replies(inbox, pending, request_timeout, close_reason).await;
-                // The writer may wait for a window that nobody opens any more,
-                // and senders behind it.
+                pending.read_replies(inbox).await;
+                // The writer may wait for a window that nobody opens any more, and senders behind it.
                 writer.abort();
             }
-        });
+        }));
         let mut session = Self {
+            config,
             outgoing,
             pending,
             next_id: AtomicU32::new(0),
-            tasks: [reader.abort_handle(), writer],
+            _tasks: [reader, writer],
             write_bytes: 0,
             read_bytes: 0,
             posix_rename: hello.has(wire::POSIX_RENAME),
             fsync: hello.has(wire::FSYNC),
             open_files: Semaphore::new(Semaphore::MAX_PERMITS),
         };
-        let limits = session.limits(hello.has(wire::LIMITS)).await?;
+        let mut limits = Limits::default();
+        // Where they are offered but refused, the defaults work.
+        if hello.has(wire::LIMITS)
+            && let Reply::Limits(reported) = session.request(&Request::Limits).await?.reply().await?
+        {
+            limits = reported;
+        }
         session.apply(limits);
         Ok(session)
     }
 
-    /// The error that ended the session, if it has ended.
-    pub(super) fn lost(&self) -> Option<SftpError> {
-        self.pending.lock().lost.clone()
+    pub(super) fn is_lost(&self) -> bool {
+        self.pending.lock().lost.is_some()
     }
 
-    /// Requests to send together; `capacity` in bytes is what they will take.
+    /// Requests to send together; `capacity` in bytes is about what they will take.
     pub(super) fn group(&self, capacity: usize) -> RequestGroup<'_> {
         RequestGroup { session: self, bytes: Vec::with_capacity(capacity) }
     }
@@ -127,36 +128,16 @@ impl Session {
         Ok(answer)
     }
 
-    async fn limits(&self, offered: bool) -> Result<Limits, SftpError> {
-        if !offered {
-            return Ok(Limits::default());
-        }
-        match self.request(&Request::Limits).await?.reply().await? {
-            Reply::Extended(body) => wire::limits(&body).map_err(|error| self.pending.garbled(&error)),
-            // Offered but refused: the defaults always work.
-            _ => Ok(Limits::default()),
-        }
-    }
-
     fn apply(&mut self, limits: Limits) {
         let reported = |value: u64| (value > 0).then_some(value);
-        let room = reported(limits.packet_bytes)
-            .map_or(u64::MAX, |packet| packet.saturating_sub(1024))
-            .max(1024);
+        let room = reported(limits.packet_bytes).map_or(u64::MAX, |packet| packet.saturating_sub(1024));
+        let most = room.clamp(1024, WRITE_BYTES_MAX);
         let write = reported(limits.write_bytes).unwrap_or(WRITE_BYTES_DEFAULT);
-        self.write_bytes = write.min(room).min(WRITE_BYTES_MAX) as usize;
+        self.write_bytes = write.min(most) as usize;
         let read = reported(limits.read_bytes).unwrap_or(WRITE_BYTES_DEFAULT);
-        self.read_bytes = read.min(room).min(WRITE_BYTES_MAX) as u32;
+        self.read_bytes = read.min(most) as u32;
         if let Some(handles) = reported(limits.handles) {
             self.open_files = Semaphore::new(handles.min(1 << 16) as usize);
-        }
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
         }
     }
 }
@@ -185,7 +166,7 @@ impl Answer {
     }
 
     /// Waits for the status that all went well.
-    pub(super) async fn done(self) -> Result<(), Failure> {
+    pub(super) async fn done(self) -> Result<Answered<()>, SftpError> {
         self.expect(|reply| match reply {
             Reply::Status(Status { code: status::OK, .. }) => Ok(()),
             other => Err(other),
@@ -193,7 +174,7 @@ impl Answer {
         .await
     }
 
-    pub(super) async fn handle(self) -> Result<Vec<u8>, Failure> {
+    pub(super) async fn handle(self) -> Result<Answered<Vec<u8>>, SftpError> {
         self.expect(|reply| match reply {
             Reply::Handle(handle) => Ok(handle),
             other => Err(other),
@@ -202,7 +183,7 @@ impl Answer {
     }
 
     /// The bytes read; `None` at the file's end.
-    pub(super) async fn data(self) -> Result<Option<Vec<u8>>, Failure> {
+    pub(super) async fn data(self) -> Result<Answered<Option<Vec<u8>>>, SftpError> {
         self.expect(|reply| match reply {
             Reply::Data(data) => Ok(Some(data)),
             Reply::Status(Status { code: status::EOF, .. }) => Ok(None),
@@ -212,7 +193,7 @@ impl Answer {
     }
 
     /// The next names of a folder; `None` when there are no more.
-    pub(super) async fn names(self) -> Result<Option<Vec<(String, Attributes)>>, Failure> {
+    pub(super) async fn names(self) -> Result<Answered<Option<Vec<(String, Attributes)>>>, SftpError> {
         self.expect(|reply| match reply {
             Reply::Names(names) => Ok(Some(names)),
             Reply::Status(Status { code: status::EOF, .. }) => Ok(None),
@@ -221,7 +202,7 @@ impl Answer {
         .await
     }
 
-    pub(super) async fn attributes(self) -> Result<Attributes, Failure> {
+    pub(super) async fn attributes(self) -> Result<Answered<Attributes>, SftpError> {
         self.expect(|reply| match reply {
             Reply::Attributes(attributes) => Ok(attributes),
             other => Err(other),
@@ -229,15 +210,15 @@ impl Answer {
         .await
     }
 
-    async fn expect<T>(self, pick: impl FnOnce(Reply) -> Result<T, Reply>) -> Result<T, Failure> {
+    async fn expect<T>(
+        self,
+        pick: impl FnOnce(Reply) -> Result<T, Reply>,
+    ) -> Result<Answered<T>, SftpError> {
         let pending = Arc::clone(&self.pending);
         match pick(self.reply().await?) {
-            Ok(value) => Ok(value),
-            Err(Reply::Status(status)) => Err(Failure::Status(status)),
-            Err(other) => {
-                let detail = format!("unexpected answer {other:?}");
-                Err(Failure::Session(pending.protocol(detail)))
-            }
+            Ok(value) => Ok(Ok(value)),
+            Err(Reply::Status(refusal)) => Ok(Err(refusal)),
+            Err(other) => Err(pending.config.protocol(format!("unexpected answer {other:?}"))),
         }
     }
 }
@@ -248,15 +229,10 @@ impl Drop for Answer {
     }
 }
 
-impl From<SftpError> for Failure {
-    fn from(error: SftpError) -> Self {
-        Self::Session(error)
-    }
-}
-
 /// The requests that wait for their answers.
 struct Pending {
-    address: String,
+    config: Arc<SftpConfig>,
+    close_reason: CloseReason,
     state: Mutex<PendingState>,
 }
 
@@ -268,31 +244,27 @@ struct PendingState {
 }
 
 impl Pending {
-    fn new(address: &str) -> Self {
-        Self {
-            address: address.to_owned(),
-            state: Mutex::new(PendingState {
-                waiting: HashMap::new(),
-                quiet_since: Instant::now(),
-                lost: None,
-            }),
-        }
-    }
-
     /// Exchanges the first messages.
     async fn greet(
         &self,
         inbox: &mut Inbox,
         writer: &ChannelWriteHalf<Msg>,
-        close_reason: &CloseReason,
     ) -> Result<wire::Hello, SftpError> {
-        let sent = writer.data_bytes(wire::init()).await;
-        sent.map_err(|_| self.ended(close_reason))?;
-        let hello = inbox.hello().await.map_err(|error| self.garbled(&error))?;
-        let hello = hello.ok_or_else(|| self.ended(close_reason))?;
+        writer.data_bytes(wire::init()).await.map_err(|_| self.ended())?;
+        let mut first = None;
+        let hello = loop {
+            if let Some(hello) = first.take() {
+                break hello;
+            }
+            if !inbox.fill().await {
+                return Err(self.ended());
+            }
+            let drained = inbox.drain(|message| wire::hello(message).map(|hello| first = Some(hello)));
+            drained.map_err(|error| self.garbled(&error))?;
+        };
         if hello.version < wire::VERSION {
             let detail = format!("it speaks SFTP version {}, not 3", hello.version);
-            return Err(self.protocol(detail));
+            return Err(self.config.protocol(detail));
         }
         Ok(hello)
     }
@@ -325,10 +297,6 @@ impl Pending {
         Ok(())
     }
 
-    fn received(&self) {
-        self.lock().quiet_since = Instant::now();
-    }
-
     /// How much longer silence is in order; `None` when it has lasted too long.
     fn silence_left(&self, limit: Duration) -> Option<Duration> {
         let state = self.lock();
@@ -339,33 +307,39 @@ impl Pending {
         (!left.is_zero()).then_some(left)
     }
 
-    /// Ends the session: all who wait, and all who come later, get `error`.
-    fn fail(&self, error: SftpError) {
+    /// Gives out replies until the session ends; then all who wait, and all who come later, get the error.
+    async fn read_replies(&self, mut inbox: Inbox) {
+        let limit = self.config.request_timeout;
+        let error = loop {
+            let Some(left) = self.silence_left(limit) else {
+                break self.config.lost(format!("no answer within {} s", limit.as_secs_f64()));
+            };
+            match timeout(left, inbox.fill()).await {
+                Ok(true) => self.lock().quiet_since = Instant::now(),
+                Ok(false) => break self.ended(),
+                Err(_) => continue,
+            }
+            if let Err(error) = inbox.drain(|message| self.answer(message)) {
+                break self.garbled(&error);
+            }
+        };
         let mut state = self.lock();
-        state.lost.get_or_insert(error);
+        state.lost = Some(error);
         state.waiting.clear();
     }
 
     fn lost_error(&self) -> SftpError {
         let lost = self.lock().lost.clone();
-        lost.unwrap_or_else(|| self.connection_lost("it has ended".to_owned()))
+        lost.unwrap_or_else(|| self.config.lost("it has ended".to_owned()))
     }
 
-    fn ended(&self, close_reason: &CloseReason) -> SftpError {
-        let detail = close_reason.get().map_or("closed by the server", String::as_str);
-        self.connection_lost(one_line(detail))
-    }
-
-    fn connection_lost(&self, detail: String) -> SftpError {
-        SftpError::ConnectionLost { address: self.address.clone(), detail }
-    }
-
-    fn protocol(&self, detail: String) -> SftpError {
-        SftpError::Protocol { address: self.address.clone(), detail }
+    fn ended(&self) -> SftpError {
+        let detail = self.close_reason.get().map_or("closed by the server", String::as_str);
+        self.config.lost(one_line(detail))
     }
 
     fn garbled(&self, error: &WireError) -> SftpError {
-        self.protocol(format!("it sent {error}"))
+        self.config.protocol(format!("it sent {error}"))
     }
 }
 
@@ -376,8 +350,8 @@ struct Inbox {
 }
 
 impl Inbox {
-    /// Waits for a sign of the server; `false` when it has ended the channel.
-    /// Nothing is lost when this is given up in the middle.
+    /// Waits for a sign of the server; `false` when it has ended the channel. Nothing is lost when this is
+    /// given up in the middle.
     async fn fill(&mut self) -> bool {
         match self.half.wait().await {
             Some(ChannelMsg::Data { data }) => self.bytes.extend_from_slice(&data),
@@ -398,44 +372,6 @@ impl Inbox {
         self.bytes.drain(..used);
         Ok(())
     }
-
-    /// The server's first message; `None` when the channel ends before.
-    async fn hello(&mut self) -> Result<Option<wire::Hello>, WireError> {
-        let mut hello = None;
-        while hello.is_none() {
-            if !self.fill().await {
-                return Ok(None);
-            }
-            self.drain(|message| {
-                hello = Some(wire::hello(message)?);
-                Ok(())
-            })?;
-        }
-        Ok(hello)
-    }
-}
-
-async fn read_replies(
-    mut inbox: Inbox,
-    pending: Arc<Pending>,
-    request_timeout: Duration,
-    close_reason: CloseReason,
-) {
-    let error = loop {
-        let Some(left) = pending.silence_left(request_timeout) else {
-            let silence = request_timeout.as_secs_f64();
-            break pending.connection_lost(format!("no answer within {silence} s"));
-        };
-        match timeout(left, inbox.fill()).await {
-            Ok(true) => pending.received(),
-            Ok(false) => break pending.ended(&close_reason),
-            Err(_) => continue,
-        }
-        if let Err(error) = inbox.drain(|message| pending.answer(message)) {
-            break pending.garbled(&error);
-        }
-    };
-    pending.fail(error);
 }
 
 async fn write_requests(mut queue: mpsc::Receiver<Vec<u8>>, writer: ChannelWriteHalf<Msg>) {
@@ -444,11 +380,5 @@ async fn write_requests(mut queue: mpsc::Receiver<Vec<u8>>, writer: ChannelWrite
         if writer.data_bytes(bytes).await.is_err() {
             break;
         }
-    }
-}
-
-impl wire::Hello {
-    fn has(&self, extension: &str) -> bool {
-        self.extensions.iter().any(|name| name == extension)
     }
 }

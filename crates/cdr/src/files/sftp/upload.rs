@@ -2,50 +2,35 @@
 
 use super::config::UploadMode;
 use super::error::SftpError;
-use super::folder::RemoteFolder;
-use super::session::{Answer, Failure, RequestGroup, Session};
-use super::wire::{Found, Request, WRITE_OVERHEAD_BYTES, status};
+use super::session::{Answer, Answered, RequestGroup, Session};
+use super::wire::{Found, Request, status};
 use crate::files::content::Content;
 use crate::files::temporary::Temporary;
 use crate::files::{Gate, OpenGate};
 
-/// Bytes of one file that go to the connection at once. Of a larger file, two
-/// such pieces at most are on their way.
+/// Bytes of one file that go to the connection at once. Of a larger file, two such pieces at most are on
+/// their way.
 const PIECE_BYTES: usize = 1024 * 1024;
 
-/// A file that is to stand under a name.
-#[derive(Clone, Copy)]
-pub(super) struct Wanted<'a> {
-    pub(super) name: &'a str,
-    pub(super) content: &'a dyn Content,
-    /// What is awaited before readers see anything of it.
-    pub(super) gate: &'a dyn Gate,
-    /// Whether the server is to write it to its disk before it gets its name.
-    pub(super) sync: bool,
-}
-
-/// Uploads a file, and returns its size in bytes when it stands under its name
-/// with that. Three round trips: open; write, size and close; rename.
+/// Uploads a file, and returns its size in bytes when it stands under its name with that. Three round trips:
+/// open; write, size and close; rename.
 pub(super) async fn upload(
     session: &Session,
-    folder: &RemoteFolder,
-    mode: UploadMode,
     temporary: &Temporary,
-    wanted: Wanted<'_>,
+    name: &str,
+    content: &dyn Content,
+    gate: &dyn Gate,
 ) -> Result<u64, SftpError> {
-    // Only a server that limits the open files makes this wait; the semaphore
-    // is never closed.
+    // Only a server that limits the open files makes this wait; the semaphore is never closed.
     let _permit = session.open_files.acquire().await;
-    let shown = folder.path(wanted.name);
-    let sync = wanted.sync && session.fsync;
-    match mode {
+    let shown = session.config.path(name);
+    match session.config.upload_mode {
         UploadMode::Rename => {
-            let path = folder.path(&temporary.name(wanted.name));
-            Upload { session, folder, path, shown, gate: &OpenGate, sync }.renamed(wanted).await
+            let path = session.config.path(&temporary.name(name));
+            Upload { session, content, path, shown, gate: &OpenGate }.renamed(gate).await
         }
         UploadMode::Direct => {
-            let path = shown.clone();
-            Upload { session, folder, path, shown, gate: wanted.gate, sync }.direct(wanted.content).await
+            Upload { session, content, path: shown.clone(), shown, gate }.direct().await
         }
     }
 }
@@ -53,20 +38,16 @@ pub(super) async fn upload(
 /// An upload in progress.
 struct Upload<'a> {
     session: &'a Session,
-    folder: &'a RemoteFolder,
+    content: &'a dyn Content,
     /// Where the content is written.
     path: String,
     /// The final name, by which people know it.
     shown: String,
-    /// What is awaited before anything is written, where readers see that at
-    /// once.
+    /// What is awaited before anything is written, where readers see that at once.
     gate: &'a dyn Gate,
-    /// Whether the server writes the file to its disk before it is closed.
-    sync: bool,
 }
 
-/// How large a file should be and is, in bytes; the latter where the server
-/// reports it.
+/// How large a file should be and is, in bytes; the latter where the server reports it.
 #[derive(Clone, Copy)]
 struct Sizes {
     written: u64,
@@ -74,46 +55,46 @@ struct Sizes {
 }
 
 impl Upload<'_> {
-    async fn renamed(&self, wanted: Wanted<'_>) -> Result<u64, SftpError> {
+    async fn renamed(&self, gate: &dyn Gate) -> Result<u64, SftpError> {
         let outcome = async {
-            let sizes = self.fill(wanted.content, Found::Refused).await?;
-            let bytes = self.whole(sizes)?;
-            wanted.gate.pass().await;
-            self.publish(&self.shown).await?;
+            let bytes = self.whole(self.fill(Found::Refused).await?)?;
+            gate.pass().await;
+            self.publish().await?;
             Ok(bytes)
         };
         let outcome = outcome.await;
-        if outcome.is_err() {
-            self.discard().await;
+        // What a failed attempt wrote would only fill the server's disk. What stays where the server does
+        // not answer any more is removed when the run ends.
+        if outcome.is_err()
+            && let Ok(removal) = self.session.request(&Request::Remove { path: &self.path }).await
+        {
+            let _ = removal.done().await;
         }
         outcome
     }
 
-    /// The file keeps what it has, byte by byte, until it is overwritten: whoever
-    /// delivers it again writes the same bytes, and so it is at no time less than
-    /// it was.
-    async fn direct(&self, content: &dyn Content) -> Result<u64, SftpError> {
-        let mut sizes = self.fill(content, Found::Kept).await?;
+    /// The file keeps what it has, byte by byte, until it is overwritten: whoever delivers it again writes
+    /// the same bytes, and so it is at no time less than it was.
+    async fn direct(&self) -> Result<u64, SftpError> {
+        let mut sizes = self.fill(Found::Kept).await?;
         if sizes.found > Some(sizes.written) {
             // A longer file stood there, and the server cannot cut an open one off.
-            sizes = self.fill(content, Found::Emptied).await?;
+            sizes = self.fill(Found::Emptied).await?;
         }
         self.whole(sizes)
     }
 
-    /// Writes the file. Where the server did not report the size of the open file,
-    /// or reported another than expected, the closed file is what counts.
-    async fn fill(&self, content: &dyn Content, found: Found) -> Result<Sizes, SftpError> {
+    /// Writes the file. Where the server did not report the size of the open file, or reported another than
+    /// expected, the closed file is what counts.
+    async fn fill(&self, found: Found) -> Result<Sizes, SftpError> {
         let handle = self.open(found).await?;
-        let sizes = self.write(&handle, content, found == Found::Kept).await?;
+        let sizes = self.write(&handle, found == Found::Kept).await?;
         if sizes.found == Some(sizes.written) {
             return Ok(sizes);
         }
-        let requested = self.session.request(&Request::Stat { path: &self.path }).await?;
-        let attributes = requested.attributes().await;
-        let attributes =
-            attributes.map_err(|failure| self.folder.failed("stat", &self.shown, failure))?;
-        Ok(Sizes { found: attributes.size, ..sizes })
+        let closed = self.stat(&self.path).await?;
+        let closed = closed.map_err(|refusal| self.session.failed("stat", &self.shown, refusal))?;
+        Ok(Sizes { found: closed, ..sizes })
     }
 
     fn whole(&self, sizes: Sizes) -> Result<u64, SftpError> {
@@ -122,20 +103,11 @@ impl Upload<'_> {
             return Ok(written);
         }
         Err(SftpError::SizeMismatch {
-            address: self.folder.address.clone(),
+            address: self.session.config.address(),
             path: self.shown.clone(),
             expected: written,
             found: found.map_or_else(|| "an unknown number of".to_owned(), |size| size.to_string()),
         })
-    }
-
-    /// Removes what a failed attempt wrote, where the server still answers: it
-    /// would only fill its disk.
-    async fn discard(&self) {
-        if let Ok(requested) = self.session.request(&Request::Remove { path: &self.path }).await {
-            // What stays is removed when the run ends.
-            let _ = requested.done().await;
-        }
     }
 
     /// Opens the file for writing; makes its folder again if that has gone.
@@ -145,35 +117,36 @@ impl Upload<'_> {
             let request = Request::Open { path: &self.path, found };
             self.session.request(&request).await?.handle().await
         };
-        let mut opened = open(found).await;
-        if refused_with(&opened, status::NO_SUCH_FILE) {
-            self.folder.ensure(self.session).await?;
-            opened = open(found).await;
+        let mut opened = open(found).await?;
+        if is_refused(&opened, status::NO_SUCH_FILE) {
+            self.session.ensure_folder().await?;
+            opened = open(found).await?;
         }
-        if found == Found::Refused && refused_with(&opened, status::UNSUPPORTED) {
+        if found == Found::Refused && is_refused(&opened, status::UNSUPPORTED) {
             // The name is unique all the same, being random.
-            opened = open(Found::Emptied).await;
+            opened = open(Found::Emptied).await?;
         }
-        opened.map_err(|failure| self.folder.failed("create", &self.shown, failure))
+        opened.map_err(|refusal| self.session.failed("create", &self.shown, refusal))
     }
 
-    /// Writes all of `content`, cuts off what follows it if so wished, and closes
-    /// the file.
-    async fn write(&self, handle: &[u8], content: &dyn Content, cut: bool) -> Result<Sizes, SftpError> {
-        let mut pieces = content.pieces(self.piece_bytes());
+    /// Writes the content, cuts off what follows it if so wished, and closes the file.
+    async fn write(&self, handle: &[u8], cut: bool) -> Result<Sizes, SftpError> {
+        // A whole number of writes.
+        let write_bytes = self.session.write_bytes;
+        let mut pieces = self.content.pieces((PIECE_BYTES / write_bytes).max(1) * write_bytes);
         let (mut offset, mut pending) = (0, Vec::new());
         let mut next = pieces.next();
         loop {
             let piece = next.unwrap_or_default();
             self.gate.pass().await;
             next = pieces.next();
-            if next.is_none() {
-                return self.finish(handle, offset, &piece, pending, cut).await;
-            }
-            let mut group = self.session.group(self.group_bytes(&piece, handle));
-            let writes = self.add_writes(&mut group, handle, offset, &piece)?;
-            group.send().await?;
+            let (group, writes) = self.writes(handle, offset, &piece)?;
             offset += piece.len();
+            if next.is_none() {
+                pending.extend(writes);
+                return self.finish(group, handle, offset as u64, pending, cut).await;
+            }
+            group.send().await?;
             let before = std::mem::replace(&mut pending, writes);
             if let Err(error) = self.all_done(before).await {
                 self.session.request(&Request::Close { handle }).await?;
@@ -182,144 +155,109 @@ impl Upload<'_> {
         }
     }
 
-    /// Writes the last piece, cuts off, syncs, requests the size, and closes, without
-    /// waiting in between: the protocol has a server process the requests on one
-    /// file in the order in which they come (section 4 of the draft).
+    /// Adds to the last writes: cuts off, syncs, requests the size, and closes, without waiting in between:
+    /// the protocol has a server process the requests on one file in the order in which they come (section
+    /// 4 of the draft).
     async fn finish(
         &self,
+        mut group: RequestGroup<'_>,
         handle: &[u8],
-        offset: usize,
-        tail: &[u8],
-        pending: Vec<Answer>,
+        written: u64,
+        writes: Vec<Answer>,
         cut: bool,
     ) -> Result<Sizes, SftpError> {
-        let written = (offset + tail.len()) as u64;
-        let mut group = self.session.group(self.group_bytes(tail, handle));
-        let writes = self.add_writes(&mut group, handle, offset, tail)?;
         let cut = cut.then(|| group.add(&Request::SetSize { handle, size: written })).transpose()?;
-        let sync = self.sync.then(|| group.add(&Request::Fsync { handle })).transpose()?;
+        let sync = self.session.fsync && self.session.config.fsync;
+        let sync = sync.then(|| group.add(&Request::Fsync { handle })).transpose()?;
         let size = group.add(&Request::Fstat { handle })?;
         let close = group.add(&Request::Close { handle })?;
         group.send().await?;
-        self.all_done(pending).await?;
         self.all_done(writes).await?;
-        // A server that cannot shows it by the size.
-        if let Some(Err(Failure::Session(error))) = done(cut).await {
-            return Err(error);
+        if let Some(cut) = cut {
+            // A server that cannot shows it by the size.
+            let _ = cut.done().await?;
         }
-        match done(sync).await {
+        if let Some(sync) = sync {
+            let synced = sync.done().await?;
             // What it offers, it may yet be unable to do on this file system.
-            Some(Err(Failure::Status(answer))) if answer.code == status::UNSUPPORTED => {}
-            Some(Err(failure)) => return Err(self.folder.failed("sync", &self.shown, failure)),
-            Some(Ok(())) | None => {}
+            if !is_refused(&synced, status::UNSUPPORTED) {
+                synced.map_err(|refusal| self.session.failed("sync", &self.shown, refusal))?;
+            }
         }
-        let size = size.attributes().await;
+        let size = size.attributes().await?;
         self.all_done(vec![close]).await?;
-        let found = match size {
-            Ok(attributes) => attributes.size,
-            Err(Failure::Status(_)) => None,
-            Err(Failure::Session(error)) => return Err(error),
-        };
-        Ok(Sizes { written, found })
+        Ok(Sizes { written, found: size.ok().and_then(|attributes| attributes.size) })
     }
 
-    /// Adds requests that write `piece` at `offset`, in bytes from the start.
-    fn add_writes(
+    /// Requests that write `piece` at `offset`, in bytes from the start; not sent yet.
+    fn writes(
         &self,
-        group: &mut RequestGroup<'_>,
         handle: &[u8],
         offset: usize,
         piece: &[u8],
-    ) -> Result<Vec<Answer>, SftpError> {
+    ) -> Result<(RequestGroup<'_>, Vec<Answer>), SftpError> {
         let write_bytes = self.session.write_bytes;
+        // With room for what stands around the data, and for the requests behind it.
+        let mut group = self.session.group(piece.len() + piece.len() / 64 + 2048);
         let writes = piece.chunks(write_bytes).enumerate().map(|(index, data)| {
             let offset = (offset + index * write_bytes) as u64;
             group.add(&Request::Write { handle, offset, data })
         });
-        writes.collect()
-    }
-
-    /// A whole number of writes.
-    fn piece_bytes(&self) -> usize {
-        let write_bytes = self.session.write_bytes;
-        (PIECE_BYTES / write_bytes).max(1) * write_bytes
-    }
-
-    /// What the requests for `piece` take, with room for the last four.
-    fn group_bytes(&self, piece: &[u8], handle: &[u8]) -> usize {
-        let requests = piece.len().div_ceil(self.session.write_bytes) + 4;
-        piece.len() + requests * (WRITE_OVERHEAD_BYTES + handle.len())
+        let writes = writes.collect::<Result<_, _>>()?;
+        Ok((group, writes))
     }
 
     async fn all_done(&self, answers: Vec<Answer>) -> Result<(), SftpError> {
         for answer in answers {
-            let outcome = answer.done().await;
-            outcome.map_err(|failure| self.folder.write_failed(&self.shown, failure))?;
+            let answered = answer.done().await?;
+            answered.map_err(|refusal| self.session.write_failed(&self.shown, refusal))?;
         }
         Ok(())
     }
 
     /// Gives the file its name, in place of a file that has it already.
-    async fn publish(&self, to: &str) -> Result<(), SftpError> {
-        let failed = |failure| self.folder.failed("rename to", to, failure);
-        let from = self.path.as_str();
+    async fn publish(&self) -> Result<(), SftpError> {
+        let (from, to) = (self.path.as_str(), self.shown.as_str());
+        let failed = |refusal| self.session.failed("rename to", to, refusal);
         if self.session.posix_rename {
-            let request = Request::PosixRename { from, to };
-            match self.session.request(&request).await?.done().await {
-                Err(Failure::Status(answer)) if answer.code == status::UNSUPPORTED => {}
-                outcome => return outcome.map_err(failed),
+            let renamed = self.session.request(&Request::PosixRename { from, to }).await?.done().await?;
+            if !is_refused(&renamed, status::UNSUPPORTED) {
+                return renamed.map_err(failed);
             }
         }
-        let request = Request::Rename { from, to };
-        let outcome = self.session.request(&request).await?.done().await;
-        // The plain rename refuses when the target exists, and version 3 of the
-        // protocol has no code for that. Nothing that stands there may go
-        // unless there is something to take its folder.
-        if let Err(Failure::Status(answer)) = &outcome
-            && matches!(answer.code, status::FAILURE | status::FILE_EXISTS)
-            && self.is_there(to).await?
-            && self.is_there(from).await?
+        let mut renamed = self.session.request(&Request::Rename { from, to }).await?.done().await?;
+        // The plain rename refuses when the target exists, and version 3 of the protocol has no code for
+        // that. Nothing that stands there may go unless there is something to take its folder.
+        if (is_refused(&renamed, status::FAILURE) || is_refused(&renamed, status::FILE_EXISTS))
+            && self.stat(to).await?.is_ok()
+            && self.stat(from).await?.is_ok()
         {
-            return self.replace(to).await.map_err(failed);
+            renamed = self.replace().await?;
         }
-        outcome.map_err(failed)
+        renamed.map_err(failed)
     }
 
-    async fn is_there(&self, path: &str) -> Result<bool, SftpError> {
-        match self.session.request(&Request::Stat { path }).await?.attributes().await {
-            Ok(_) => Ok(true),
-            Err(Failure::Status(_)) => Ok(false),
-            Err(Failure::Session(error)) => Err(error),
-        }
+    /// The size of the file there, where the server reports it.
+    async fn stat(&self, path: &str) -> Result<Answered<Option<u64>>, SftpError> {
+        let found = self.session.request(&Request::Stat { path }).await?.attributes().await?;
+        Ok(found.map(|attributes| attributes.size))
     }
 
-    /// Removes the file that has the name, and renames. For a moment nothing
-    /// has the name; after a failure in this moment, the next attempt fills it.
-    async fn replace(&self, to: &str) -> Result<(), Failure> {
+    /// Removes the file that has the name, and renames. For a moment nothing has the name; after a failure
+    /// in this moment, the next attempt fills it.
+    async fn replace(&self) -> Result<Answered<()>, SftpError> {
+        let (from, to) = (self.path.as_str(), self.shown.as_str());
         let mut group = self.session.group(1024);
         let removed = group.add(&Request::Remove { path: to })?;
-        let renamed = group.add(&Request::Rename { from: &self.path, to })?;
+        let renamed = group.add(&Request::Rename { from, to })?;
         group.send().await?;
-        let removed = removed.done().await;
-        let renamed = renamed.done().await;
-        match removed {
-            Err(Failure::Status(answer)) if answer.code == status::PERMISSION_DENIED => {
-                // This is why the rename failed, if it did.
-                renamed.map_err(|_| Failure::Status(answer))
-            }
-            _ => renamed,
-        }
+        let (removed, renamed) = (removed.done().await?, renamed.done().await?);
+        // This is why the rename failed, if it did.
+        let is_cause = renamed.is_err() && is_refused(&removed, status::PERMISSION_DENIED);
+        Ok(if is_cause { removed } else { renamed })
     }
 }
 
-fn refused_with<T>(outcome: &Result<T, Failure>, code: u32) -> bool {
-    matches!(outcome, Err(Failure::Status(answer)) if answer.code == code)
-}
-
-/// The outcome of a request that may not have been made.
-async fn done(answer: Option<Answer>) -> Option<Result<(), Failure>> {
-    match answer {
-        Some(answer) => Some(answer.done().await),
-        None => None,
-    }
+fn is_refused<T>(answered: &Answered<T>, code: u32) -> bool {
+    answered.as_ref().is_err_and(|refusal| refusal.code == code)
 }

@@ -1,16 +1,13 @@
 //! SFTP version 3 on the wire: requests to bytes, bytes to replies.
 //!
-//! Source: draft-ietf-secsh-filexfer-02, and OpenSSH's PROTOCOL file for the
-//! extensions. Own code rather than a library's, because a handle is any string
-//! of bytes (OpenSSH counts upwards in binary, which is not UTF-8 from 128 on),
-//! and because several requests for one file go into one buffer here.
+//! Source: draft-ietf-secsh-filexfer-02, and OpenSSH's PROTOCOL file for the extensions. Own code rather
+//! than a library's, because a handle is any string of bytes (OpenSSH counts upwards in binary, which is
+//! not UTF-8 from 128 on), and because several requests for one file go into one buffer here.
 
 /// Version of the protocol spoken here.
 pub(super) const VERSION: u32 = 3;
 /// Largest message accepted from a server, in bytes: OpenSSH's own limit.
-pub(super) const MESSAGE_BYTES_MAX: usize = 256 * 1024;
-/// What a WRITE request takes besides handle and data, in bytes.
-pub(super) const WRITE_OVERHEAD_BYTES: usize = 4 + 1 + 4 + 4 + 8 + 4;
+const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 
 pub(super) const POSIX_RENAME: &str = "posix-rename@openssh.com";
 pub(super) const FSYNC: &str = "fsync@openssh.com";
@@ -41,8 +38,6 @@ const EXTENDED_REPLY: u8 = 201;
 const OPEN_READ: u32 = 0x01;
 const OPEN_WRITE: u32 = 0x02;
 const OPEN_CREATE: u32 = 0x08;
-const OPEN_TRUNCATE: u32 = 0x10;
-const OPEN_EXCLUSIVE: u32 = 0x20;
 
 const ATTR_SIZE: u32 = 0x01;
 const ATTR_OWNERS: u32 = 0x02;
@@ -65,89 +60,48 @@ pub(super) mod status {
     pub(crate) const FILE_EXISTS: u32 = 11;
 }
 
-/// What becomes of a file that is there when it is opened for writing.
+/// What becomes of a file that is there when it is opened for writing, by a flag of OPEN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// It is somebody else's, and the request fails.
-    Refused,
+    Refused = 0x20,
     /// It loses what it holds.
-    Emptied,
+    Emptied = 0x10,
     /// It keeps what it holds, until that is overwritten.
-    Kept,
+    Kept = 0,
 }
 
-impl Found {
-    fn flags(self) -> u32 {
-        match self {
-            Found::Refused => OPEN_EXCLUSIVE,
-            Found::Emptied => OPEN_TRUNCATE,
-            Found::Kept => 0,
-        }
-    }
-}
-
-/// One request. The paths are as the server understands them: absolute, or
-/// relative to the login folder.
+/// One request. The paths are as the server understands them: absolute, or relative to the login folder.
 pub(super) enum Request<'a> {
-    /// Opens for writing; creates the file where there is none.
-    Open {
-        path: &'a str,
-        found: Found,
-    },
-    OpenToRead {
-        path: &'a str,
-    },
-    /// At most `length` bytes from `offset` on.
-    Read {
-        handle: &'a [u8],
-        offset: u64,
-        length: u32,
-    },
-    Write {
-        handle: &'a [u8],
-        offset: u64,
-        data: &'a [u8],
-    },
-    OpenFolder {
-        path: &'a str,
-    },
-    /// The next names of an open folder.
-    ReadFolder {
-        handle: &'a [u8],
-    },
-    Fstat {
-        handle: &'a [u8],
-    },
-    /// Cuts an open file off, in bytes.
-    SetSize {
-        handle: &'a [u8],
-        size: u64,
-    },
-    /// Writes an open file to the server's disk.
-    Fsync {
-        handle: &'a [u8],
-    },
-    Close {
-        handle: &'a [u8],
-    },
-    Stat {
-        path: &'a str,
-    },
-    Mkdir {
-        path: &'a str,
-    },
-    Remove {
-        path: &'a str,
-    },
-    Rename {
-        from: &'a str,
-        to: &'a str,
-    },
-    PosixRename {
-        from: &'a str,
-        to: &'a str,
-    },
+    // For writing; creates the file where there is none.
+    Open { path: &'a str, found: Found },
+    OpenToRead { path: &'a str },
+    Read { handle: &'a [u8], offset: u64, length: u32 },
+    Write { handle: &'a [u8], offset: u64, data: &'a [u8] },
+    OpenFolder { path: &'a str },
+    // The next names of an open folder.
+    ReadFolder { handle: &'a [u8] },
+    Fstat { handle: &'a [u8] },
+    // Cuts an open file off, in bytes.
+    SetSize { handle: &'a [u8], size: u64 },
+    // Writes an open file to the server's disk.
+    Fsync { handle: &'a [u8] },
+    Close { handle: &'a [u8] },
+    Stat { path: &'a str },
+    Mkdir { path: &'a str },
+    Remove { path: &'a str },
+    Rename { from: &'a str, to: &'a str },
+    PosixRename { from: &'a str, to: &'a str },
     Limits,
+}
+
+/// What a request consists of behind its number.
+enum Field<'a> {
+    U32(u32),
+    U64(u64),
+    /// With its length before it.
+    Bytes(&'a [u8]),
+    Text(&'a str),
 }
 
 /// A server's answer to INIT.
@@ -164,7 +118,8 @@ pub(super) enum Reply {
     Data(Vec<u8>),
     Names(Vec<(String, Attributes)>),
     Attributes(Attributes),
-    Extended(Vec<u8>),
+    /// The only extended request with an answer of its own.
+    Limits(Limits),
 }
 
 /// The outcome of a request, in the server's words.
@@ -210,93 +165,76 @@ pub(super) enum WireError {
 
 /// The first message of a session.
 pub(super) fn init() -> Vec<u8> {
-    let mut out = Vec::with_capacity(9);
-    put_message(&mut out, INIT, |out| put_u32(out, VERSION));
+    let mut out = Vec::new();
+    put_message(&mut out, INIT, VERSION, &[]);
     out
 }
 
 /// Appends `request` under the number `id` to `out`.
 pub(super) fn put_request(out: &mut Vec<u8>, id: u32, request: &Request<'_>) {
-    put_message(out, kind(request), |out| {
-        put_u32(out, id);
-        match *request {
-            Request::Open { path, found } => {
-                put_string(out, path.as_bytes());
-                put_u32(out, OPEN_WRITE | OPEN_CREATE | found.flags());
-                put_u32(out, 0);
-            }
-            Request::OpenToRead { path } => {
-                put_string(out, path.as_bytes());
-                put_u32(out, OPEN_READ);
-                put_u32(out, 0);
-            }
-            Request::Read { handle, offset, length } => {
-                put_string(out, handle);
-                out.extend_from_slice(&offset.to_be_bytes());
-                put_u32(out, length);
-            }
-            Request::Write { handle, offset, data } => {
-                put_string(out, handle);
-                out.extend_from_slice(&offset.to_be_bytes());
-                put_string(out, data);
-            }
-            Request::Fstat { handle } | Request::Close { handle } | Request::ReadFolder { handle } => {
-                put_string(out, handle);
-            }
-            Request::SetSize { handle, size } => {
-                put_string(out, handle);
-                put_u32(out, ATTR_SIZE);
-                out.extend_from_slice(&size.to_be_bytes());
-            }
-            Request::Stat { path } | Request::Remove { path } | Request::OpenFolder { path } => {
-                put_string(out, path.as_bytes());
-            }
-            Request::Mkdir { path } => {
-                put_string(out, path.as_bytes());
-                put_u32(out, 0);
-            }
-            Request::Rename { from, to } => {
-                put_string(out, from.as_bytes());
-                put_string(out, to.as_bytes());
-            }
-            Request::PosixRename { from, to } => {
-                put_string(out, POSIX_RENAME.as_bytes());
-                put_string(out, from.as_bytes());
-                put_string(out, to.as_bytes());
-            }
-            Request::Fsync { handle } => {
-                put_string(out, FSYNC.as_bytes());
-                put_string(out, handle);
-            }
-            Request::Limits => put_string(out, LIMITS.as_bytes()),
+    use Field::{Bytes, Text, U32, U64};
+    let mut put = |kind, fields: &[Field<'_>]| put_message(out, kind, id, fields);
+    match *request {
+        Request::Open { path, found } => {
+            put(OPEN, &[Text(path), U32(OPEN_WRITE | OPEN_CREATE | found as u32), U32(0)]);
         }
-    });
+        Request::OpenToRead { path } => put(OPEN, &[Text(path), U32(OPEN_READ), U32(0)]),
+        Request::Read { handle, offset, length } => {
+            put(READ, &[Bytes(handle), U64(offset), U32(length)]);
+        }
+        Request::Write { handle, offset, data } => {
+            put(WRITE, &[Bytes(handle), U64(offset), Bytes(data)]);
+        }
+        Request::OpenFolder { path } => put(OPENDIR, &[Text(path)]),
+        Request::ReadFolder { handle } => put(READDIR, &[Bytes(handle)]),
+        Request::Fstat { handle } => put(FSTAT, &[Bytes(handle)]),
+        Request::SetSize { handle, size } => put(FSETSTAT, &[Bytes(handle), U32(ATTR_SIZE), U64(size)]),
+        Request::Fsync { handle } => put(EXTENDED, &[Text(FSYNC), Bytes(handle)]),
+        Request::Close { handle } => put(CLOSE, &[Bytes(handle)]),
+        Request::Stat { path } => put(STAT, &[Text(path)]),
+        Request::Mkdir { path } => put(MKDIR, &[Text(path), U32(0)]),
+        Request::Remove { path } => put(REMOVE, &[Text(path)]),
+        Request::Rename { from, to } => put(RENAME, &[Text(from), Text(to)]),
+        Request::PosixRename { from, to } => put(EXTENDED, &[Text(POSIX_RENAME), Text(from), Text(to)]),
+        Request::Limits => put(EXTENDED, &[Text(LIMITS)]),
+    }
 }
 
-fn kind(request: &Request<'_>) -> u8 {
-    match request {
-        Request::Open { .. } | Request::OpenToRead { .. } => OPEN,
-        Request::Read { .. } => READ,
-        Request::OpenFolder { .. } => OPENDIR,
-        Request::ReadFolder { .. } => READDIR,
-        Request::Write { .. } => WRITE,
-        Request::Fstat { .. } => FSTAT,
-        Request::SetSize { .. } => FSETSTAT,
-        Request::Close { .. } => CLOSE,
-        Request::Stat { .. } => STAT,
-        Request::Mkdir { .. } => MKDIR,
-        Request::Remove { .. } => REMOVE,
-        Request::Rename { .. } => RENAME,
-        Request::PosixRename { .. } | Request::Fsync { .. } | Request::Limits => EXTENDED,
+/// Appends a message: its length, its type, its number (of INIT, the version), and the fields.
+fn put_message(out: &mut Vec<u8>, kind: u8, number: u32, fields: &[Field<'_>]) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    out.push(kind);
+    out.extend_from_slice(&number.to_be_bytes());
+    for field in fields {
+        match *field {
+            Field::U32(value) => out.extend_from_slice(&value.to_be_bytes()),
+            Field::U64(value) => out.extend_from_slice(&value.to_be_bytes()),
+            Field::Bytes(bytes) => put_bytes(out, bytes),
+            Field::Text(text) => put_bytes(out, text.as_bytes()),
+        }
+    }
+    let length = (out.len() - start - 4) as u32;
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
+    out.extend_from_slice(bytes);
+}
+
+impl Hello {
+    pub(super) fn has(&self, extension: &str) -> bool {
+        self.extensions.iter().any(|name| name == extension)
     }
 }
 
 /// Reads the answer to INIT from a message without its length.
 pub(super) fn hello(message: &[u8]) -> Result<Hello, WireError> {
     let mut fields = Fields(message);
-    match fields.u8()? {
-        VERSION_REPLY => {}
-        other => return Err(WireError::Unexpected(other)),
+    let kind = fields.u8()?;
+    if kind != VERSION_REPLY {
+        return Err(WireError::Unexpected(kind));
     }
     let version = fields.u32()?;
     let mut extensions = Vec::new();
@@ -307,8 +245,7 @@ pub(super) fn hello(message: &[u8]) -> Result<Hello, WireError> {
     Ok(Hello { version, extensions })
 }
 
-/// Reads a reply, with the number of the request it answers, from a message
-/// without its length.
+/// Reads a reply, with the number of the request it answers, from a message without its length.
 pub(super) fn reply(message: &[u8]) -> Result<(u32, Reply), WireError> {
     let mut fields = Fields(message);
     let kind = fields.u8()?;
@@ -323,53 +260,23 @@ pub(super) fn reply(message: &[u8]) -> Result<(u32, Reply), WireError> {
         DATA => Reply::Data(fields.string()?.to_vec()),
         NAME => Reply::Names(fields.names()?),
         ATTRS => Reply::Attributes(fields.attributes()?),
-        EXTENDED_REPLY => Reply::Extended(fields.0.to_vec()),
+        EXTENDED_REPLY => Reply::Limits(fields.limits()?),
         other => return Err(WireError::Unexpected(other)),
     };
     Ok((id, reply))
 }
 
-/// Reads the body of the answer to a limits request.
-pub(super) fn limits(body: &[u8]) -> Result<Limits, WireError> {
-    let mut fields = Fields(body);
-    let packet_bytes = fields.u64()?;
-    let read_bytes = fields.u64()?;
-    Ok(Limits { packet_bytes, read_bytes, write_bytes: fields.u64()?, handles: fields.u64()? })
-}
-
-/// A message's body, and the bytes after the message.
+/// A message without its length, and the bytes after it.
 pub(super) type Split<'a> = (&'a [u8], &'a [u8]);
 
-/// Takes the first whole message off `bytes`: its body without the length, and
-/// the bytes after it. `None` when the message is not complete yet.
+/// Takes the first whole message off `bytes`. `None` when it is not complete yet.
 pub(super) fn split_message(bytes: &[u8]) -> Result<Option<Split<'_>>, WireError> {
-    let Some((length, rest)) = bytes.split_first_chunk::<4>() else {
-        return Ok(None);
-    };
+    let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
     let length = u32::from_be_bytes(*length) as usize;
     if length > MESSAGE_BYTES_MAX {
         return Err(WireError::TooLong(length));
     }
     Ok(rest.split_at_checked(length))
-}
-
-/// Appends a message: a length, filled in last, the type, and the fields.
-fn put_message(out: &mut Vec<u8>, kind: u8, fields: impl FnOnce(&mut Vec<u8>)) {
-    let start = out.len();
-    put_u32(out, 0);
-    out.push(kind);
-    fields(out);
-    let length = (out.len() - start - 4) as u32;
-    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
-}
-
-fn put_u32(out: &mut Vec<u8>, value: u32) {
-    out.extend_from_slice(&value.to_be_bytes());
-}
-
-fn put_string(out: &mut Vec<u8>, value: &[u8]) {
-    put_u32(out, value.len() as u32);
-    out.extend_from_slice(value);
 }
 
 /// The fields of a message that are not read yet.
@@ -403,6 +310,11 @@ impl<'a> Fields<'a> {
 
     fn text(&mut self) -> Result<String, WireError> {
         Ok(String::from_utf8_lossy(self.string()?).into_owned())
+    }
+
+    fn limits(&mut self) -> Result<Limits, WireError> {
+        let (packet_bytes, read_bytes) = (self.u64()?, self.u64()?);
+        Ok(Limits { packet_bytes, read_bytes, write_bytes: self.u64()?, handles: self.u64()? })
     }
 
     fn attributes(&mut self) -> Result<Attributes, WireError> {

@@ -25,7 +25,7 @@ fn check(text: &str, host: &str, port: u16, key: &PublicKey) -> Result<Accepted,
     config.known_hosts = home.path().join("known_hosts");
     config.host_key_policy = HostKeyPolicy::Strict;
     fs::write(&config.known_hosts, text).unwrap();
-    HostKeys::new(&config).check(key)
+    HostKeys { config: Arc::new(config.clone()) }.check(key)
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn strict_names_the_command_that_adds_the_key() {
     config.host = "example.com".to_owned();
     config.host_key_policy = HostKeyPolicy::Strict;
     let key = new_key().public_key().clone();
-    let error = HostKeys::new(&config).check(&key).unwrap_err();
+    let error = HostKeys { config: Arc::new(config.clone()) }.check(&key).unwrap_err();
     assert!(error.is_permanent());
     let file = config.known_hosts.display();
     let expected = format!(

@@ -16,13 +16,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use self::server::{PASSWORD, Server, USER};
 use super::{HostKeyPolicy, SftpConfig, SftpError, SftpSink, UploadMode};
-use crate::files::OpenGate;
 use crate::files::temporary::final_name;
+use crate::files::{FileSink, FileSinkError, Gate, OpenGate};
 use crate::secret::Secret;
 
 /// A configuration for a server of these tests. `home` holds `known_hosts`.
@@ -50,6 +51,24 @@ fn config(port: u16, home: &TempDir) -> SftpConfig {
     }
 }
 
+/// What a sink does, with its own errors.
+impl SftpSink {
+    async fn connect(&self) -> Result<(), SftpError> {
+        own(self.open().await)
+    }
+
+    async fn put(&self, name: &str, content: &[u8], gate: &dyn Gate) -> Result<u64, SftpError> {
+        own(FileSink::put(self, name, Arc::new(content.to_vec()), gate).await)
+    }
+}
+
+fn own<T>(outcome: Result<T, FileSinkError>) -> Result<T, SftpError> {
+    outcome.map_err(|error| match error {
+        FileSinkError::Sftp(error) => error,
+        other => panic!("{other}"),
+    })
+}
+
 fn home() -> TempDir {
     tempfile::tempdir().unwrap()
 }
@@ -71,15 +90,11 @@ async fn put_all(
     numbers: std::ops::Range<usize>,
     length: usize,
 ) -> Vec<Result<u64, SftpError>> {
-    let mut uploads = JoinSet::new();
-    for number in numbers {
-        let store = store.clone();
-        uploads.spawn(async move {
-            let content = content(number, length);
-            store.put(&format!("{number}.csv"), &content, &OpenGate).await
-        });
-    }
-    uploads.join_all().await
+    let uploads = numbers.map(|number| async move {
+        let content = content(number, length);
+        store.put(&format!("{number}.csv"), &content, &OpenGate).await
+    });
+    join_all(uploads).await
 }
 
 /// Sees that the files, and nothing else, are there with their content.

@@ -7,8 +7,6 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::super::auth::Agent;
-use super::super::connect::Connector;
 use super::proxy::Proxy;
 use super::*;
 
@@ -160,9 +158,9 @@ async fn openssh_takes_keys_from_its_agent() {
     config.key_file = None;
     config.use_agent = true;
     let store = |config: &SftpConfig| {
-        let mut connector = Connector::new(config).unwrap();
-        connector.login.agent = Some(Agent::At(socket.clone()));
-        SftpSink::with_connector(config, connector, true)
+        let mut store = SftpSink::new(config).unwrap();
+        store.pool.connector.login.agent = Some(socket.clone().into());
+        store
     };
     let empty = in_time(store(&config).connect()).await.unwrap_err().to_string();
     for key in ["rsa", "ed25519"] {

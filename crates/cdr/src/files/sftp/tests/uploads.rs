@@ -7,7 +7,7 @@ use russh::Limits;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::files::{Gate, Stale};
+use crate::files::Stale;
 
 #[tokio::test]
 async fn many_files_at_once_arrive_with_their_content() {
@@ -137,7 +137,7 @@ async fn a_clean_up_whose_listing_is_refused_is_not_tried_again() {
     // This server lists no folders.
     let (server, home) = (Server::start().await, home());
     let store = SftpSink::new(&config(server.port, &home)).unwrap();
-    let error = in_time(store.clean_up(Stale::All, &|_| true)).await.unwrap_err();
+    let error = own(in_time(store.clean_up(Stale::All, &|_| true)).await).unwrap_err();
     assert!(matches!(error, SftpError::Rejected { .. }), "{error}");
     in_time(store.put("0.csv", &content(0, 1000), &OpenGate)).await.unwrap();
     check_files(&server, 0..1, 1000);
@@ -146,7 +146,7 @@ async fn a_clean_up_whose_listing_is_refused_is_not_tried_again() {
 #[tokio::test]
 async fn a_file_gets_its_name_only_once_its_gate_is_passed() {
     let (server, home) = (Server::start().await, home());
-    let store = SftpSink::new(&config(server.port, &home)).unwrap();
+    let store = Arc::new(SftpSink::new(&config(server.port, &home)).unwrap());
     let gate = Arc::new(ClosedGate::default());
     let upload = tokio::spawn({
         let (store, gate) = (store.clone(), gate.clone());
@@ -203,7 +203,7 @@ async fn read_in_pieces_of(bytes: usize) -> Result<Option<Vec<u8>>, SftpError> {
         found.extend_from_slice(piece);
         true
     };
-    let is_there = in_time(store.read("0.csv", &mut take)).await?;
+    let is_there = own(in_time(store.read("0.csv", &mut take)).await)?;
     Ok(is_there.then_some(found))
 }
 
@@ -392,4 +392,20 @@ async fn after_closing_nothing_is_uploaded() {
     let outcome = in_time(store.put("1.csv", &content(1, 1000), &OpenGate)).await;
     assert!(matches!(outcome, Err(SftpError::Closed { .. })), "{outcome:?}");
     check_files(&server, 0..1, 1000);
+}
+
+#[test]
+fn paths_follow_the_remote_path() {
+    for (folder, path) in [
+        (".", "a.csv"),
+        ("", "a.csv"),
+        ("./", "a.csv"),
+        ("up", "up/a.csv"),
+        ("up/cdr/", "up/cdr/a.csv"),
+        ("/", "/a.csv"),
+        ("/srv/in", "/srv/in/a.csv"),
+    ] {
+        let config = SftpConfig { remote_path: folder.to_owned(), ..config(22, &home()) };
+        assert_eq!(config.path("a.csv"), path, "{folder:?}");
+    }
 }
