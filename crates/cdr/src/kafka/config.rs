@@ -92,10 +92,9 @@ fn start_hint(values: &Resolved) -> String {
     hint.to_owned()
 }
 
-/// Of consumers that read much. The client's own bounds let it read 100,000 records of each partition
-/// ahead, which cost 250 MB and are no faster.
-const BULK_READING: [(&str, &str); 5] = [
-    ("fetch.wait.max.ms", "100"),
+/// Of consumers. The client's own bounds let it read 100,000 records of each partition ahead, which cost
+/// 250 MB and are no faster.
+const READING: [(&str, &str); 4] = [
     ("fetch.message.max.bytes", "500000"),
     ("fetch.max.bytes", "2000000"),
     ("queued.min.messages", "5000"),
@@ -119,60 +118,54 @@ impl KafkaConfig {
             ("transaction.timeout.ms", &self.transaction_timeout.as_millis().to_string()),
         ]);
         config.set("transactional.id", transactional_id);
-        config.set("enable.idempotence", "true");
-        config.set("acks", "all");
+        config.set("enable.idempotence", "true").set("acks", "all");
         // A failed delivery fails the transaction's commit, so reports of success add nothing.
         config.set("delivery.report.only.error", "true");
         config
     }
 
-    /// A consumer that reads by position; it joins no group.
+    /// A consumer that reads by position; it joins no group, though the client wants a name for one.
     pub(super) fn consumer(&self, isolation: &str) -> ClientConfig {
-        let mut config = self.client(&[]);
-        config.set("group.id", "cdr-progress");
-        // Brokers may make a topic that somebody requests by its name.
-        config.set("allow.auto.create.topics", "false");
-        config.set("enable.auto.commit", "false");
+        let mut config = self.any_consumer("cdr-progress", isolation, &READING);
         config.set("enable.partition.eof", "true");
-        config.set("auto.offset.reset", "error");
-        config.set("isolation.level", isolation);
         // The end of a partition is reported with the first answer that is empty; a broker gives that
         // only when this time is over.
         config.set("fetch.wait.max.ms", "10");
         config
     }
 
-    /// A consumer of committed records that reads much: it checks what came over the network.
-    pub(super) fn bulk_consumer(&self) -> ClientConfig {
-        let mut config = self.consumer("read_committed");
-        config.set("check.crcs", "true");
-        for (name, value) in BULK_READING {
-            config.set(name, value);
-        }
-        config
-    }
-
-    /// A member of a group that shares partitions out among its members. Where it begins is decided by
-    /// whoever stores what it reads, never by the brokers.
+    /// A member of a group that shares partitions out among its members.
     pub(super) fn group_consumer(&self, group: &str) -> ClientConfig {
         let of_members = [
+            ("fetch.wait.max.ms", "100"),
             ("queued.max.messages.kbytes", "16384"),
             // Topics that are made later are found within this time.
             ("topic.metadata.refresh.interval.ms", "5000"),
             // A member that was killed is missed after this time, and others take its partitions over.
             ("session.timeout.ms", "10000"),
         ];
-        let mut config = self.client(&[&BULK_READING[..], &of_members].concat());
-        config.set("group.id", group);
+        let defaults = [&READING[..], &of_members].concat();
+        let mut config = self.any_consumer(group, "read_committed", &defaults);
         config.set("partition.assignment.strategy", "cooperative-sticky");
-        config.set("isolation.level", "read_committed");
-        config.set("auto.offset.reset", "error");
-        config.set("enable.auto.commit", "false");
-        config.set("enable.auto.offset.store", "false");
-        config.set("enable.partition.eof", "false");
-        config.set("allow.auto.create.topics", "false");
-        config.set("check.crcs", "true");
+        config.set("enable.auto.offset.store", "false").set("enable.partition.eof", "false");
         config.set("statistics.interval.ms", "500");
+        config
+    }
+
+    /// Where it begins is decided by whoever reads, never by the brokers. It checks what came over the
+    /// network.
+    fn any_consumer(&self, group: &str, isolation: &str, defaults: &[(&str, &str)]) -> ClientConfig {
+        let mut config = self.client(defaults);
+        // The client wants it to be no less than what a user sets as the largest message.
+        if self.properties.contains_key("message.max.bytes")
+            && !self.properties.contains_key("fetch.max.bytes")
+        {
+            config.remove("fetch.max.bytes");
+        }
+        config.set("group.id", group).set("isolation.level", isolation);
+        config.set("auto.offset.reset", "error").set("enable.auto.commit", "false");
+        // Brokers may make a topic that somebody requests by its name.
+        config.set("allow.auto.create.topics", "false").set("check.crcs", "true");
         config
     }
 
@@ -185,8 +178,7 @@ impl KafkaConfig {
             // Whoever waits looks after this time whether it is to stop.
             ("message.timeout.ms", "5000"),
         ]);
-        config.set("enable.idempotence", "true");
-        config.set("acks", "all");
+        config.set("enable.idempotence", "true").set("acks", "all");
         config
     }
 
