@@ -12,7 +12,6 @@ use tracing::{info, warn};
 use super::config::KafkaConfig;
 use super::error::{KafkaError, is_retriable};
 use super::health::{Health, HealthContext};
-use super::rights::Right;
 use crate::pause::pause;
 
 /// One line about absent brokers in this time.
@@ -58,9 +57,6 @@ impl Connection {
     }
 
     /// Makes a client, which connects when it is used.
-    ///
-    /// # Errors
-    /// Properties that the client does not take.
     pub fn client<T: FromClientConfigAndContext<HealthContext>>(
         &self,
         properties: &ClientConfig,
@@ -69,22 +65,8 @@ impl Connection {
         created.map_err(KafkaError::property)
     }
 
-    /// That the brokers refuse something; `right` is what it takes.
-    pub fn refused(
-        &self,
-        action: &str,
-        right: impl FnOnce() -> Right,
-        code: Code,
-        reason: String,
-    ) -> KafkaError {
-        KafkaError::refused(&self.config.brokers, action, right, code, reason)
-    }
-
     /// Calls, each time for at most `longest`, until an answer comes, or an error for which calling
-    /// again makes no sense.
-    ///
-    /// # Errors
-    /// As [`failure`](Self::failure).
+    /// again makes no sense. Fails as [`failure`](Self::failure) does.
     pub fn retry<T>(
         &mut self,
         longest: Duration,
@@ -135,10 +117,8 @@ impl Connection {
         }
     }
 
-    /// Notes that a call which began at `since` did not succeed in its time, for `why`.
-    ///
-    /// # Errors
-    /// When waiting longer makes no sense: the time is over, the login is refused, or on shutdown.
+    /// Notes that a call which began at `since` did not succeed in its time, for `why`. Fails when waiting
+    /// longer makes no sense: the time is over, the login is refused, or on shutdown.
     pub fn failure(&mut self, since: Instant, why: &str) -> Result<(), KafkaError> {
         if !self.ever_succeeded {
             self.check_login()?;
@@ -162,10 +142,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Notes that the brokers are there, but that `what` has not come about since then.
-    ///
-    /// # Errors
-    /// When waiting longer makes no sense: the time is over, or on shutdown.
+    /// Notes that the brokers are there, but that `what` has not come about since then. Fails when the time
+    /// is over, or on shutdown.
     pub fn waiting(&mut self, since: Instant, what: &str) -> Result<(), KafkaError> {
         self.check_shutdown()?;
         let waited = since.elapsed();

@@ -41,9 +41,6 @@ pub struct DeadLetters {
 
 impl DeadLetters {
     /// Connects when the first dead letter is sent.
-    ///
-    /// # Errors
-    /// Properties that the client does not take.
     pub fn new(
         config: &Arc<KafkaConfig>,
         topic: &str,
@@ -56,10 +53,6 @@ impl DeadLetters {
 
     /// Sends all, and returns when the brokers have stored them. One that they find too large is sent
     /// with fewer others, then alone, and then shortened, with a header that holds its first length.
-    /// Must be called in a thread of the runtime that may block.
-    ///
-    /// # Errors
-    /// Brokers that are away for too long, or that refuse.
     pub fn send(&mut self, letters: Vec<DeadLetter>) -> Result<(), KafkaError> {
         let mut groups = vec![letters];
         while let Some(group) = groups.pop() {
@@ -114,21 +107,22 @@ impl DeadLetters {
 
     /// Fails unless it makes sense to try again.
     fn check(&mut self, begun: Instant, code: Code) -> Result<(), KafkaError> {
-        match recovery(Failure::plain(code)) {
-            Recovery::Unauthorized => return Err(self.refused(code)),
-            _ if is_of_producer(code) || self.producer.client().fatal_error().is_some() => {
-                self.producer = self.connection.client(&self.connection.config.plain_producer())?;
-            }
-            Recovery::Reject if code != Code::QueueFull => return Err(self.refused(code)),
-            _ => {}
+        let config = &self.connection.config;
+        let of_producer = is_of_producer(code) || self.producer.client().fatal_error().is_some();
+        let is_refused = match recovery(Failure::plain(code)) {
+            Recovery::Unauthorized => true,
+            Recovery::Reject => !of_producer && code != Code::QueueFull,
+            _ => false,
+        };
+        if is_refused {
+            let action = format!("to store records in topic {}", self.topic);
+            let right = || Right::on_topic("Write", &self.topic);
+            return Err(KafkaError::refused(&config.brokers, &action, right, code, code.to_string()));
+        }
+        if of_producer {
+            self.producer = self.connection.client(&config.plain_producer())?;
         }
         self.connection.failure(begun, &code.to_string())
-    }
-
-    fn refused(&self, code: Code) -> KafkaError {
-        let action = format!("to store records in topic {}", self.topic);
-        let right = || Right::on_topic("Write", &self.topic);
-        self.connection.refused(&action, right, code, code.to_string())
     }
 }
 

@@ -98,7 +98,7 @@ pub struct Lag {
 /// Of the partitions of which it is known.
 pub type Lags = BTreeMap<TopicPartition, Lag>;
 
-/// A member of a group.
+/// A member of a group. Its calls fail when brokers are away for too long, or refuse.
 pub struct Member {
     consumer: BaseConsumer<MemberContext>,
     connection: Connection,
@@ -139,9 +139,6 @@ struct Partitions {
 
 impl Member {
     /// Joins a group that reads topics. Its partitions come, and go, while `poll` is called.
-    ///
-    /// # Errors
-    /// Properties that the client does not take.
     pub fn join(
         config: &Arc<KafkaConfig>,
         group: &str,
@@ -172,9 +169,6 @@ impl Member {
 
     /// Waits for a record, and hands it over with those that have come behind it: at most `max`, and
     /// not many more bytes than [`POLL_BYTES`].
-    ///
-    /// # Errors
-    /// Brokers that are away for too long, or that refuse.
     pub fn poll(
         &mut self,
         wait: Duration,
@@ -234,7 +228,13 @@ impl Member {
             | Code::InvalidGroupId => {
                 let action = format!("to join group {}", self.group);
                 let right = || Right::on_group("Read", &self.group);
-                Err(self.connection.refused(&action, right, code, error.to_string()))
+                Err(KafkaError::refused(
+                    &self.connection.config.brokers,
+                    &action,
+                    right,
+                    code,
+                    error.to_string(),
+                ))
             }
             _ if code == Code::TopicAuthorizationFailed
                 || matches!(error, ClientError::MessageConsumptionFatal(_)) =>
@@ -255,14 +255,11 @@ impl Member {
     /// That the brokers give no records.
     fn refused(&self, code: Code, reason: String) -> KafkaError {
         let right = || Right::on_topics("Read", self.topics.clone());
-        self.connection.refused("to deliver records", right, code, reason)
+        KafkaError::refused(&self.connection.config.brokers, "to deliver records", right, code, reason)
     }
 
-    /// Counts how often the brokers called an offset out of range that they have, and leaves them some
-    /// time.
-    ///
-    /// # Errors
-    /// Too often to be a passing fault.
+    /// Leaves the brokers some time after they called an offset out of range that they have, unless it is
+    /// too often to be a passing fault.
     pub fn out_of_range(&mut self) -> Result<(), KafkaError> {
         self.corrupt_batch(Code::OffsetOutOfRange).map(drop)
     }
@@ -306,9 +303,6 @@ impl Member {
     ///
     /// They are given up and assigned again, since the client seeks only where it reads, and it reads no
     /// more where an offset was out of range.
-    ///
-    /// # Errors
-    /// As `poll`.
     pub fn seek(&mut self, offsets: &[StartOffset]) -> Result<(), KafkaError> {
         let assigned = self.assigned();
         let ours: Vec<StartOffset> =

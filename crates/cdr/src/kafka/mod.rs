@@ -15,12 +15,13 @@ mod member;
 mod native;
 mod placement;
 mod producer;
-mod properties;
 mod rights;
 
 pub use batch::{Encoded, RecordBatch};
 pub use cluster::{Cluster, Isolation, NewTopic, ReadRecord, TopicRange};
-pub use config::{Compression, KafkaConfig, RecordTimestamp};
+pub use config::{
+    Compression, KafkaConfig, PropertyError, RecordTimestamp, USUAL_PROPERTIES, check_property,
+};
 pub use connection::SHUTDOWN_TIMEOUT;
 pub use dead_letters::{DeadLetter, DeadLetters};
 pub use error::{KafkaError, TransactionFailure};
@@ -28,5 +29,4 @@ pub use member::{Lag, Lags, Member, Polled, RebalanceListener, Received, StartOf
 pub use native::Handover;
 pub use placement::partition;
 pub use producer::Producer;
-pub use properties::{PropertyError, USUAL_PROPERTIES, check_property};
 pub use rights::Right;

@@ -38,7 +38,7 @@ const DENIAL_TIMEOUT: Duration = Duration::from_secs(2);
 const STORING: &str = "to store records";
 const BEGINNING: &str = "to begin transactions";
 
-/// A transactional producer.
+/// A transactional producer. What it does blocks, and its failures tell what to do about them.
 pub struct Producer {
     id: String,
     connection: Connection,
@@ -50,10 +50,7 @@ pub struct Producer {
 
 impl Producer {
     /// Makes a producer. When this returns, any older producer with the same id is fenced, and
-    /// what it left open is aborted. Blocks, as all that a producer does.
-    ///
-    /// # Errors
-    /// Brokers that are away for too long, or that refuse.
+    /// what it left open is aborted.
     pub fn open(
         config: &Arc<KafkaConfig>,
         id: &str,
@@ -81,18 +78,12 @@ impl Producer {
     }
 
     /// Begins a transaction.
-    ///
-    /// # Errors
-    /// What to do about it.
     pub fn begin(&mut self) -> Result<(), TransactionFailure> {
         self.opened = Instant::now();
         self.persist("to begin a transaction", |producer, _| producer.begin_transaction())
     }
 
     /// Hands a batch's records to the client, which sends them in its own threads.
-    ///
-    /// # Errors
-    /// What to do about it.
     pub fn send(
         &mut self,
         topic: &str,
@@ -119,9 +110,6 @@ impl Producer {
     }
 
     /// Adds one record to the open transaction, with the time of sending.
-    ///
-    /// # Errors
-    /// What to do about it.
     pub fn send_one(
         &mut self,
         topic: &str,
@@ -162,10 +150,8 @@ impl Producer {
         failed.unwrap_or_else(|| self.aborting(error.to_string()))
     }
 
-    /// Makes everything sent since `begin` visible, at once.
-    ///
-    /// # Errors
-    /// What to do about it. Whether the transaction was committed is then unknown.
+    /// Makes everything sent since `begin` visible, at once. After a failure, whether the transaction was
+    /// committed is unknown.
     pub fn commit(&mut self) -> Result<(), TransactionFailure> {
         // The client's own wait for records in flight polls in slices of 100 ms, which every
         // commit would pay for; with nothing in flight it does not wait.
@@ -176,9 +162,6 @@ impl Producer {
     }
 
     /// Drops everything sent since `begin`.
-    ///
-    /// # Errors
-    /// What to do about it.
     pub fn abort(&mut self) -> Result<(), TransactionFailure> {
         self.persist("to abort", |producer, longest| producer.abort_transaction(longest))
     }
@@ -319,6 +302,6 @@ impl Producer {
                 denied => Right::on_topics("Write", denied),
             },
         };
-        self.connection.refused(action, right, code, reason)
+        KafkaError::refused(&self.connection.config.brokers, action, right, code, reason)
     }
 }

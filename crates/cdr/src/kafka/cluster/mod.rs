@@ -52,9 +52,6 @@ struct Clients {
 
 impl Cluster {
     /// Makes the clients, which connect with the first query.
-    ///
-    /// # Errors
-    /// Properties that the client does not take.
     pub fn new(config: &Arc<KafkaConfig>, shutdown: &CancellationToken) -> Result<Self, KafkaError> {
         let connection = Connection::new(config, shutdown);
         let committed = Arc::new(connection.client(&config.consumer("read_committed"))?);
@@ -63,9 +60,6 @@ impl Cluster {
     }
 
     /// The cluster's own name; `None` where brokers do not report it.
-    ///
-    /// # Errors
-    /// Brokers that are away for too long, or that refuse.
     pub fn id(&mut self) -> Result<Option<String>, KafkaError> {
         let right = Right::on_cluster("Describe");
         self.query("to report the cluster's id", right, |clients, longest| {
@@ -76,9 +70,6 @@ impl Cluster {
     }
 
     /// The end offsets of a topic's partitions; `None` if it does not exist.
-    ///
-    /// # Errors
-    /// Brokers that are away for too long, or that refuse.
     pub fn end_offsets(&mut self, topic: &str) -> Result<Option<Vec<i64>>, KafkaError> {
         Ok(self.ranges(topic, Isolation::Uncommitted)?.map(|range| range.to))
     }
@@ -87,9 +78,6 @@ impl Cluster {
     ///
     /// A commit is answered a moment before its records are visible. So it waits until all are that
     /// stand there now, but not for long: a transaction may be open whose producer is gone.
-    ///
-    /// # Errors
-    /// Brokers that are away for too long, or that refuse.
     pub fn committed_range(&mut self, topic: &str) -> Result<Option<TopicRange>, KafkaError> {
         let (begun, ends) = (Instant::now(), self.end_offsets(topic)?);
         loop {
@@ -113,9 +101,6 @@ impl Cluster {
     }
 
     /// The first offset of a partition, and the one behind its last.
-    ///
-    /// # Errors
-    /// Brokers that are away for too long, or that refuse.
     pub fn partition_range(
         &mut self,
         topic: &str,
@@ -129,10 +114,8 @@ impl Cluster {
         })
     }
 
-    /// Waits a moment for something that the brokers do not report by themselves.
-    ///
-    /// # Errors
-    /// When it has not come about within the time in which brokers may be away, or on shutdown.
+    /// Waits a moment for something that the brokers do not report by themselves, for no longer in all than
+    /// brokers may be away.
     pub fn wait_for(
         &mut self,
         since: Instant,
@@ -167,7 +150,13 @@ impl Cluster {
     }
 
     fn refused(&self, action: &str, right: Right, error: &ClientError) -> KafkaError {
-        self.connection.refused(action, || right, Failure::of(error).code, error.to_string())
+        KafkaError::refused(
+            &self.connection.config.brokers,
+            action,
+            || right,
+            Failure::of(error).code,
+            error.to_string(),
+        )
     }
 }
 

@@ -44,9 +44,6 @@ pub struct ReadRecord<'a> {
 impl Cluster {
     /// Reads topics side by side, none of their partitions far ahead of the others; hands `each` the
     /// number of the range and the record. `false`: there was a shutdown.
-    ///
-    /// # Errors
-    /// Brokers that are away for too long, or that refuse.
     pub fn read(
         &mut self,
         ranges: &[TopicRange],
@@ -57,9 +54,6 @@ impl Cluster {
     }
 
     /// The same until `stop`, and not until a shutdown: what ends may have to read before.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read).
     pub fn read_unless(
         &mut self,
         stop: impl Fn() -> bool,

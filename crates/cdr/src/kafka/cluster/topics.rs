@@ -30,9 +30,6 @@ impl Cluster {
     /// Partitions of a topic; `None` if it does not exist.
     ///
     /// The query names it, since a list of all topics leaves out those that the login may not see.
-    ///
-    /// # Errors
-    /// Brokers that are away for too long, or that refuse.
     pub fn partitions(&mut self, topic: &str) -> Result<Option<usize>, KafkaError> {
         let action = format!("to describe topic {topic}");
         self.query(&action, Right::on_topic("Describe", topic), |clients, longest| {
@@ -47,9 +44,6 @@ impl Cluster {
     }
 
     /// Creates topics that do not exist; returns the partitions of each.
-    ///
-    /// # Errors
-    /// Brokers that are away for too long, or that refuse.
     pub fn ensure(&mut self, topics: &[NewTopic<'_>]) -> Result<Vec<usize>, KafkaError> {
         let brokers = self.connection.config.brokers.clone();
         let (begun, mut waited) = (Instant::now(), 0);
@@ -104,7 +98,13 @@ impl Cluster {
                 Err((name, code)) => {
                     let (action, right) =
                         (format!("to create topic {name}"), || Right::on_topic("Create", &name));
-                    return Err(self.connection.refused(&action, right, code, code.to_string()));
+                    return Err(KafkaError::refused(
+                        &self.connection.config.brokers,
+                        &action,
+                        right,
+                        code,
+                        code.to_string(),
+                    ));
                 }
             }
         }
@@ -133,17 +133,11 @@ impl Cluster {
 
     /// The ids of topics, which a topic that is deleted and made again does not keep. Those that do not
     /// exist are left out, and so are all where brokers give no ids.
-    ///
-    /// # Errors
-    /// Brokers that are away for too long, or that refuse.
     pub fn topic_ids(&mut self, topics: &[&str]) -> Result<BTreeMap<String, String>, KafkaError> {
         self.query(REPORT_IDS, describe(topics), |clients, longest| clients.topic_ids(topics, longest))
     }
 
     /// The same at one try: `None` where brokers do not answer now.
-    ///
-    /// # Errors
-    /// Brokers that refuse.
     pub fn topic_ids_if_any_answer(
         &mut self,
         topics: &[&str],
