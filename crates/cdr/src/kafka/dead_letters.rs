@@ -117,7 +117,7 @@ impl DeadLetters {
         if is_refused {
             let action = format!("to store records in topic {}", self.topic);
             let right = || Right::on_topic("Write", &self.topic);
-            return Err(KafkaError::refused(&config.brokers, &action, right, code, code.to_string()));
+            return Err(KafkaError::refused(config, &action, right, code, code.to_string()));
         }
         if of_producer {
             self.producer = self.connection.client(&config.plain_producer())?;
@@ -178,10 +178,7 @@ fn record<'a>(topic: &'a str, letter: &'a DeadLetter) -> FutureRecord<'a, [u8], 
         headers.insert(Header { key: name, value: Some(value) })
     });
     let record = FutureRecord::to(topic).payload(&*letter.value).headers(headers);
-    match &letter.key {
-        Some(key) => record.key(&**key),
-        None => record,
-    }
+    FutureRecord { key: letter.key.as_deref(), ..record }
 }
 
 #[cfg(test)]

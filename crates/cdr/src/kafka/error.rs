@@ -2,6 +2,7 @@
 
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 
+use super::config::KafkaConfig;
 use super::rights::Right;
 
 /// Why brokers cannot be worked with. Each message names the thing, the address and the remedy.
@@ -50,13 +51,13 @@ impl KafkaError {
     /// That the brokers refuse something, and will do so again: a right is missing, or it is refused for
     /// what it is.
     pub(super) fn refused(
-        brokers: &str,
+        config: &KafkaConfig,
         action: &str,
         right: impl FnOnce() -> Right,
         code: Code,
         reason: String,
     ) -> KafkaError {
-        let (brokers, action) = (brokers.to_owned(), action.to_owned());
+        let (brokers, action) = (config.brokers.clone(), action.to_owned());
         match recovery(Failure::plain(code)) {
             Recovery::Unauthorized => {
                 KafkaError::Unauthorized { brokers, action, right: right(), reason }
@@ -307,10 +308,10 @@ mod tests {
     }
 
     fn check_advice(code: Code, words: &str) {
-        let (brokers, action) = ("b:9092", "to create topic cdr_data");
-        let reason = code.to_string();
+        let config = KafkaConfig { brokers: "b:9092".to_owned(), ..KafkaConfig::for_tests() };
+        let (action, reason) = ("to create topic cdr_data", code.to_string());
         let right = || Right::on_cluster("Create");
-        let text = KafkaError::refused(brokers, action, right, code, reason).to_string();
+        let text = KafkaError::refused(&config, action, right, code, reason).to_string();
         assert!(
             text.starts_with("Kafka refused to create topic cdr_data on brokers b:9092: "),
             "{text}"

@@ -228,13 +228,8 @@ impl Member {
             | Code::InvalidGroupId => {
                 let action = format!("to join group {}", self.group);
                 let right = || Right::on_group("Read", &self.group);
-                Err(KafkaError::refused(
-                    &self.connection.config.brokers,
-                    &action,
-                    right,
-                    code,
-                    error.to_string(),
-                ))
+                let (config, reason) = (&self.connection.config, error.to_string());
+                Err(KafkaError::refused(config, &action, right, code, reason))
             }
             _ if code == Code::TopicAuthorizationFailed
                 || matches!(error, ClientError::MessageConsumptionFatal(_)) =>
@@ -255,7 +250,7 @@ impl Member {
     /// That the brokers give no records.
     fn refused(&self, code: Code, reason: String) -> KafkaError {
         let right = || Right::on_topics("Read", self.topics.clone());
-        KafkaError::refused(&self.connection.config.brokers, "to deliver records", right, code, reason)
+        KafkaError::refused(&self.connection.config, "to deliver records", right, code, reason)
     }
 
     /// Leaves the brokers some time after they called an offset out of range that they have, unless it is

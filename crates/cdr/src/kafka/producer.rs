@@ -38,11 +38,13 @@ const DENIAL_TIMEOUT: Duration = Duration::from_secs(2);
 const STORING: &str = "to store records";
 const BEGINNING: &str = "to begin transactions";
 
+type Client = ThreadedProducer<HealthContext>;
+
 /// A transactional producer. What it does blocks, and its failures tell what to do about them.
 pub struct Producer {
     id: String,
     connection: Connection,
-    producer: ThreadedProducer<HealthContext>,
+    producer: Client,
     opened: Instant,
     /// The highest partition that records were sent to, by topic.
     sent_to: BTreeMap<String, i32>,
@@ -122,10 +124,8 @@ impl Producer {
     }
 
     fn note_sent(&mut self, topic: &str, partition: i32) {
-        match self.sent_to.get_mut(topic) {
-            Some(highest) => *highest = partition.max(*highest),
-            None => drop(self.sent_to.insert(topic.to_owned(), partition)),
-        }
+        let highest = self.sent_to.entry(topic.to_owned()).or_default();
+        *highest = partition.max(*highest);
     }
 
     fn enqueue(&mut self, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), TransactionFailure> {
@@ -161,18 +161,26 @@ impl Producer {
         self.persist("to commit", |producer, longest| producer.commit_transaction(longest))
     }
 
-    /// Drops everything sent since `begin`.
-    pub fn abort(&mut self) -> Result<(), TransactionFailure> {
-        self.persist("to abort", |producer, longest| producer.abort_transaction(longest))
-    }
-
-    /// Aborts what the brokers will not take, if they let us: readers of committed records would wait
-    /// for the end of a transaction that is left open, and so would the start of another shard.
-    pub fn abandon(&self, error: &KafkaError) {
-        if let KafkaError::Rejected { .. } | KafkaError::Unauthorized { .. } = error
-            && let Err(error) = self.producer.abort_transaction(CALL)
-        {
-            debug!("the transaction is left to the brokers, which abort it: {error}");
+    /// Aborts a transaction that failed, if it can be, and gives what is left to do. What the brokers will
+    /// not take is aborted, too: readers of committed records would wait for the end of a transaction that
+    /// is left open, and so would the start of another shard.
+    pub fn abort(&mut self, failure: TransactionFailure) -> TransactionFailure {
+        match &failure {
+            TransactionFailure::Abort(_) => {
+                let abort = |producer: &Client, longest| producer.abort_transaction(longest);
+                match self.persist("to abort", abort) {
+                    Ok(()) => failure,
+                    Err(TransactionFailure::Abort(reason)) => TransactionFailure::Reopen(reason),
+                    Err(other) => other,
+                }
+            }
+            TransactionFailure::Final(KafkaError::Rejected { .. } | KafkaError::Unauthorized { .. }) => {
+                if let Err(error) = self.producer.abort_transaction(CALL) {
+                    debug!("the transaction is left to the brokers, which abort it: {error}");
+                }
+                failure
+            }
+            _ => failure,
         }
     }
 
@@ -194,7 +202,7 @@ impl Producer {
     fn wait(
         &mut self,
         action: &str,
-        is_over: impl Fn(&ThreadedProducer<HealthContext>, Duration) -> bool,
+        is_over: impl Fn(&Client, Duration) -> bool,
     ) -> Result<(), TransactionFailure> {
         loop {
             let (begun, longest) = (Instant::now(), self.connection.longest(CALL));
@@ -250,7 +258,7 @@ impl Producer {
     fn persist(
         &mut self,
         action: &str,
-        call: impl Fn(&ThreadedProducer<HealthContext>, Duration) -> Result<(), ClientError>,
+        call: impl Fn(&Client, Duration) -> Result<(), ClientError>,
     ) -> Result<(), TransactionFailure> {
         let done = self.connection.retry(CALL, |longest| call(&self.producer, longest))?;
         done.map_err(|error| self.failure(action, &error))
@@ -302,6 +310,6 @@ impl Producer {
                 denied => Right::on_topics("Write", denied),
             },
         };
-        KafkaError::refused(&self.connection.config.brokers, action, right, code, reason)
+        KafkaError::refused(&self.connection.config, action, right, code, reason)
     }
 }

@@ -185,7 +185,7 @@ impl RecordDelivery {
                 return Ok(());
             };
             sizer.failed(pending.records());
-            let failure = self.clean_up(failure);
+            let failure = self.ready.producer.abort(failure);
             let give_up_after = match self.is_stopping() {
                 true => SHUTDOWN_TIMEOUT,
                 false => self.run_at_kafka().kafka.give_up_after,
@@ -199,22 +199,6 @@ impl RecordDelivery {
             }
             pause(next_pause.min(give_up_after.saturating_sub(begun.elapsed())));
             next_pause = (next_pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
-    /// Aborts what has to be aborted; gives what is left to do.
-    fn clean_up(&mut self, failure: TransactionFailure) -> TransactionFailure {
-        match &failure {
-            TransactionFailure::Abort(_) => match self.ready.producer.abort() {
-                Ok(()) => failure,
-                Err(TransactionFailure::Abort(reason)) => TransactionFailure::Reopen(reason),
-                Err(other) => other,
-            },
-            TransactionFailure::Final(error) => {
-                self.ready.producer.abandon(error);
-                failure
-            }
-            TransactionFailure::Reopen(_) => failure,
         }
     }
 

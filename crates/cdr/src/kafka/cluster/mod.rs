@@ -137,8 +137,15 @@ impl Cluster {
     ) -> Result<T, KafkaError> {
         let clients = &self.clients;
         let answer = self.connection.retry(CALL, |longest| {
-            // The clients' reasons wait in a queue until somebody polls.
-            call(clients, longest).inspect_err(|_| clients.poll_events())
+            call(clients, longest).inspect_err(|_| {
+                // Their reasons wait in queues until somebody polls.
+                for _ in 0..EVENTS_AT_ONCE {
+                    drop((
+                        clients.uncommitted.poll(Duration::ZERO),
+                        clients.committed.poll(Duration::ZERO),
+                    ));
+                }
+            })
         })?;
         answer.map_err(|error| self.refused(action, right, &error))
     }
@@ -150,22 +157,7 @@ impl Cluster {
     }
 
     fn refused(&self, action: &str, right: Right, error: &ClientError) -> KafkaError {
-        KafkaError::refused(
-            &self.connection.config.brokers,
-            action,
-            || right,
-            Failure::of(error).code,
-            error.to_string(),
-        )
-    }
-}
-
-impl Clients {
-    fn poll_events(&self) {
-        for client in [&self.uncommitted, &*self.committed] {
-            for _ in 0..EVENTS_AT_ONCE {
-                drop(client.poll(Duration::ZERO));
-            }
-        }
+        let code = Failure::of(error).code;
+        KafkaError::refused(&self.connection.config, action, || right, code, error.to_string())
     }
 }

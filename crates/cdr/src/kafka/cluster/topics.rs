@@ -79,7 +79,12 @@ impl Cluster {
             None => self.brokers()?.min(3),
         };
         let begun = Instant::now();
-        let new: Vec<_> = topics.iter().map(|topic| described(topic, replicas)).collect();
+        let new = topics.iter().map(|topic| {
+            let replication = TopicReplication::Fixed(replicas as i32);
+            let new = admin::NewTopic::new(topic.name, topic.partitions as i32, replication);
+            topic.settings.iter().fold(new, |new, (name, value)| new.set(name, value))
+        });
+        let new: Vec<_> = new.collect();
         let names = topics.iter().map(|topic| topic.name.to_owned()).collect();
         // The answer comes only while the client is there.
         let (admin, options) = self.admin()?;
@@ -96,15 +101,9 @@ impl Cluster {
                     self.connection.failure(begun, &code.to_string())?;
                 }
                 Err((name, code)) => {
-                    let (action, right) =
-                        (format!("to create topic {name}"), || Right::on_topic("Create", &name));
-                    return Err(KafkaError::refused(
-                        &self.connection.config.brokers,
-                        &action,
-                        right,
-                        code,
-                        code.to_string(),
-                    ));
+                    let (config, action) = (&self.connection.config, format!("to create topic {name}"));
+                    let right = || Right::on_topic("Create", &name);
+                    return Err(KafkaError::refused(config, &action, right, code, code.to_string()));
                 }
             }
         }
@@ -165,10 +164,4 @@ impl Clients {
 
 fn describe(topics: &[&str]) -> Right {
     Right::on_topics("Describe", topics.iter().map(|&topic| topic.to_owned()).collect())
-}
-
-fn described<'a>(topic: &NewTopic<'a>, replicas: usize) -> admin::NewTopic<'a> {
-    let replication = TopicReplication::Fixed(replicas as i32);
-    let new = admin::NewTopic::new(topic.name, topic.partitions as i32, replication);
-    topic.settings.iter().fold(new, |new, (name, value)| new.set(name, value))
 }
