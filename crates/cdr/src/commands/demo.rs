@@ -17,7 +17,7 @@ use crate::config::{Config, DataFlags, FlagValues, SinkKind};
 use crate::exit::Exit;
 use crate::files::sftp::SftpSink;
 use crate::files::{FileSink as _, FileSinkKind, Listed};
-use crate::kafka::Reader;
+use crate::kafka::Cluster;
 use crate::output::print;
 use crate::processing::store::StoreConfig;
 use crate::telemetry::{Terminal, units};
@@ -187,15 +187,15 @@ async fn records(config: &Config, shutdown: &CancellationToken) -> anyhow::Resul
     let (kafka, topics, shutdown) =
         (config.kafka.clone(), config.records.topics.clone(), shutdown.clone());
     let looking = tokio::task::spawn_blocking(move || {
-        let mut reader = Reader::open(&kafka, &shutdown)?;
+        let mut cluster = Cluster::new(&kafka, &shutdown)?;
         let mut text = String::new();
         for topic in topics.values() {
-            let Some(mut range) = reader.range(topic)? else { continue };
+            let Some(mut range) = cluster.committed_range(topic)? else { continue };
             for (from, to) in range.from.iter().zip(&mut range.to) {
                 *to = (*to).min(from + 1);
             }
             let mut lines = Vec::new();
-            reader.read(&[range], |_, record| {
+            cluster.read(&[range], |_, record| {
                 let value = String::from_utf8_lossy(record.value);
                 lines.push(format!("  {}/{} {value}", record.partition, record.offset));
             })?;

@@ -22,7 +22,7 @@ use crate::delivery::index::IndexFile;
 use crate::delivery::records::ProgressTopic;
 use crate::exit::Exit;
 use crate::files::FileSink;
-use crate::kafka::Reader;
+use crate::kafka::Cluster;
 use crate::output;
 use crate::setup::{self, Access, Sinks};
 use crate::telemetry::{Count, Gauge, Mode, Terminal};
@@ -84,24 +84,24 @@ pub(super) async fn look(
 ) -> anyhow::Result<Report> {
     let begun = Instant::now();
     let Sinks { targets, files: file_sinks } = setup::sinks(config, Access::Read)?;
-    let (reader, committed) = match targets.contains_key(KAFKA) {
+    let (cluster, committed) = match targets.contains_key(KAFKA) {
         true => {
-            let (reader, committed) = connect(config, shutdown).await?;
-            (Some(reader), committed)
+            let (cluster, committed) = connect(config, shutdown).await?;
+            (Some(cluster), committed)
         }
         false => (None, None),
     };
     let subject = Arc::new(Subject::new(config, targets, committed)?);
     let counts = [Count::new("records"), Count::new("files")];
     let mode = Mode::choose(&config.log, terminal.is_terminal());
-    let shown = [reader.is_some(), !file_sinks.is_empty()];
+    let shown = [cluster.is_some(), !file_sinks.is_empty()];
     let shown = counts.iter().zip(shown).filter(|(_, shown)| *shown).map(|(count, _)| count.clone());
     let gauge = Gauge::start(mode, shown.collect(), terminal).context("cannot show progress")?;
     let [of_records, of_files] = counts;
     let records = async {
-        let Some(reader) = reader else { return anyhow::Ok(Vec::new()) };
+        let Some(cluster) = cluster else { return anyhow::Ok(Vec::new()) };
         let subject = subject.clone();
-        let compared = tokio::task::spawn_blocking(move || subject.records(reader, &of_records)).await;
+        let compared = tokio::task::spawn_blocking(move || subject.records(cluster, &of_records)).await;
         compared.context("reading ended unexpectedly")?
     };
     let files = async {
@@ -131,14 +131,14 @@ pub(super) async fn look(
 async fn connect(
     config: &Config,
     shutdown: &CancellationToken,
-) -> anyhow::Result<(Reader, Option<Committed>)> {
+) -> anyhow::Result<(Cluster, Option<Committed>)> {
     let (kafka, run, shutdown) = (config.kafka.clone(), config.run.name.clone(), shutdown.clone());
     let topic = config.records.topic_progress.clone();
     info!("Connecting to Kafka brokers {}", kafka.brokers);
     let connected = tokio::task::spawn_blocking(move || {
-        let mut reader = Reader::open(&kafka, &shutdown)?;
-        let committed = ProgressTopic::new(reader.cluster(), &topic).committed(&run)?;
-        anyhow::Ok((reader, committed))
+        let mut cluster = Cluster::new(&kafka, &shutdown)?;
+        let committed = ProgressTopic { cluster: &mut cluster, topic: &topic }.committed(&run)?;
+        anyhow::Ok((cluster, committed))
     });
     connected.await.context("connecting ended unexpectedly")?
 }
@@ -226,7 +226,7 @@ impl Subject {
         }
     }
 
-    fn records(&self, mut reader: Reader, count: &Count) -> anyhow::Result<Vec<RecordsReport>> {
+    fn records(&self, mut cluster: Cluster, count: &Count) -> anyhow::Result<Vec<RecordsReport>> {
         let Extent::Committed(committed) = &self.extent else { return Ok(Vec::new()) };
         let (split, begun) = (committed.split(), committed.begun().count());
         if begun < split {
@@ -243,7 +243,7 @@ impl Subject {
             done: &count.done,
             total: &count.total,
         };
-        Ok(comparison.run(&mut reader)?.unwrap_or_default())
+        Ok(comparison.run(&mut cluster)?.unwrap_or_default())
     }
 
     async fn files(

@@ -112,7 +112,7 @@ fn add(
     match check_property(&name, &value) {
         Ok(()) => {}
         Err(PropertyError::Unknown) => {
-            let nearest = nearest(&name, USUAL_PROPERTIES.into_iter());
+            let nearest = nearest(&name, USUAL_PROPERTIES.split_whitespace());
             return Err(ConfigError::PropertyUnknown { name, origin, nearest });
         }
         Err(PropertyError::Value(reason)) => {

@@ -31,9 +31,9 @@ impl LocalCheckpoint {
         LocalCheckpoint { plan, targets, index, counters, written: None, warnings }
     }
 
-    /// Where the run delivers to.
-    pub fn targets(&self) -> &SinkTargets {
-        &self.targets
+    /// Whether the sinks have delivered the whole plan.
+    pub fn is_complete(&self, cursors: &Cursors) -> bool {
+        cursors.complete_before(&self.targets).is_some_and(|cursor| self.plan.is_done(cursor))
     }
 
     /// Notes that everything before these cursors is committed.
@@ -60,8 +60,7 @@ impl LocalCheckpoint {
     /// is finished, where they are final.
     pub fn commit_files(&mut self, files: BTreeMap<String, PartIndex>, is_final: bool) -> bool {
         let cursors = Cursors { records: None, files };
-        let complete = cursors.complete_before(&self.targets);
-        let finished = is_final && complete.is_some_and(|cursor| self.plan.is_done(cursor));
+        let finished = is_final && self.is_complete(&cursors);
         match is_final {
             true => self.end(&cursors, finished),
             false => self.reached(&cursors),

@@ -68,7 +68,7 @@ impl IndexFile {
             None => self.remove()?,
         }
         let text = serde_json::to_vec_pretty(owner).map_err(io::Error::from);
-        text.and_then(|text| replace(&self.owner_path(), &text)).map_err(self.failed("write"))
+        text.and_then(|text| replace(&owner_path(&self.path), &text)).map_err(self.failed("write"))
     }
 
     /// Names the last complete part, all or nothing.
@@ -78,19 +78,14 @@ impl IndexFile {
 
     /// Removes what names a part, as when a run is complete.
     pub fn remove(&self) -> Result<(), IndexError> {
-        for path in [&self.path, &self.owner_path()] {
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(self.failed("remove")(error));
-                }
-                _ => {}
+        for path in [&self.path, &owner_path(&self.path)] {
+            if let Err(error) = fs::remove_file(path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                return Err(self.failed("remove")(error));
             }
         }
         Ok(())
-    }
-
-    fn owner_path(&self) -> PathBuf {
-        owner_path(&self.path)
     }
 
     fn failed(&self, action: &'static str) -> impl Fn(io::Error) -> IndexError {
@@ -118,13 +113,11 @@ fn read(path: &Path) -> LocalIndex {
 /// Whose index it is; the older pipeline's files do not name it.
 fn owner(path: &Path) -> Result<Option<IndexOwner>, String> {
     let path = owner_path(path);
-    match fs::read(&path) {
-        Ok(text) => serde_json::from_slice(&text)
-            .map(Some)
-            .map_err(|error| format!("{} beside it cannot be read: {error}", path.display())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("{} beside it cannot be read: {error}", path.display())),
-    }
+    let owner = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        read => read.and_then(|text| Ok(serde_json::from_slice(&text)?)),
+    };
+    owner.map(Some).map_err(|error| format!("{} beside it cannot be read: {error}", path.display()))
 }
 
 /// Reads the one decimal line; `Err` is what is there instead.

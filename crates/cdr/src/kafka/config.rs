@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError as ClientError;
+use rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN;
 
 use crate::secret::Secret;
 use crate::settings::parse::is_host;
@@ -92,10 +94,9 @@ fn start_hint(values: &Resolved) -> String {
     hint.to_owned()
 }
 
-/// Of consumers that read much. The client's own bounds let it read 100,000 records of each partition
-/// ahead, which cost 250 MB and are no faster.
-const BULK_READING: [(&str, &str); 5] = [
-    ("fetch.wait.max.ms", "100"),
+/// Of consumers. The client's own bounds let it read 100,000 records of each partition ahead, which cost
+/// 250 MB and are no faster.
+const READING: [(&str, &str); 4] = [
     ("fetch.message.max.bytes", "500000"),
     ("fetch.max.bytes", "2000000"),
     ("queued.min.messages", "5000"),
@@ -119,60 +120,54 @@ impl KafkaConfig {
             ("transaction.timeout.ms", &self.transaction_timeout.as_millis().to_string()),
         ]);
         config.set("transactional.id", transactional_id);
-        config.set("enable.idempotence", "true");
-        config.set("acks", "all");
+        config.set("enable.idempotence", "true").set("acks", "all");
         // A failed delivery fails the transaction's commit, so reports of success add nothing.
         config.set("delivery.report.only.error", "true");
         config
     }
 
-    /// A consumer that reads by position; it joins no group.
+    /// A consumer that reads by position; it joins no group, though the client wants a name for one.
     pub(super) fn consumer(&self, isolation: &str) -> ClientConfig {
-        let mut config = self.client(&[]);
-        config.set("group.id", "cdr-progress");
-        // Brokers may make a topic that somebody requests by its name.
-        config.set("allow.auto.create.topics", "false");
-        config.set("enable.auto.commit", "false");
+        let mut config = self.any_consumer("cdr-progress", isolation, &READING);
         config.set("enable.partition.eof", "true");
-        config.set("auto.offset.reset", "error");
-        config.set("isolation.level", isolation);
         // The end of a partition is reported with the first answer that is empty; a broker gives that
         // only when this time is over.
         config.set("fetch.wait.max.ms", "10");
         config
     }
 
-    /// A consumer of committed records that reads much: it checks what came over the network.
-    pub(super) fn bulk_consumer(&self) -> ClientConfig {
-        let mut config = self.consumer("read_committed");
-        config.set("check.crcs", "true");
-        for (name, value) in BULK_READING {
-            config.set(name, value);
-        }
-        config
-    }
-
-    /// A member of a group that shares partitions out among its members. Where it begins is decided by
-    /// whoever stores what it reads, never by the brokers.
+    /// A member of a group that shares partitions out among its members.
     pub(super) fn group_consumer(&self, group: &str) -> ClientConfig {
         let of_members = [
+            ("fetch.wait.max.ms", "100"),
             ("queued.max.messages.kbytes", "16384"),
             // Topics that are made later are found within this time.
             ("topic.metadata.refresh.interval.ms", "5000"),
             // A member that was killed is missed after this time, and others take its partitions over.
             ("session.timeout.ms", "10000"),
         ];
-        let mut config = self.client(&[&BULK_READING[..], &of_members].concat());
-        config.set("group.id", group);
+        let defaults = [&READING[..], &of_members].concat();
+        let mut config = self.any_consumer(group, "read_committed", &defaults);
         config.set("partition.assignment.strategy", "cooperative-sticky");
-        config.set("isolation.level", "read_committed");
-        config.set("auto.offset.reset", "error");
-        config.set("enable.auto.commit", "false");
-        config.set("enable.auto.offset.store", "false");
-        config.set("enable.partition.eof", "false");
-        config.set("allow.auto.create.topics", "false");
-        config.set("check.crcs", "true");
+        config.set("enable.auto.offset.store", "false").set("enable.partition.eof", "false");
         config.set("statistics.interval.ms", "500");
+        config
+    }
+
+    /// Where it begins is decided by whoever reads, never by the brokers. It checks what came over the
+    /// network.
+    fn any_consumer(&self, group: &str, isolation: &str, defaults: &[(&str, &str)]) -> ClientConfig {
+        let mut config = self.client(defaults);
+        // The client wants it to be no less than what a user sets as the largest message.
+        if self.properties.contains_key("message.max.bytes")
+            && !self.properties.contains_key("fetch.max.bytes")
+        {
+            config.remove("fetch.max.bytes");
+        }
+        config.set("group.id", group).set("isolation.level", isolation);
+        config.set("auto.offset.reset", "error").set("enable.auto.commit", "false");
+        // Brokers may make a topic that somebody requests by its name.
+        config.set("allow.auto.create.topics", "false").set("check.crcs", "true");
         config
     }
 
@@ -185,8 +180,7 @@ impl KafkaConfig {
             // Whoever waits looks after this time whether it is to stop.
             ("message.timeout.ms", "5000"),
         ]);
-        config.set("enable.idempotence", "true");
-        config.set("acks", "all");
+        config.set("enable.idempotence", "true").set("acks", "all");
         config
     }
 
@@ -223,6 +217,57 @@ impl KafkaConfig {
             give_up_after: second,
             start_hint: "Start them.".to_owned(),
             properties: BTreeMap::new(),
+        }
+    }
+}
+
+/// Why a property cannot be set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PropertyError {
+    /// There is none of this name.
+    Unknown,
+    /// The client's words, which may repeat the value.
+    Value(String),
+}
+
+/// Whether the client would take a property, and why not.
+pub fn check_property(name: &str, value: &Secret) -> Result<(), PropertyError> {
+    match ClientConfig::new().set(name, value.expose()).create_native_config() {
+        Err(ClientError::ClientConfig(RD_KAFKA_CONF_UNKNOWN, ..)) => Err(PropertyError::Unknown),
+        Err(ClientError::ClientConfig(_, reason, ..)) => Err(PropertyError::Value(reason)),
+        Err(other) => Err(PropertyError::Value(other.to_string())),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Those that are given most, and most easily mistyped; the client does not list all of its own.
+pub const USUAL_PROPERTIES: &str = "\
+    batch.num.messages batch.size broker.address.family client.dns.lookup client.id \
+    compression.level debug delivery.timeout.ms linger.ms message.max.bytes message.timeout.ms \
+    metadata.max.age.ms queue.buffering.max.kbytes queue.buffering.max.messages \
+    reconnect.backoff.max.ms request.timeout.ms retries sasl.kerberos.service.name sasl.mechanism \
+    sasl.password sasl.username security.protocol socket.keepalive.enable socket.timeout.ms \
+    ssl.ca.location ssl.certificate.location ssl.endpoint.identification.algorithm ssl.key.location \
+    ssl.key.password statistics.interval.ms";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_are_known_by_their_names_and_values() {
+        assert_eq!(check_property("linger.ms", &Secret::new("5")), Ok(()));
+        assert_eq!(check_property("sasl.passwrd", &Secret::new("x")), Err(PropertyError::Unknown));
+        assert!(matches!(
+            check_property("linger.ms", &Secret::new("soon")),
+            Err(PropertyError::Value(_))
+        ));
+    }
+
+    #[test]
+    fn the_usual_properties_exist() {
+        for name in USUAL_PROPERTIES.split_whitespace() {
+            assert_ne!(check_property(name, &Secret::new("x")), Err(PropertyError::Unknown), "{name}");
         }
     }
 }

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::config::KafkaConfig;
+use super::connection::Connection;
 use super::error::{Failure, KafkaError, Recovery, recovery};
-use super::health::{Health, HealthContext};
-use super::retry::RetryDeadline;
+use super::health::HealthContext;
 use super::rights::Right;
 use crate::pause::pause;
 
@@ -33,38 +34,38 @@ pub struct DeadLetter {
 
 /// Sends dead letters to one topic.
 pub struct DeadLetters {
-    config: Arc<KafkaConfig>,
     topic: String,
-    health: Arc<Health>,
+    connection: Connection,
     producer: FutureProducer<HealthContext>,
-    deadline: RetryDeadline,
 }
 
 impl DeadLetters {
     /// Connects when the first dead letter is sent.
-    ///
-    /// # Errors
-    /// Properties that the client does not take.
     pub fn new(
         config: &Arc<KafkaConfig>,
         topic: &str,
         shutdown: &CancellationToken,
     ) -> Result<DeadLetters, KafkaError> {
-        let health = Arc::new(Health::new(&config.brokers));
-        let producer = producer(config, &health)?;
-        let deadline = RetryDeadline::new(health.clone(), shutdown.clone(), config);
-        Ok(DeadLetters { config: config.clone(), topic: topic.to_owned(), health, producer, deadline })
+        let connection = Connection::new(config, shutdown);
+        let producer = connection.client(&config.plain_producer())?;
+        Ok(DeadLetters { topic: topic.to_owned(), connection, producer })
     }
 
     /// Sends all, and returns when the brokers have stored them. One that they find too large is sent
-    /// with fewer others, then alone, and then shortened, with a header that holds its first length. Must be called in a thread of the runtime that may block.
-    ///
-    /// # Errors
-    /// Brokers that are away for too long, or that refuse.
+    /// with fewer others, then alone, and then shortened, with a header that holds its first length.
     pub fn send(&mut self, letters: Vec<DeadLetter>) -> Result<(), KafkaError> {
         let mut groups = vec![letters];
         while let Some(group) = groups.pop() {
-            let mut large = self.send_together(group)?;
+            let (begun, alone) = (Instant::now(), group.len() == 1);
+            let (mut left, mut large) = (Vec::new(), Vec::new());
+            for (letter, code) in self.try_all(group) {
+                if is_too_large(code) && !(alone && letter.is_shortest()) {
+                    large.push(letter);
+                } else {
+                    self.check(begun, code)?;
+                    left.push(letter);
+                }
+            }
             // Several may be too large together.
             match large.len() {
                 0 => {}
@@ -74,83 +75,55 @@ impl DeadLetters {
                     groups.push(large);
                 }
             }
-        }
-        self.deadline.success();
-        Ok(())
-    }
-
-    /// Sends all but those that are too large, which are given back.
-    fn send_together(&mut self, letters: Vec<DeadLetter>) -> Result<Vec<DeadLetter>, KafkaError> {
-        let begun = Instant::now();
-        let (mut left, mut large) = (letters, Vec::new());
-        while !left.is_empty() {
-            let alone = left.len() == 1;
-            let failed = self.try_all(std::mem::take(&mut left));
-            for (letter, code) in failed {
-                if is_too_large(code) && !(alone && letter.is_shortest()) {
-                    large.push(letter);
-                } else {
-                    self.check(begun, code)?;
-                    left.push(letter);
-                }
-            }
             if !left.is_empty() {
+                groups.push(left);
                 pause(RETRY_INTERVAL);
             }
         }
-        Ok(large)
+        self.connection.success();
+        Ok(())
     }
 
     /// Gives those that are not stored, with the reason.
     fn try_all(&self, letters: Vec<DeadLetter>) -> Vec<(DeadLetter, Code)> {
-        let mut failed = Vec::new();
-        let mut sent = Vec::new();
+        let code_of = |error: ClientError| error.rdkafka_error_code().unwrap_or(Code::Unknown);
+        let (mut failed, mut sent) = (Vec::new(), Vec::new());
         for letter in letters {
             match self.producer.send_result(record(&self.topic, &letter)) {
                 Ok(waits) => sent.push((letter, waits)),
-                Err((error, _)) => {
-                    let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
-                    failed.push((letter, code));
-                }
+                Err((error, _)) => failed.push((letter, code_of(error))),
             }
         }
         for (letter, waits) in sent {
-            let code = match tokio::runtime::Handle::current().block_on(waits) {
-                Ok(Ok(_)) => continue,
-                Ok(Err((error, _))) => error.rdkafka_error_code().unwrap_or(Code::Unknown),
+            match Handle::current().block_on(waits) {
+                Ok(Ok(_)) => {}
+                Ok(Err((error, _))) => failed.push((letter, code_of(error))),
                 // The producer is gone, and with it the message.
-                Err(_) => Code::OperationTimedOut,
-            };
-            failed.push((letter, code));
+                Err(_) => failed.push((letter, Code::OperationTimedOut)),
+            }
         }
         failed
     }
 
     /// Fails unless it makes sense to try again.
     fn check(&mut self, begun: Instant, code: Code) -> Result<(), KafkaError> {
-        let (action, reason) = (format!("to store records in topic {}", self.topic), code.to_string());
-        let refused = |reason| {
-            let right = Right::on_topic("Write", &self.topic);
-            Err(KafkaError::refused(&self.config.brokers, &action, right, code, reason))
+        let config = &self.connection.config;
+        let of_producer = is_of_producer(code) || self.producer.client().fatal_error().is_some();
+        let is_refused = match recovery(Failure::plain(code)) {
+            Recovery::Unauthorized => true,
+            Recovery::Reject => !of_producer && code != Code::QueueFull,
+            _ => false,
         };
-        match recovery(Failure::plain(code)) {
-            Recovery::Unauthorized => refused(reason),
-            _ if is_of_producer(code) || self.producer.client().fatal_error().is_some() => {
-                self.producer = producer(&self.config, &self.health)?;
-                self.deadline.failure(begun, &reason)
-            }
-            Recovery::Reject if code != Code::QueueFull => refused(reason),
-            _ => self.deadline.failure(begun, &reason),
+        if is_refused {
+            let action = format!("to store records in topic {}", self.topic);
+            let right = || Right::on_topic("Write", &self.topic);
+            return Err(KafkaError::refused(config, &action, right, code, code.to_string()));
         }
+        if of_producer {
+            self.producer = self.connection.client(&config.plain_producer())?;
+        }
+        self.connection.failure(begun, &code.to_string())
     }
-}
-
-fn producer(
-    config: &KafkaConfig,
-    health: &Arc<Health>,
-) -> Result<FutureProducer<HealthContext>, KafkaError> {
-    let created = config.plain_producer().create_with_context(HealthContext(health.clone()));
-    created.map_err(KafkaError::property)
 }
 
 /// Whether the brokers take nothing of this producer, though they might of another.
@@ -205,10 +178,7 @@ fn record<'a>(topic: &'a str, letter: &'a DeadLetter) -> FutureRecord<'a, [u8], 
         headers.insert(Header { key: name, value: Some(value) })
     });
     let record = FutureRecord::to(topic).payload(&*letter.value).headers(headers);
-    match &letter.key {
-        Some(key) => record.key(&**key),
-        None => record,
-    }
+    FutureRecord { key: letter.key.as_deref(), ..record }
 }
 
 #[cfg(test)]

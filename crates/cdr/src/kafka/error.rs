@@ -2,6 +2,7 @@
 
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 
+use super::config::KafkaConfig;
 use super::rights::Right;
 
 /// Why brokers cannot be worked with. Each message names the thing, the address and the remedy.
@@ -47,26 +48,21 @@ pub enum KafkaError {
 }
 
 impl KafkaError {
-    /// That the brokers refuse something for what it is, with what helps against that.
-    pub(super) fn rejected(brokers: &str, action: &str, code: Code, reason: String) -> KafkaError {
-        let (brokers, action) = (brokers.to_owned(), action.to_owned());
-        KafkaError::Rejected { brokers, action, reason, advice: advice(code) }
-    }
-
-    /// That a right is missing, or the brokers refuse for another reason that will stay.
+    /// That the brokers refuse something, and will do so again: a right is missing, or it is refused for
+    /// what it is.
     pub(super) fn refused(
-        brokers: &str,
+        config: &KafkaConfig,
         action: &str,
-        right: Right,
+        right: impl FnOnce() -> Right,
         code: Code,
         reason: String,
     ) -> KafkaError {
+        let (brokers, action) = (config.brokers.clone(), action.to_owned());
         match recovery(Failure::plain(code)) {
             Recovery::Unauthorized => {
-                let (brokers, action) = (brokers.to_owned(), action.to_owned());
-                KafkaError::Unauthorized { brokers, action, right, reason }
+                KafkaError::Unauthorized { brokers, action, right: right(), reason }
             }
-            _ => KafkaError::rejected(brokers, action, code, reason),
+            _ => KafkaError::Rejected { brokers, action, reason, advice: advice(code) },
         }
     }
 
@@ -81,13 +77,21 @@ impl KafkaError {
 pub enum TransactionFailure {
     /// Abort it, and send it again.
     Abort(String),
-    /// The producer is of no more use: open a new one.
+    /// The producer is of no more use: open a new one, unless another has taken over in the meantime,
+    /// which a new one would fence.
     Reopen(String),
-    /// As `Reopen`, but the brokers ended the transaction because it was open for too long: in the
-    /// meantime another producer may have taken over, which a new one would fence.
-    Overdue(String),
     /// Stop.
     Final(KafkaError),
+}
+
+impl TransactionFailure {
+    /// The error that it ends with, which may be made of the reason.
+    pub fn into_error(self, otherwise: impl FnOnce(String) -> KafkaError) -> KafkaError {
+        match self {
+            TransactionFailure::Final(error) => error,
+            TransactionFailure::Abort(reason) | TransactionFailure::Reopen(reason) => otherwise(reason),
+        }
+    }
 }
 
 impl From<KafkaError> for TransactionFailure {
@@ -304,9 +308,10 @@ mod tests {
     }
 
     fn check_advice(code: Code, words: &str) {
-        let (brokers, action) = ("b:9092", "to create topic cdr_data");
-        let reason = code.to_string();
-        let text = KafkaError::rejected(brokers, action, code, reason).to_string();
+        let config = KafkaConfig { brokers: "b:9092".to_owned(), ..KafkaConfig::for_tests() };
+        let (action, reason) = ("to create topic cdr_data", code.to_string());
+        let right = || Right::on_cluster("Create");
+        let text = KafkaError::refused(&config, action, right, code, reason).to_string();
         assert!(
             text.starts_with("Kafka refused to create topic cdr_data on brokers b:9092: "),
             "{text}"

@@ -1,7 +1,7 @@
 //! What librdkafka reports in its own threads.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::Message;
@@ -71,7 +71,7 @@ impl ConsumerContext for HealthContext {}
 
 /// What failed last on the connections to the brokers.
 pub(super) struct Health {
-    pub brokers: String,
+    /// The code, and the reason in plain words.
     last: Mutex<Option<(Code, String)>>,
     /// Topics that the login may not write to.
     denied: Mutex<BTreeSet<String>>,
@@ -80,53 +80,56 @@ pub(super) struct Health {
 }
 
 impl Health {
-    pub fn new(brokers: &str) -> Self {
+    pub fn new() -> Self {
         let log_lines = RateLimit::new(Duration::from_secs(10));
-        let (last, denied) = (Mutex::default(), Mutex::default());
-        Health { brokers: brokers.to_owned(), last, denied, denial: Condvar::new(), log_lines }
+        Health { last: Mutex::default(), denied: Mutex::default(), denial: Condvar::new(), log_lines }
     }
 
     fn deny(&self, topic: &str) {
-        self.denied.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned());
+        lock(&self.denied).insert(topic.to_owned());
         self.denial.notify_all();
     }
 
     /// Topics that were denied, as soon as there are any, and none when there are none within `longest`.
     pub fn denied(&self, longest: Duration) -> Vec<String> {
-        let denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
-        let none_yet = |denied: &mut BTreeSet<String>| denied.is_empty();
-        let waited = self.denial.wait_timeout_while(denied, longest, none_yet);
+        let waited =
+            self.denial.wait_timeout_while(lock(&self.denied), longest, |denied| denied.is_empty());
         let (denied, _) = waited.unwrap_or_else(PoisonError::into_inner);
         denied.iter().cloned().collect()
     }
 
     fn note(&self, code: Code, reason: &str) {
         let code = if code == Code::BrokerTransportFailure { code_of(reason) } else { code };
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.last);
         // "All brokers are down" only sums up what was logged about each.
         if last.is_none() || code != Code::AllBrokersDown {
-            *last = Some((code, reason.to_owned()));
+            *last = Some((code, plain(reason).to_owned()));
         }
     }
 
     pub fn clear(&self) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *lock(&self.last) = None;
     }
 
     pub fn last(&self) -> Option<(Code, String)> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.last).clone()
     }
 
     /// What was reported last, or else `otherwise`.
     pub fn last_text(&self, otherwise: &str) -> String {
-        let Some((_, reason)) = self.last() else { return otherwise.to_owned() };
-        match plain(&reason) {
-            closed if closed.contains("connection closed by peer") => {
+        match self.last() {
+            None => otherwise.to_owned(),
+            Some((_, closed)) if closed.contains("connection closed by peer") => {
                 format!("{closed}; listeners that want TLS or a login do so, see security.protocol")
             }
-            reason => reason.to_owned(),
+            Some((_, reason)) => reason,
         }
     }
+}
+
+/// Takes a lock, also of one who panicked.
+pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the failure of a connection is about, as far as its words go.
@@ -156,7 +159,7 @@ fn denied_topic(line: &str) -> Option<&str> {
 
 /// A reason without the broker's name before it and the connection's state behind it, which mean
 /// little to users.
-pub(super) fn plain(reason: &str) -> &str {
+fn plain(reason: &str) -> &str {
     let reason = match reason.split_once(": ") {
         Some((broker, rest)) if broker.contains('/') => rest,
         _ => reason,
@@ -214,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_topic_whose_denial_is_reported_late_is_waited_for() {
-        let health = Health::new("b:9092");
+        let health = Health::new();
         assert_eq!(health.denied(Duration::ZERO), Vec::<String>::new());
         std::thread::scope(|scope| {
             let queried = scope.spawn(|| health.denied(Duration::from_secs(60)));

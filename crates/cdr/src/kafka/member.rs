@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rdkafka::bindings::rd_kafka_resp_err_t as Response;
@@ -18,9 +18,9 @@ use tracing::{debug, info, warn};
 
 use super::close::close_within;
 use super::config::KafkaConfig;
-use super::error::{Failure, KafkaError, Recovery, recovery};
-use super::health::{Health, HealthContext};
-use super::retry::RetryDeadline;
+use super::connection::Connection;
+use super::error::{KafkaError, is_retriable};
+use super::health::{HealthContext, lock};
 use super::rights::Right;
 use crate::pause::pause;
 use crate::telemetry::{RateLimit, and_more};
@@ -31,15 +31,9 @@ pub type TopicPartition = (String, i32);
 /// Where to read a partition; `None` is the first record that there is.
 pub type StartOffset = (TopicPartition, Option<i64>);
 
-/// How long one call may block.
-const CALL: Duration = Duration::from_secs(5);
-
 /// How long leaving the group may take: what is read is stored by then, and brokers that are away
 /// find out by themselves.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// What brokers refuse when they give no records.
-const READING: &str = "to deliver records";
 
 /// Corrupt batches may be the network's doing; so often, one time soon after the other, they are the
 /// disk's.
@@ -104,13 +98,12 @@ pub struct Lag {
 /// Of the partitions of which it is known.
 pub type Lags = BTreeMap<TopicPartition, Lag>;
 
-/// A member of a group.
-pub struct Member<L: RebalanceListener> {
-    consumer: BaseConsumer<MemberContext<L>>,
-    config: Arc<KafkaConfig>,
+/// A member of a group. Its calls fail when brokers are away for too long, or refuse.
+pub struct Member {
+    consumer: BaseConsumer<MemberContext>,
+    connection: Connection,
     topics: Vec<String>,
     group: String,
-    deadline: RetryDeadline,
     corrupt: Option<CorruptBatches>,
     logged: RateLimit<String>,
 }
@@ -126,49 +119,49 @@ struct CorruptBatches {
 }
 
 /// What librdkafka calls back.
-struct MemberContext<L: RebalanceListener> {
+struct MemberContext {
     health: HealthContext,
-    listener: Arc<Mutex<L>>,
-    lags: Mutex<Lags>,
-    assigned: Mutex<Vec<TopicPartition>>,
+    listener: Arc<Mutex<dyn RebalanceListener>>,
+    /// Counts the rebalances.
     generation: AtomicU64,
     connected: AtomicBool,
-    /// When offsets were last set, in microseconds of the monotonic clock.
-    positioned_us: Mutex<i64>,
+    partitions: Mutex<Partitions>,
 }
 
-impl<L: RebalanceListener + 'static> Member<L> {
+/// Those that the member has.
+#[derive(Default)]
+struct Partitions {
+    assigned: Vec<TopicPartition>,
+    lags: Lags,
+    /// When offsets were last set, in microseconds of the monotonic clock.
+    positioned_us: i64,
+}
+
+impl Member {
     /// Joins a group that reads topics. Its partitions come, and go, while `poll` is called.
-    ///
-    /// # Errors
-    /// Properties that the client does not take.
     pub fn join(
         config: &Arc<KafkaConfig>,
         group: &str,
         topics: &[&str],
         shutdown: &CancellationToken,
-        listener: Arc<Mutex<L>>,
-    ) -> Result<Member<L>, KafkaError> {
-        let health = Arc::new(Health::new(&config.brokers));
-        let deadline = RetryDeadline::new(health.clone(), shutdown.clone(), config);
+        listener: Arc<Mutex<dyn RebalanceListener>>,
+    ) -> Result<Member, KafkaError> {
+        let connection = Connection::new(config, shutdown);
         let context = MemberContext {
-            health: HealthContext(health),
+            health: HealthContext(connection.health.clone()),
             listener,
-            lags: Mutex::default(),
-            assigned: Mutex::default(),
             generation: AtomicU64::new(0),
             connected: AtomicBool::new(true),
-            positioned_us: Mutex::default(),
+            partitions: Mutex::default(),
         };
-        let consumer: BaseConsumer<MemberContext<L>> =
+        let consumer: BaseConsumer<MemberContext> =
             config.group_consumer(group).create_with_context(context).map_err(KafkaError::property)?;
         consumer.subscribe(topics).map_err(KafkaError::property)?;
         Ok(Member {
             consumer,
-            config: config.clone(),
+            connection,
             topics: topics.iter().map(|&topic| topic.to_owned()).collect(),
             group: group.to_owned(),
-            deadline,
             corrupt: None,
             logged: RateLimit::new(LOG_INTERVAL),
         })
@@ -176,9 +169,6 @@ impl<L: RebalanceListener + 'static> Member<L> {
 
     /// Waits for a record, and hands it over with those that have come behind it: at most `max`, and
     /// not many more bytes than [`POLL_BYTES`].
-    ///
-    /// # Errors
-    /// Brokers that are away for too long, or that refuse.
     pub fn poll(
         &mut self,
         wait: Duration,
@@ -191,7 +181,8 @@ impl<L: RebalanceListener + 'static> Member<L> {
             match self.consumer.poll(wait) {
                 Some(Ok(message)) => {
                     bytes += message.payload_len() + message.key_len();
-                    messages.push((self.generation(), message));
+                    let generation = self.consumer.context().generation.load(Ordering::Relaxed);
+                    messages.push((generation, message));
                 }
                 Some(Err(error)) => {
                     failure = Some(error);
@@ -200,72 +191,70 @@ impl<L: RebalanceListener + 'static> Member<L> {
                 None => break,
             }
         }
-        let polled = if messages.is_empty() { Polled::Idle } else { Polled::Records };
-        if polled == Polled::Records {
-            let received: Vec<_> = messages.iter().map(received).collect();
-            take(&received);
+        let is_idle = messages.is_empty();
+        if !is_idle {
+            take(&messages.iter().map(received).collect::<Vec<_>>());
         }
         drop(messages);
         match failure {
-            Some(error) => return self.failed(&error),
-            None if polled == Polled::Idle => self.check_connection()?,
-            None => self.deadline.success(),
+            Some(error) => self.failed(&error),
+            None if is_idle => self.check_connection(),
+            None => {
+                self.connection.success();
+                Ok(Polled::Records)
+            }
         }
-        Ok(polled)
-    }
-
-    fn generation(&self) -> u64 {
-        self.consumer.context().generation.load(Ordering::Relaxed)
     }
 
     /// Silence may be a topic's, or that of brokers that are away.
-    fn check_connection(&mut self) -> Result<(), KafkaError> {
-        if self.is_connected() {
-            self.deadline.success();
-            return Ok(());
+    fn check_connection(&mut self) -> Result<Polled, KafkaError> {
+        match self.is_connected() {
+            true => self.connection.success(),
+            false => self.connection.failure(Instant::now(), "no broker is connected")?,
         }
-        self.deadline.failure(Instant::now(), "no broker is connected")
+        Ok(Polled::Idle)
     }
 
     fn failed(&mut self, error: &ClientError) -> Result<Polled, KafkaError> {
         let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
-        let reason = error.to_string();
-        let refused = |action: &str, right: Right| {
-            Err(KafkaError::refused(&self.config.brokers, action, right, code, reason.clone()))
-        };
-        let to_join = format!("to join group {}", self.group);
         match code {
             Code::AutoOffsetReset | Code::OffsetOutOfRange => Ok(Polled::OutOfRange),
             Code::BadMessage | Code::NotImplemented | Code::BadCompression => {
                 self.corrupt_batch(Code::BadMessage)
             }
-            Code::TopicAuthorizationFailed => {
-                refused(READING, Right::on_topics("Read", self.topics.clone()))
-            }
             Code::GroupAuthorizationFailed
             | Code::InconsistentGroupProtocol
             | Code::GroupMaxSizeReached
-            | Code::InvalidGroupId => refused(&to_join, Right::on_group("Read", &self.group)),
-            _ if matches!(error, ClientError::MessageConsumptionFatal(_)) => {
-                Err(KafkaError::rejected(&self.config.brokers, READING, code, reason))
+            | Code::InvalidGroupId => {
+                let action = format!("to join group {}", self.group);
+                let right = || Right::on_group("Read", &self.group);
+                let (config, reason) = (&self.connection.config, error.to_string());
+                Err(KafkaError::refused(config, &action, right, code, reason))
+            }
+            _ if code == Code::TopicAuthorizationFailed
+                || matches!(error, ClientError::MessageConsumptionFatal(_)) =>
+            {
+                Err(self.refused(code, error.to_string()))
             }
             _ => {
-                if recovery(Failure::plain(code)) == Recovery::Retry {
+                if is_retriable(error) {
                     debug!("while reading: {error}");
-                } else if let Some(more) = self.logged.pass(&reason) {
+                } else if let Some(more) = self.logged.pass(&error.to_string()) {
                     warn!("Reading goes on after an error: {error}{}", and_more(more));
                 }
-                self.check_connection()?;
-                Ok(Polled::Idle)
+                self.check_connection()
             }
         }
     }
 
-    /// Counts how often the brokers called an offset out of range that they have, and leaves them some
-    /// time.
-    ///
-    /// # Errors
-    /// Too often to be a passing fault.
+    /// That the brokers give no records.
+    fn refused(&self, code: Code, reason: String) -> KafkaError {
+        let right = || Right::on_topics("Read", self.topics.clone());
+        KafkaError::refused(&self.connection.config, "to deliver records", right, code, reason)
+    }
+
+    /// Leaves the brokers some time after they called an offset out of range that they have, unless it is
+    /// too often to be a passing fault.
     pub fn out_of_range(&mut self) -> Result<(), KafkaError> {
         self.corrupt_batch(Code::OffsetOutOfRange).map(drop)
     }
@@ -278,7 +267,7 @@ impl<L: RebalanceListener + 'static> Member<L> {
             _ => code,
         };
         if times > CORRUPT_MAX {
-            return Err(KafkaError::rejected(&self.config.brokers, READING, code, code.to_string()));
+            return Err(self.refused(code, code.to_string()));
         }
         pause(CORRUPT_PAUSE * times);
         self.corrupt = Some(CorruptBatches { times, last: Instant::now(), code });
@@ -297,21 +286,18 @@ impl<L: RebalanceListener + 'static> Member<L> {
 
     /// The partitions that this member has.
     pub fn assigned(&self) -> Vec<TopicPartition> {
-        lock(&self.consumer.context().assigned).clone()
+        lock(&self.consumer.context().partitions).assigned.clone()
     }
 
     /// How far behind this member is, in its partitions; brought up to date twice a second.
     pub fn lags(&self) -> Lags {
-        lock(&self.consumer.context().lags).clone()
+        lock(&self.consumer.context().partitions).lags.clone()
     }
 
     /// Goes on reading partitions at other offsets; `None` is the first record that there is.
     ///
     /// They are given up and assigned again, since the client seeks only where it reads, and it reads no
     /// more where an offset was out of range.
-    ///
-    /// # Errors
-    /// As `poll`.
     pub fn seek(&mut self, offsets: &[StartOffset]) -> Result<(), KafkaError> {
         let assigned = self.assigned();
         let ours: Vec<StartOffset> =
@@ -325,13 +311,13 @@ impl<L: RebalanceListener + 'static> Member<L> {
             drop(self.consumer.incremental_unassign(&list));
             match self.consumer.incremental_assign(&list) {
                 Ok(()) => break,
-                Err(error) => self.deadline.failure(begun, &error.to_string())?,
+                Err(error) => self.connection.failure(begun, &error.to_string())?,
             }
             pause(Duration::from_millis(100));
         }
         // Partitions whose offsets were not known stand still until now.
         if let Err(error) = self.consumer.resume(&list) {
-            self.deadline.failure(begun, &error.to_string())?;
+            self.connection.failure(begun, &error.to_string())?;
         }
         self.consumer.context().positioned();
         Ok(())
@@ -341,21 +327,6 @@ impl<L: RebalanceListener + 'static> Member<L> {
     pub fn commit(&self, offsets: &[StartOffset]) {
         if let Err(error) = self.consumer.commit(&list(offsets), CommitMode::Async) {
             debug!("offsets are not committed to the brokers: {error}");
-        }
-    }
-
-    /// The offset of the first record that a partition still has, and the one behind its last.
-    ///
-    /// # Errors
-    /// As `poll`.
-    pub fn range(&mut self, (topic, partition): &TopicPartition) -> Result<(i64, i64), KafkaError> {
-        let begun = Instant::now();
-        loop {
-            match self.consumer.fetch_watermarks(topic, *partition, CALL) {
-                Ok(range) => return Ok(range),
-                Err(error) => self.deadline.failure(begun, &error.to_string())?,
-            }
-            pause(Duration::from_millis(100));
         }
     }
 }
@@ -371,21 +342,7 @@ fn received<'a>((generation, message): &'a (u64, BorrowedMessage<'_>)) -> Receiv
     }
 }
 
-impl<L: RebalanceListener> MemberContext<L> {
-    /// Statistics of the time before do not count any more.
-    fn positioned(&self) {
-        *lock(&self.positioned_us) = monotonic_us();
-        lock(&self.lags).clear();
-    }
-}
-
-/// The clock of librdkafka's statistics.
-fn monotonic_us() -> i64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    now.tv_sec * 1_000_000 + now.tv_nsec / 1_000
-}
-
-impl<L: RebalanceListener> ClientContext for MemberContext<L> {
+impl ClientContext for MemberContext {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = false;
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -397,19 +354,18 @@ impl<L: RebalanceListener> ClientContext for MemberContext<L> {
     }
 
     fn stats(&self, statistics: Statistics) {
-        if statistics.ts <= *lock(&self.positioned_us) {
+        let mut partitions = lock(&self.partitions);
+        if statistics.ts <= partitions.positioned_us {
             return;
         }
         let connected =
             statistics.brokers.values().any(|broker| matches!(&*broker.state, "UP" | "UPDATE"));
         self.connected.store(connected, Ordering::Relaxed);
-        let assigned = lock(&self.assigned).clone();
         let lag_of = |(topic, partition): &TopicPartition| {
-            let partitions = &statistics.topics.get(topic)?.partitions;
-            lag(partitions.get(partition)?)
+            lag(statistics.topics.get(topic)?.partitions.get(partition)?)
         };
-        let lags = assigned.into_iter().filter_map(|one| lag_of(&one).map(|lag| (one, lag)));
-        *lock(&self.lags) = lags.collect();
+        let lags = partitions.assigned.iter().filter_map(|one| Some((one.clone(), lag_of(one)?)));
+        partitions.lags = lags.collect();
     }
 }
 
@@ -432,7 +388,7 @@ fn lag(partition: &Partition) -> Option<Lag> {
     }
 }
 
-impl<L: RebalanceListener> ConsumerContext for MemberContext<L> {
+impl ConsumerContext for MemberContext {
     fn rebalance(
         &self,
         consumer: &BaseConsumer<Self>,
@@ -451,22 +407,24 @@ impl<L: RebalanceListener> ConsumerContext for MemberContext<L> {
     }
 }
 
-impl<L: RebalanceListener> MemberContext<L> {
+impl MemberContext {
     fn assign(
         &self,
         consumer: &BaseConsumer<Self>,
-        partitions: Vec<TopicPartition>,
+        named: Vec<TopicPartition>,
     ) -> Result<(), ClientError> {
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
-        let known = lock(&self.listener).assigned(&partitions, generation);
-        lock(&self.assigned).extend_from_slice(&partitions);
+        let known = lock(&self.listener).assigned(&named, generation);
+        let mut partitions = lock(&self.partitions);
+        partitions.assigned.extend_from_slice(&named);
         // Nothing is added, mostly, when others come or go.
-        if !partitions.is_empty() || lock(&self.assigned).is_empty() {
-            info!("Reading {}", shown(&partitions));
+        if !named.is_empty() || partitions.assigned.is_empty() {
+            info!("Reading {}", shown(&named));
         }
+        drop(partitions);
         let is_known = known.is_some();
-        let offsets = known.unwrap_or_else(|| vec![None; partitions.len()]);
-        let list = list(&partitions.into_iter().zip(offsets).collect::<Vec<_>>());
+        let offsets = known.unwrap_or_else(|| vec![None; named.len()]);
+        let list = list(&named.into_iter().zip(offsets).collect::<Vec<_>>());
         consumer.incremental_assign(&list)?;
         if !is_known {
             consumer.pause(&list)?;
@@ -479,16 +437,27 @@ impl<L: RebalanceListener> MemberContext<L> {
         &self,
         consumer: &BaseConsumer<Self>,
         named: &[TopicPartition],
-        partitions: &TopicPartitionList,
+        list: &TopicPartitionList,
     ) -> Result<(), ClientError> {
         self.generation.fetch_add(1, Ordering::Relaxed);
         lock(&self.listener).revoked(named);
-        lock(&self.assigned).retain(|one| !named.contains(one));
-        lock(&self.lags).retain(|one, _| !named.contains(one));
+        let mut partitions = lock(&self.partitions);
+        partitions.assigned.retain(|one| !named.contains(one));
+        partitions.lags.retain(|one, _| !named.contains(one));
+        drop(partitions);
         if !named.is_empty() {
             info!("No longer reading {}", shown(named));
         }
-        consumer.incremental_unassign(partitions)
+        consumer.incremental_unassign(list)
+    }
+
+    /// Statistics of the time before do not count any more.
+    fn positioned(&self) {
+        // The clock of librdkafka's statistics.
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let mut partitions = lock(&self.partitions);
+        partitions.positioned_us = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
+        partitions.lags.clear();
     }
 }
 
@@ -496,9 +465,10 @@ fn list(offsets: &[StartOffset]) -> TopicPartitionList {
     let mut list = TopicPartitionList::new();
     for ((topic, partition), offset) in offsets {
         let offset = offset.map_or(Offset::Beginning, Offset::Offset);
-        let mut added = list.add_partition(topic, *partition);
-        // Only an offset that cannot be is refused; those that are stored were read before.
-        added.set_offset(offset).unwrap_or_else(|error| debug!("offset {offset:?}: {error}"));
+        if let Err(error) = list.add_partition_offset(topic, *partition, offset) {
+            // Only an offset that cannot be is refused; those that are stored were read before.
+            debug!("offset {offset:?}: {error}");
+        }
     }
     list
 }
@@ -515,8 +485,4 @@ fn shown(partitions: &[TopicPartition]) -> String {
         true => "nothing: others have all partitions".to_owned(),
         false => topics.join(" and "),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

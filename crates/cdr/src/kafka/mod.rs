@@ -7,6 +7,7 @@ mod batch;
 mod close;
 mod cluster;
 mod config;
+mod connection;
 mod dead_letters;
 mod error;
 mod health;
@@ -14,21 +15,18 @@ mod member;
 mod native;
 mod placement;
 mod producer;
-mod properties;
-mod reader;
-mod retry;
 mod rights;
 
 pub use batch::{Encoded, RecordBatch};
-pub use cluster::{Cluster, Isolation, NewTopic, ReadRecord};
-pub use config::{Compression, KafkaConfig, RecordTimestamp};
+pub use cluster::{Cluster, Isolation, NewTopic, ReadRecord, TopicRange};
+pub use config::{
+    Compression, KafkaConfig, PropertyError, RecordTimestamp, USUAL_PROPERTIES, check_property,
+};
+pub use connection::SHUTDOWN_TIMEOUT;
 pub use dead_letters::{DeadLetter, DeadLetters};
 pub use error::{KafkaError, TransactionFailure};
 pub use member::{Lag, Lags, Member, Polled, RebalanceListener, Received, StartOffset, TopicPartition};
 pub use native::Handover;
 pub use placement::partition;
 pub use producer::Producer;
-pub use properties::{PropertyError, USUAL_PROPERTIES, check_property};
-pub use reader::{Reader, TopicRange};
-pub use retry::SHUTDOWN_TIMEOUT;
 pub use rights::Right;

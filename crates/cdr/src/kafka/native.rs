@@ -16,8 +16,8 @@ use rdkafka::bindings::{
     rd_kafka_Uuid_base64str, rd_kafka_Uuid_least_significant_bits, rd_kafka_Uuid_most_significant_bits,
     rd_kafka_admin_op_t, rd_kafka_error_code, rd_kafka_event_DescribeTopics_result,
     rd_kafka_event_destroy, rd_kafka_event_error, rd_kafka_flush, rd_kafka_message_t,
-    rd_kafka_produce_batch, rd_kafka_queue_destroy, rd_kafka_queue_new, rd_kafka_queue_poll, rd_kafka_t,
-    rd_kafka_topic_destroy, rd_kafka_topic_new, rd_kafka_topic_t,
+    rd_kafka_produce_batch, rd_kafka_queue_destroy, rd_kafka_queue_new, rd_kafka_queue_poll,
+    rd_kafka_topic_destroy, rd_kafka_topic_new,
 };
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::RDKafkaErrorCode as Code;
@@ -75,7 +75,17 @@ impl<'a> Handover<'a> {
         topic: &str,
         partition: i32,
     ) -> Result<(), Code> {
-        let topic = Topic::open(producer.client().native_ptr(), topic).ok_or(Code::UnknownTopic)?;
+        let name = CString::new(topic).map_err(|_| Code::UnknownTopic)?;
+        // SAFETY: the client is alive, as its producer is borrowed; without a configuration the client's
+        // own default holds.
+        let topic = unsafe {
+            rd_kafka_topic_new(producer.client().native_ptr(), name.as_ptr(), ptr::null_mut())
+        };
+        if topic.is_null() {
+            return Err(Code::UnknownTopic);
+        }
+        // There is one topic behind all handles of a name.
+        let topic = Owned(topic, rd_kafka_topic_destroy);
         let rest = &mut self.messages[self.taken..];
         let count = i32::try_from(rest.len()).map_err(|_| Code::QueueFull)?;
         // SAFETY: the topic is open; `rest` has `count` messages, whose keys and payloads lie in the
@@ -92,26 +102,6 @@ impl<'a> Handover<'a> {
                 Err(code)
             }
         }
-    }
-}
-
-/// A client's handle of a topic; there is one topic behind all handles of a name.
-struct Topic(*mut rd_kafka_topic_t);
-
-impl Topic {
-    fn open(client: *mut rd_kafka_t, name: &str) -> Option<Topic> {
-        let name = CString::new(name).ok()?;
-        // SAFETY: the client is alive, as its producer is borrowed by the caller; without a
-        // configuration the client's own default holds.
-        let topic = unsafe { rd_kafka_topic_new(client, name.as_ptr(), ptr::null_mut()) };
-        (!topic.is_null()).then_some(Topic(topic))
-    }
-}
-
-impl Drop for Topic {
-    fn drop(&mut self) {
-        // SAFETY: made by `open`, and not used any more.
-        unsafe { rd_kafka_topic_destroy(self.0) };
     }
 }
 

@@ -6,16 +6,10 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Right {
     operation: &'static str,
-    resource: Resource,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Resource {
-    /// One of these, where the brokers do not report which.
-    Topics(Vec<String>),
-    TransactionalId(String),
-    Group(String),
-    Cluster,
+    /// A topic, a transactional id, a group, or the cluster.
+    resource: &'static str,
+    /// One of these, where the brokers do not report which. The cluster has no name.
+    names: Vec<String>,
 }
 
 impl Right {
@@ -24,50 +18,40 @@ impl Right {
     }
 
     pub(super) fn on_topics(operation: &'static str, topics: Vec<String>) -> Right {
-        Right { operation, resource: Resource::Topics(topics) }
+        Right { operation, resource: "topic", names: topics }
     }
 
     pub(super) fn on_transactional_id(operation: &'static str, id: &str) -> Right {
-        Right { operation, resource: Resource::TransactionalId(id.to_owned()) }
+        Right { operation, resource: "transactional id", names: vec![id.to_owned()] }
     }
 
     pub(super) fn on_group(operation: &'static str, group: &str) -> Right {
-        Right { operation, resource: Resource::Group(group.to_owned()) }
+        Right { operation, resource: "group", names: vec![group.to_owned()] }
     }
 
     pub(super) fn on_cluster(operation: &'static str) -> Right {
-        Right { operation, resource: Resource::Cluster }
+        Right { operation, resource: "cluster", names: Vec::new() }
     }
 
     /// The command that grants it, up to the user's name, which may be a secret.
     pub(super) fn grant(&self) -> String {
-        let resource = match &self.resource {
-            Resource::Topics(topics) => {
-                let each: Vec<String> = topics.iter().map(|topic| format!("--topic {topic}")).collect();
-                each.join(" ")
-            }
-            Resource::TransactionalId(id) => format!("--transactional-id {id}"),
-            Resource::Group(group) => format!("--group {group}"),
-            Resource::Cluster => "--cluster".to_owned(),
+        let option = format!("--{}", self.resource.replace(' ', "-"));
+        let options: Vec<String> = match self.names.is_empty() {
+            true => vec![option],
+            false => self.names.iter().map(|name| format!("{option} {name}")).collect(),
         };
-        let operation = self.operation.to_lowercase();
-        format!("rpk acl create --allow-principal User:NAME --operation {operation} {resource}")
+        let (operation, options) = (self.operation.to_lowercase(), options.join(" "));
+        format!("rpk acl create --allow-principal User:NAME --operation {operation} {options}")
     }
 }
 
 impl fmt::Display for Right {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let operation = self.operation;
-        match &self.resource {
-            Resource::Topics(topics) if topics.len() == 1 => {
-                write!(f, "{operation} on topic {}", topics[0])
-            }
-            Resource::Topics(topics) => {
-                write!(f, "{operation} on one of the topics {}", topics.join(", "))
-            }
-            Resource::Group(group) => write!(f, "{operation} on group {group}"),
-            Resource::TransactionalId(id) => write!(f, "{operation} on transactional id {id}"),
-            Resource::Cluster => write!(f, "{operation} on the cluster"),
+        let Right { operation, resource, names } = self;
+        match &names[..] {
+            [] => write!(f, "{operation} on the {resource}"),
+            [name] => write!(f, "{operation} on {resource} {name}"),
+            _ => write!(f, "{operation} on one of the {resource}s {}", names.join(", ")),
         }
     }
 }

@@ -31,7 +31,8 @@ pub use self::probes::Readiness;
 pub use self::retry::StoreRetry;
 use self::store::{Store, StoreError};
 use crate::kafka::{
-    Cluster, DeadLetters, KafkaConfig, KafkaError, Member, NewTopic, Polled, StartOffset, TopicPartition,
+    Cluster, DeadLetters, Isolation, KafkaConfig, KafkaError, Member, NewTopic, Polled, StartOffset,
+    TopicPartition,
 };
 
 /// How long to wait for a message before the time and the shutdown are checked.
@@ -139,7 +140,7 @@ struct Processor<'a> {
     config: &'a ProcessConfig,
     topics: Vec<&'a str>,
     cluster: Cluster,
-    member: Member<BatchWriter>,
+    member: Member,
     writer: Arc<Mutex<BatchWriter>>,
     retry: &'a StoreRetry,
     /// When the lags were reported.
@@ -274,15 +275,16 @@ impl Processor<'_> {
         committed: &BTreeMap<TopicPartition, i64>,
     ) -> Result<bool, ProcessError> {
         // A topic that does not exist holds nothing.
-        let ranges = self.cluster.committed_range(topic)?.unwrap_or_default();
-        for ((first, end), partition) in ranges.iter().copied().zip(0..) {
+        let (from, to) =
+            self.cluster.committed_range(topic)?.map(|range| (range.from, range.to)).unwrap_or_default();
+        for ((&first, &end), partition) in from.iter().zip(&to).zip(0..) {
             let next = committed.get(&(topic.to_owned(), partition)).copied().unwrap_or(first);
             if next < end {
                 return Ok(false);
             }
         }
         for ((_, partition), &next) in committed.iter().filter(|((of, _), _)| of == topic) {
-            let end = ranges.get(*partition as usize).map_or(0, |&(_, end)| end);
+            let end = to.get(*partition as usize).copied().unwrap_or(0);
             if next > end {
                 self.check_topics()?;
                 let (topic, partition) = (topic.to_owned(), *partition);
@@ -309,8 +311,8 @@ impl Processor<'_> {
                 offsets.push((partition, None));
                 continue;
             };
-            let (first, end) = self.member.range(&partition)?;
             let (topic, partition) = partition;
+            let (first, end) = self.cluster.partition_range(&topic, partition, Isolation::Committed)?;
             if next > end || next < first {
                 found = true;
                 self.check_topics()?;

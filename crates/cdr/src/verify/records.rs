@@ -9,7 +9,7 @@ use super::expected::Expected;
 use super::first_pass::{FirstPass, Suspects, UnexpectedRecord};
 use super::report::RecordsReport;
 use super::second_pass::{Finding, SecondPass, Wrong};
-use crate::kafka::{KafkaError, ReadRecord, Reader, TopicRange};
+use crate::kafka::{Cluster, KafkaError, ReadRecord, TopicRange};
 
 /// Topics to read from.
 pub trait Source {
@@ -31,9 +31,9 @@ pub trait Source {
     ) -> Result<bool, KafkaError>;
 }
 
-impl Source for Reader {
+impl Source for Cluster {
     fn range(&mut self, topic: &str) -> Result<Option<TopicRange>, KafkaError> {
-        Reader::range(self, topic)
+        self.committed_range(topic)
     }
 
     fn read(
@@ -41,7 +41,7 @@ impl Source for Reader {
         ranges: &[TopicRange],
         each: &mut dyn FnMut(usize, ReadRecord<'_>),
     ) -> Result<bool, KafkaError> {
-        Reader::read(self, ranges, each)
+        Cluster::read(self, ranges, each)
     }
 }
 

@@ -11,10 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::blocks::{Blocks, Limits, next_time};
-use super::config::RecordsConfig;
-use super::progress_topic::OpenTransactions;
 use super::sizer::TransactionSizer;
-use super::start::ReadyProducer;
+use super::start::{ReadyProducer, RunAtKafka};
 use crate::delivery::DeliveryError;
 use crate::delivery::checkpoint::LocalCheckpoint;
 use crate::delivery::cursors::FileCursors;
@@ -32,6 +30,9 @@ const FILES_EVERY: Duration = Duration::from_secs(1);
 
 /// Whether the topics are still those that were delivered to is checked this often, and at the end.
 const CHECK_EVERY: Duration = Duration::from_secs(30);
+
+/// How long a transaction is waited for that may be our own.
+const BRIEFLY: Duration = Duration::from_secs(2);
 
 /// The pause after a transaction that failed, doubled with each until the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -58,7 +59,6 @@ pub struct RecordDelivery {
 /// What a transaction adds to the committed progress.
 struct Pending {
     progress: Progress,
-    records_max: u32,
     records: PerStream<u64>,
     bytes: usize,
     /// When its commit was requested.
@@ -79,25 +79,25 @@ impl RecordDelivery {
     /// stays, and the run can be continued.
     pub fn run(mut self) -> Result<Progress, DeliveryError> {
         let outcome = self.deliver();
-        self.ready.close();
+        self.ready.producer.close();
         outcome.map(|()| self.progress)
     }
 
     fn deliver(&mut self) -> Result<(), DeliveryError> {
-        let mut blocks = Blocks::new(self.format, self.ready.partitions());
-        let run = self.ready.run();
-        let mut sizer =
-            TransactionSizer::new(run.records.transaction_records, run.kafka.transaction_timeout);
-        let mut committed_at = Instant::now();
+        let mut blocks = Blocks::new(self.format, &self.ready.partitions);
+        let RunAtKafka { records, kafka, .. } = self.run_at_kafka();
+        let mut sizer = TransactionSizer::new(records.transaction_records, kafka.transaction_timeout);
+        let (mut committed_at, mut checked_at) = (Instant::now(), Instant::now());
         // The first commit notes where the run begins, even if nothing is due for hours.
         let mut first = true;
-        let mut checked_at = Instant::now();
         loop {
             let (cursors, files_done) = self.cursors();
-            let work = self.records_are_due();
+            let next_in = self.until_next();
+            let work = next_in.is_some_and(|time| time.is_zero());
             let moved = cursors != self.progress.cursors;
-            let over = !work && files_done && (self.is_stopping() || self.records_are_done());
-            let finished = files_done && self.is_complete(&cursors);
+            let over =
+                !work && files_done && (self.is_stopping() || self.plan.is_done(self.cursor().part));
+            let finished = files_done && self.checkpoint.is_complete(&cursors);
             let due = (moved || self.lease.is_suspect()) && committed_at.elapsed() >= FILES_EVERY;
             let finishes = finished && !self.progress.finished;
             if finishes || checked_at.elapsed() >= CHECK_EVERY {
@@ -111,36 +111,27 @@ impl RecordDelivery {
                 self.checkpoint.end(&self.progress.cursors, self.progress.finished);
                 return Ok(());
             } else {
-                self.wait_for_work();
+                self.wait(next_in.unwrap_or(FILES_EVERY).min(FILES_EVERY / 4));
             }
         }
+    }
+
+    fn run_at_kafka(&self) -> &RunAtKafka {
+        &self.ready.probe.run
     }
 
     fn is_stopping(&self) -> bool {
         self.shutdown.is_cancelled()
     }
 
-    fn config(&self) -> &RecordsConfig {
-        &self.ready.run().records
-    }
-
     fn cursor(&self) -> RecordCursor {
         self.progress.cursors.records.unwrap_or(RecordCursor::at(self.plan.first()))
     }
 
-    fn records_are_done(&self) -> bool {
-        self.plan.is_done(self.cursor().part)
-    }
-
-    fn records_are_due(&self) -> bool {
-        !self.is_stopping()
-            && next_time(&self.generator, &self.plan, &self.cursor())
-                .is_some_and(|time| self.clock.until(time).is_zero())
-    }
-
-    fn is_complete(&self, cursors: &Cursors) -> bool {
-        let complete = cursors.complete_before(self.checkpoint.targets());
-        complete.is_some_and(|cursor| self.plan.is_done(cursor))
+    /// The time until the next record is due, if one is to be delivered.
+    fn until_next(&self) -> Option<Duration> {
+        let next = next_time(&self.generator, &self.plan, &self.cursor());
+        next.filter(|_| !self.is_stopping()).map(|time| self.clock.until(time))
     }
 
     /// The committed cursors with the files' as they are now, and whether those are final.
@@ -152,15 +143,8 @@ impl RecordDelivery {
         (cursors, files_done)
     }
 
-    /// Waits until a record is due, a file sink has come further, a file waits for the lease, or
-    /// something else may have to be done.
-    fn wait_for_work(&self) {
-        let stopping = self.is_stopping() || self.records_are_done();
-        let next = next_time(&self.generator, &self.plan, &self.cursor()).filter(|_| !stopping);
-        let due = next.map_or(FILES_EVERY, |time| self.clock.until(time));
-        self.wait(due.min(FILES_EVERY / 4));
-    }
-
+    /// Waits for some time at most, until a file sink has come further, a file waits for the lease, or
+    /// the shutdown.
     fn wait(&self, longest: Duration) {
         Handle::current().block_on(async {
             let shutdown = async {
@@ -187,25 +171,27 @@ impl RecordDelivery {
     ) -> Result<(), DeliveryError> {
         let (begun, mut next_pause) = (Instant::now(), FIRST_PAUSE);
         loop {
-            let mut pending = self.pending(sizer.records());
             let opened = Instant::now();
-            let failure = match self.attempt(blocks, &mut pending) {
-                Ok(()) => {
-                    sizer.succeeded(opened.elapsed());
-                    self.lease.renew(pending.requested);
-                    self.committed(pending);
-                    return Ok(());
-                }
-                Err(failure) => failure,
+            let mut pending = Pending {
+                progress: self.progress.clone(),
+                records: PerStream::default(),
+                bytes: 0,
+                requested: opened,
+            };
+            let Err(failure) = self.attempt(blocks, sizer.records(), &mut pending) else {
+                sizer.succeeded(opened.elapsed());
+                self.lease.renew(pending.requested);
+                self.committed(pending);
+                return Ok(());
             };
             sizer.failed(pending.records());
-            let failure = self.clean_up(failure);
+            let failure = self.ready.producer.abort(failure);
             let give_up_after = match self.is_stopping() {
                 true => SHUTDOWN_TIMEOUT,
-                false => self.ready.run().kafka.give_up_after,
+                false => self.run_at_kafka().kafka.give_up_after,
             };
             if begun.elapsed() >= give_up_after {
-                return Err(self.gave_up(begun, failure).into());
+                return Err(failure.into_error(|last| self.gave_up(begun, last)).into());
             }
             if self.recover(failure, &pending)? {
                 self.committed(pending);
@@ -213,22 +199,6 @@ impl RecordDelivery {
             }
             pause(next_pause.min(give_up_after.saturating_sub(begun.elapsed())));
             next_pause = (next_pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
-    /// Aborts what has to be aborted; gives what is left to do.
-    fn clean_up(&mut self, failure: TransactionFailure) -> TransactionFailure {
-        match failure {
-            TransactionFailure::Abort(reason) => match self.ready.producer.abort() {
-                Ok(()) => TransactionFailure::Abort(reason),
-                Err(TransactionFailure::Abort(reason)) => TransactionFailure::Reopen(reason),
-                Err(other) => other,
-            },
-            TransactionFailure::Final(error) => {
-                self.ready.producer.abandon(&error);
-                TransactionFailure::Final(error)
-            }
-            other => other,
         }
     }
 
@@ -250,65 +220,51 @@ impl RecordDelivery {
                 warn!("The producer is opened again: {reason}");
                 self.reopen(pending)
             }
-            TransactionFailure::Overdue(reason) => {
-                warn!("The brokers ended the transaction for its age: {reason}");
-                self.reopen(pending)
-            }
         }
     }
 
-    fn gave_up(&self, begun: Instant, failure: TransactionFailure) -> KafkaError {
-        let last = match failure {
-            TransactionFailure::Final(error) => return error,
-            TransactionFailure::Abort(reason)
-            | TransactionFailure::Reopen(reason)
-            | TransactionFailure::Overdue(reason) => reason,
-        };
-        let kafka = &self.ready.run().kafka;
+    fn gave_up(&self, begun: Instant, last: String) -> KafkaError {
+        let kafka = &self.run_at_kafka().kafka;
         let (brokers, hint) = (kafka.brokers.clone(), kafka.start_hint.clone());
-        if self.is_stopping() {
-            return KafkaError::Stopped { brokers };
-        }
-        KafkaError::Unreachable { brokers, seconds: begun.elapsed().as_secs(), last, hint }
-    }
-
-    fn pending(&self, records_max: u32) -> Pending {
-        Pending {
-            progress: self.progress.clone(),
-            records_max,
-            records: PerStream::default(),
-            bytes: 0,
-            requested: Instant::now(),
+        match self.is_stopping() {
+            true => KafkaError::Stopped { brokers },
+            false => KafkaError::Unreachable { brokers, seconds: begun.elapsed().as_secs(), last, hint },
         }
     }
 
-    fn attempt(&mut self, blocks: &mut Blocks, pending: &mut Pending) -> Result<(), TransactionFailure> {
+    fn attempt(
+        &mut self,
+        blocks: &mut Blocks,
+        records_max: u32,
+        pending: &mut Pending,
+    ) -> Result<(), TransactionFailure> {
         self.ready.producer.begin()?;
-        let at = self.send_records(blocks, pending)?;
+        let at = self.send_records(blocks, records_max, pending)?;
         let (cursors, files_done) = self.cursors();
         let cursors = Cursors { records: Some(at), ..cursors };
         // A transaction of its own notes the end, before which the topics are checked once more.
-        pending.progress.finished = pending.records() == 0 && files_done && self.is_complete(&cursors);
+        pending.progress.finished =
+            pending.records() == 0 && files_done && self.checkpoint.is_complete(&cursors);
         pending.progress.cursors = cursors;
         let value = serde_json::to_vec(&pending.progress)
             .map_err(|error| TransactionFailure::Reopen(error.to_string()))?;
-        let run = self.ready.run();
-        let (topic, key) = (run.records.topic_progress.clone(), run.id.progress_key());
-        self.ready.producer.send_one(&topic, 0, key.as_bytes(), &value)?;
+        let ReadyProducer { producer, probe, .. } = &mut self.ready;
+        let (topic, key) = (&probe.run.records.topic_progress, probe.run.id.progress_key());
+        producer.send_one(topic, 0, key.as_bytes(), &value)?;
         pending.requested = Instant::now();
-        self.ready.producer.commit()
+        producer.commit()
     }
 
     /// Sends what is due, and at a slow pace what becomes due while the transaction is open.
     fn send_records(
         &mut self,
         blocks: &mut Blocks,
+        mut records: u32,
         pending: &mut Pending,
     ) -> Result<RecordCursor, TransactionFailure> {
-        let (bytes_max, open_max) = (self.config().transaction_bytes, self.config().transaction_open);
-        let opened = Instant::now();
-        let mut at = self.cursor();
-        let mut records = pending.records_max;
+        let config = self.run_at_kafka().records.clone();
+        let (bytes_max, open_max) = (config.transaction_bytes, config.transaction_open);
+        let (opened, mut at) = (Instant::now(), self.cursor());
         while records > 0
             && pending.bytes < bytes_max
             && opened.elapsed() < open_max
@@ -338,9 +294,9 @@ impl RecordDelivery {
     }
 
     fn send_blocks(&mut self, blocks: &Blocks, pending: &mut Pending) -> Result<(), TransactionFailure> {
-        let records = self.ready.run().records.clone();
+        let ReadyProducer { producer, probe, .. } = &mut self.ready;
         for (stream, partition, batch) in blocks.iter() {
-            self.ready.producer.send(&records.topics[stream], partition, batch)?;
+            producer.send(&probe.run.records.topics[stream], partition, batch)?;
         }
         for stream in self.plan.streams() {
             let counts = blocks.counts(stream);
@@ -366,13 +322,13 @@ impl RecordDelivery {
     ///
     /// A new producer fences whoever has taken the run over, so the topic is read first.
     fn reopen(&mut self, pending: &Pending) -> Result<bool, DeliveryError> {
-        let found = self.ready.recorded(OpenTransactions::WaitBriefly)?;
-        self.is_committed(pending, &found)?;
+        let found = self.ready.probe.state(BRIEFLY)?;
+        self.is_committed(pending, &found.progress)?;
         self.ready.reopen()?;
-        let found = self.ready.recorded(OpenTransactions::Wait)?;
-        let committed = self.is_committed(pending, &found)?;
+        let found = self.ready.probe.state(Duration::MAX)?;
+        let committed = self.is_committed(pending, &found.progress)?;
         let progress = if committed { &pending.progress } else { &self.progress };
-        if let Some(conflict) = topic_lost(progress, &self.ready.end_offsets()?) {
+        if let Some(conflict) = topic_lost(progress, &found.end_offsets) {
             return Err(conflict.into());
         }
         info!("Going on behind the last commit");
@@ -387,7 +343,7 @@ impl RecordDelivery {
         match found {
             Some(found) if *found == pending.progress => Ok(true),
             found if *found == self.recorded => Ok(false),
-            _ => Err(KafkaError::Fenced { id: self.ready.run().id.transactional_id() }),
+            _ => Err(KafkaError::Fenced { id: self.run_at_kafka().id.transactional_id() }),
         }
     }
 }

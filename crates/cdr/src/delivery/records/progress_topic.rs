@@ -4,17 +4,14 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use cdr_model::Shard;
-use cdr_model::progress::{Committed, Parameters, Progress};
-use cdr_model::resume::Conflict;
+use cdr_model::progress::{Committed, Progress};
+use cdr_model::resume::{Conflict, KafkaState};
 
 use crate::delivery::DeliveryError;
-use crate::kafka::{Cluster, Isolation, KafkaError};
+use crate::kafka::{Cluster, Isolation, KafkaError, TopicRange};
 
 /// The topic has one partition, so that its records are in order.
 const PARTITION: i32 = 0;
-
-/// How long a brief wait for open transactions is.
-const BRIEFLY: Duration = Duration::from_secs(2);
 
 /// Records that are read first; more only if the run's own is not among them.
 const TAIL_RECORDS: i64 = 500;
@@ -49,68 +46,39 @@ fn run_of(key: &[u8]) -> Option<&str> {
     std::str::from_utf8(key).ok()?.rsplit_once('/').map(|(name, _)| name)
 }
 
-/// What to do about transactions that are open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OpenTransactions {
-    /// Wait for their ends, which may bring records of ours to light.
-    Wait,
-    /// Wait for them, but not long: one may be our own.
-    WaitBriefly,
-    /// Read what is committed before the first of them.
-    Ignore,
-}
-
-/// What the topic has of a run and shard.
-#[derive(Debug, Default)]
-pub(super) struct Recorded {
-    /// The shard's last committed progress, where the run was not begun again with another split.
-    pub progress: Option<Progress>,
-    /// Where and why a record cannot be read.
-    pub unreadable: Option<String>,
-    /// The number of shards with which the run was begun last, where it is another one.
-    pub other_split: Option<u32>,
-    /// What the run was begun with last.
-    pub begun_with: Option<Parameters>,
-    /// Whether no open transaction could hide a later record.
-    pub settled: bool,
-}
-
 /// The progress topic of a cluster.
 pub struct ProgressTopic<'a> {
-    cluster: &'a mut Cluster,
-    topic: &'a str,
+    pub cluster: &'a mut Cluster,
+    pub topic: &'a str,
 }
 
-impl<'a> ProgressTopic<'a> {
-    pub fn new(cluster: &'a mut Cluster, topic: &'a str) -> Self {
-        ProgressTopic { cluster, topic }
-    }
-
-    /// The last committed progress of a run and shard.
-    pub(super) fn last(&mut self, id: &RunId, open: OpenTransactions) -> Result<Recorded, KafkaError> {
+impl ProgressTopic<'_> {
+    /// What was committed last of a run and shard, without the ends of the record topics. Open
+    /// transactions, which may hide it, are waited for, but no longer than `patience`.
+    pub(super) fn last(&mut self, id: &RunId, patience: Duration) -> Result<KafkaState, KafkaError> {
         if self.cluster.partitions(self.topic)?.is_none() {
-            return Ok(Recorded { settled: true, ..Recorded::default() });
+            return Ok(KafkaState { settled: true, ..KafkaState::default() });
         }
-        let (low, end, settled) = self.range(open)?;
+        let (low, end, settled) = self.range(patience)?;
         let found = self.read_back(low, end, id)?;
-        let mut recorded = Recorded { settled, ..Recorded::default() };
+        let mut state = KafkaState { settled, ..KafkaState::default() };
         let own = id.progress_key();
         let mut readable = Vec::new();
         for (key, (offset, value)) in found {
             match self.parse(offset, &value) {
                 Ok(progress) => readable.push(progress),
-                Err(why) if key == own.as_bytes() => recorded.unreadable = Some(why),
+                Err(why) if key == own.as_bytes() => state.unreadable = Some(why),
                 // Another shard's concern.
                 Err(_) => {}
             }
         }
-        let Some(committed) = Committed::newest(readable) else { return Ok(recorded) };
-        recorded.begun_with = committed.begun().next().map(|progress| progress.parameters.clone());
+        let Some(committed) = Committed::newest(readable) else { return Ok(state) };
+        state.begun_with = committed.begun().next().map(|progress| progress.parameters.clone());
         match committed.split() == id.shard.count() {
-            true => recorded.progress = committed.shards()[id.shard.index()].clone(),
-            false => recorded.other_split = Some(committed.split()),
+            true => state.progress = committed.shards()[id.shard.index()].clone(),
+            false => state.other_split = Some(committed.split()),
         }
-        Ok(recorded)
+        Ok(state)
     }
 
     /// The committed state of a run; `None` where it has no progress.
@@ -118,9 +86,8 @@ impl<'a> ProgressTopic<'a> {
     /// # Errors
     /// Brokers that are away for too long, or that refuse; and progress that cannot be read.
     pub fn committed(&mut self, run: &str) -> Result<Option<Committed>, DeliveryError> {
-        let Some(ranges) = self.cluster.committed_range(self.topic)? else { return Ok(None) };
-        let Some(&(low, end)) = ranges.first() else { return Ok(None) };
-        let found = self.read(low, end, run)?;
+        let Some(range) = self.cluster.committed_range(self.topic)? else { return Ok(None) };
+        let found = self.read(range, run)?;
         let read = |(offset, value): (i64, Vec<u8>)| {
             self.parse(offset, &value).map_err(Conflict::ProgressUnreadable)
         };
@@ -132,18 +99,13 @@ impl<'a> ProgressTopic<'a> {
     ///
     /// Records of ours may lie behind another shard's open transaction, where a reader of committed
     /// records cannot see them yet. Such a transaction ends within its timeout.
-    fn range(&mut self, open: OpenTransactions) -> Result<(i64, i64, bool), KafkaError> {
+    fn range(&mut self, patience: Duration) -> Result<(i64, i64, bool), KafkaError> {
         let (low, end) = self.cluster.partition_range(self.topic, PARTITION, Isolation::Uncommitted)?;
         let begun = Instant::now();
         loop {
             let (_, stable) =
                 self.cluster.partition_range(self.topic, PARTITION, Isolation::Committed)?;
-            let is_over = match open {
-                OpenTransactions::Wait => false,
-                OpenTransactions::WaitBriefly => begun.elapsed() >= BRIEFLY,
-                OpenTransactions::Ignore => true,
-            };
-            if stable >= end || is_over {
+            if stable >= end || begun.elapsed() >= patience {
                 return Ok((low, end, stable >= end));
             }
             let what = format!(
@@ -161,7 +123,8 @@ impl<'a> ProgressTopic<'a> {
         let (own, mut tail) = (id.progress_key(), TAIL_RECORDS);
         loop {
             let begin = low.max(end - tail);
-            let found = self.read(begin, end, &id.name)?;
+            let range = TopicRange { topic: self.topic.to_owned(), from: vec![begin], to: vec![end] };
+            let found = self.read(range, &id.name)?;
             if found.contains_key(own.as_bytes()) || begin <= low {
                 return Ok(found);
             }
@@ -170,13 +133,18 @@ impl<'a> ProgressTopic<'a> {
     }
 
     /// The last record of each key of a run, as offset and value.
-    fn read(&mut self, begin: i64, end: i64, run: &str) -> Result<LastByKey, KafkaError> {
+    fn read(&mut self, range: TopicRange, run: &str) -> Result<LastByKey, KafkaError> {
         let mut found = BTreeMap::new();
-        self.cluster.read(self.topic, PARTITION, begin, end, |record| {
-            if run_of(record.key) == Some(run) {
-                found.insert(record.key.to_vec(), (record.offset, record.value.to_vec()));
-            }
-        })?;
+        // Also when the run ends: then there may be a commit in doubt.
+        self.cluster.read_unless(
+            || false,
+            &[range],
+            |_, record| {
+                if run_of(record.key) == Some(run) {
+                    found.insert(record.key.to_vec(), (record.offset, record.value.to_vec()));
+                }
+            },
+        )?;
         Ok(found)
     }
 

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::config::RecordsConfig;
-use super::progress_topic::{OpenTransactions, ProgressTopic, Recorded, RunId};
+use super::progress_topic::{ProgressTopic, RunId};
 use crate::delivery::DeliveryError;
 use crate::kafka::{Cluster, KafkaConfig, KafkaError, NewTopic, Producer, RecordTimestamp};
 use crate::pause::pause;
@@ -29,7 +29,7 @@ pub struct RunAtKafka {
 
 /// A connection that has only read.
 pub struct Probe {
-    run: RunAtKafka,
+    pub(super) run: RunAtKafka,
     cluster: Cluster,
 }
 
@@ -41,9 +41,9 @@ impl Probe {
     /// # Errors
     /// Brokers that are away for too long, or that refuse.
     pub fn open(run: RunAtKafka) -> Result<(Probe, KafkaState), KafkaError> {
-        let mut cluster = Cluster::new(&run.kafka, &run.shutdown)?;
-        let state = state(&run, &mut cluster, OpenTransactions::Ignore)?;
-        Ok((Probe { run, cluster }, state))
+        let mut probe = Probe { cluster: Cluster::new(&run.kafka, &run.shutdown)?, run };
+        let state = probe.state(Duration::ZERO)?;
+        Ok((probe, state))
     }
 
     /// Fences any older process of this run, and then reads what that had committed. Blocks, as
@@ -51,38 +51,38 @@ impl Probe {
     ///
     /// # Errors
     /// As `open`.
-    pub fn fence(self) -> Result<(FencedProducer, KafkaState), KafkaError> {
-        let Probe { run, mut cluster } = self;
-        let producer = Producer::open(&run.kafka, &run.id.transactional_id(), &run.shutdown)?;
-        let state = state(&run, &mut cluster, OpenTransactions::Wait)?;
-        Ok((FencedProducer { run, cluster, producer }, state))
+    pub fn fence(mut self) -> Result<(FencedProducer, KafkaState), KafkaError> {
+        let producer = self.producer()?;
+        let state = self.state(Duration::MAX)?;
+        Ok((FencedProducer { probe: self, producer }, state))
     }
-}
 
-fn state(
-    run: &RunAtKafka,
-    cluster: &mut Cluster,
-    open: OpenTransactions,
-) -> Result<KafkaState, KafkaError> {
-    let recorded = ProgressTopic::new(cluster, &run.records.topic_progress).last(&run.id, open)?;
-    let Recorded { progress, unreadable, other_split, begun_with, settled } = recorded;
-    let end_offsets = end_offsets(run, cluster)?;
-    Ok(KafkaState { progress, unreadable, other_split, begun_with, end_offsets, settled })
-}
-
-/// Where the record topics end.
-fn end_offsets(run: &RunAtKafka, cluster: &mut Cluster) -> Result<EndOffsets, KafkaError> {
-    let mut ends = PerStream::default();
-    for (stream, topic) in run.records.topics.iter() {
-        ends[stream] = cluster.end_offsets(topic)?;
+    fn producer(&self) -> Result<Producer, KafkaError> {
+        let RunAtKafka { kafka, id, shutdown, .. } = &self.run;
+        Producer::open(kafka, &id.transactional_id(), shutdown)
     }
-    Ok(ends)
+
+    /// What is committed, and where the record topics end. Open transactions are waited for, but no
+    /// longer than `patience`.
+    pub(super) fn state(&mut self, patience: Duration) -> Result<KafkaState, KafkaError> {
+        let RunAtKafka { records, id, .. } = &self.run;
+        let mut topic = ProgressTopic { cluster: &mut self.cluster, topic: &records.topic_progress };
+        let committed = topic.last(id, patience)?;
+        Ok(KafkaState { end_offsets: self.end_offsets()?, ..committed })
+    }
+
+    fn end_offsets(&mut self) -> Result<EndOffsets, KafkaError> {
+        let mut ends = PerStream::default();
+        for (stream, topic) in self.run.records.topics.iter() {
+            ends[stream] = self.cluster.end_offsets(topic)?;
+        }
+        Ok(ends)
+    }
 }
 
 /// A producer that has fenced all others of its run, and has changed nothing else yet.
 pub struct FencedProducer {
-    run: RunAtKafka,
-    cluster: Cluster,
+    probe: Probe,
     producer: Producer,
 }
 
@@ -92,9 +92,9 @@ impl FencedProducer {
     /// # Errors
     /// As [`Probe::open`].
     pub fn prepare(mut self, plan: &Plan) -> Result<ReadyProducer, KafkaError> {
-        let RunAtKafka { kafka, records, .. } = &self.run;
-        if self.cluster.partitions(&records.topic_progress)?.is_some() {
-            warn_of_retention(&self.cluster, &records.topic_progress);
+        let Probe { run: RunAtKafka { kafka, records, .. }, cluster } = &mut self.probe;
+        if cluster.partitions(&records.topic_progress)?.is_some() {
+            warn_of_retention(cluster, &records.topic_progress);
         }
         // With event times of years ago as timestamps, retention by time would delete all at once.
         let settings: &[(&str, &str)] = match kafka.timestamp {
@@ -113,12 +113,12 @@ impl FencedProducer {
             // An hour's segments keep the compacted topic, and so the start of a run, short.
             settings: &[("cleanup.policy", "compact"), ("segment.ms", "3600000")],
         });
-        let found = self.cluster.ensure(&topics)?;
+        let found = cluster.ensure(&topics)?;
         let mut partitions = PerStream::default();
         for (stream, count) in plan.streams().zip(found) {
             partitions[stream] = count;
         }
-        Ok(ReadyProducer { run: self.run, cluster: self.cluster, producer: self.producer, partitions })
+        Ok(ReadyProducer { probe: self.probe, producer: self.producer, partitions })
     }
 }
 
@@ -137,24 +137,13 @@ fn warn_of_retention(cluster: &Cluster, topic: &str) {
 
 /// A producer that records can be sent with.
 pub struct ReadyProducer {
-    run: RunAtKafka,
-    cluster: Cluster,
+    pub(super) probe: Probe,
     pub(super) producer: Producer,
     /// Of each stream's topic.
-    partitions: PerStream<usize>,
+    pub(super) partitions: PerStream<usize>,
 }
 
 impl ReadyProducer {
-    /// The run that it belongs to.
-    pub fn run(&self) -> &RunAtKafka {
-        &self.run
-    }
-
-    /// Partitions of each stream's topic.
-    pub fn partitions(&self) -> &PerStream<usize> {
-        &self.partitions
-    }
-
     /// The progress of a run that begins now, at these cursors, behind what the topics already hold.
     pub fn new_progress(
         &self,
@@ -170,8 +159,8 @@ impl ReadyProducer {
         let begin_offsets = PerStream::from_fn(end);
         Progress {
             version: PROGRESS_VERSION,
-            run: self.run.id.name.clone(),
-            shard: self.run.id.shard.to_string(),
+            run: self.probe.run.id.name.clone(),
+            shard: self.probe.run.id.shard.to_string(),
             begun_ms,
             parameters,
             targets,
@@ -183,41 +172,23 @@ impl ReadyProducer {
         }
     }
 
-    /// The progress record as it stands in the topic.
-    pub(super) fn recorded(&mut self, open: OpenTransactions) -> Result<Option<Progress>, KafkaError> {
-        let topic = &self.run.records.topic_progress;
-        let recorded = ProgressTopic::new(&mut self.cluster, topic).last(&self.run.id, open)?;
-        Ok(recorded.progress)
-    }
-
     /// Opens a new producer after the old one broke, which fences all others: whether the run is still
     /// ours must be known before.
     pub(super) fn reopen(&mut self) -> Result<(), KafkaError> {
-        let RunAtKafka { kafka, id, shutdown, .. } = &self.run;
-        let producer = Producer::open(kafka, &id.transactional_id(), shutdown)?;
+        let producer = self.probe.producer()?;
         std::mem::replace(&mut self.producer, producer).close();
         Ok(())
-    }
-
-    /// Where the record topics end.
-    pub(super) fn end_offsets(&mut self) -> Result<EndOffsets, KafkaError> {
-        end_offsets(&self.run, &mut self.cluster)
     }
 
     /// Fails if a record topic does not hold any more what was delivered to it. The client does not
     /// notice when one is deleted and another made in its place.
     pub(super) fn check_topics(&mut self, progress: &Progress) -> Result<(), DeliveryError> {
-        if topic_lost(progress, &self.end_offsets()?).is_none() {
+        if topic_lost(progress, &self.probe.end_offsets()?).is_none() {
             return Ok(());
         }
         // A broker that has just become the leader may not know yet how far its partition goes.
         pause(LEADER_SETTLES);
-        let lost = topic_lost(progress, &self.end_offsets()?);
+        let lost = topic_lost(progress, &self.probe.end_offsets()?);
         lost.map_or(Ok(()), |conflict| Err(conflict.into()))
-    }
-
-    /// Ends it.
-    pub(super) fn close(self) {
-        self.producer.close();
     }
 }

@@ -1,6 +1,5 @@
-//! Queries to the cluster: topics, offsets, short ranges of records.
+//! Queries to the cluster: topics, offsets, records by position.
 
-mod offsets;
 mod records;
 mod topics;
 
@@ -12,12 +11,12 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError as ClientError;
 use tokio_util::sync::CancellationToken;
 
-pub use self::records::ReadRecord;
+pub use self::records::{ReadRecord, TopicRange};
 pub use self::topics::NewTopic;
 use super::config::KafkaConfig;
-use super::error::{Failure, KafkaError, is_retriable};
-use super::health::{Health, HealthContext};
-use super::retry::RetryDeadline;
+use super::connection::Connection;
+use super::error::{Failure, KafkaError};
+use super::health::HealthContext;
 use super::rights::Right;
 use crate::pause::pause;
 
@@ -26,6 +25,9 @@ const CALL: Duration = Duration::from_secs(2);
 
 /// Events of a client that are polled after a failure; there are a few for each broker.
 const EVENTS_AT_ONCE: usize = 32;
+
+/// Longer than a transaction of a run at work is open, and than its records take to become visible.
+const VISIBLE_AFTER: Duration = Duration::from_secs(3);
 
 /// What a reader sees of transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,82 +38,91 @@ pub enum Isolation {
     Uncommitted,
 }
 
-/// A connection for queries.
+/// A connection for queries. Whatever it does blocks, and fails when brokers are away for too long, or
+/// refuse.
 pub struct Cluster {
-    config: Arc<KafkaConfig>,
-    committed: BaseConsumer<HealthContext>,
+    connection: Connection,
+    clients: Clients,
+}
+
+struct Clients {
+    committed: Arc<BaseConsumer<HealthContext>>,
     uncommitted: BaseConsumer<HealthContext>,
-    health: Arc<Health>,
-    deadline: RetryDeadline,
 }
 
 impl Cluster {
     /// Makes the clients, which connect with the first query.
-    ///
-    /// # Errors
-    /// Properties that the client does not take.
     pub fn new(config: &Arc<KafkaConfig>, shutdown: &CancellationToken) -> Result<Self, KafkaError> {
-        let health = Arc::new(Health::new(&config.brokers));
-        let consumer = |isolation| {
-            let created = config.consumer(isolation).create_with_context(HealthContext(health.clone()));
-            created.map_err(KafkaError::property)
-        };
-        Ok(Cluster {
-            committed: consumer("read_committed")?,
-            uncommitted: consumer("read_uncommitted")?,
-            deadline: RetryDeadline::new(health.clone(), shutdown.clone(), config),
-            health,
-            config: config.clone(),
-        })
-    }
-
-    /// Returns as soon as brokers answer.
-    ///
-    /// # Errors
-    /// Brokers that are away for too long, or that refuse.
-    pub fn connect(config: &Arc<KafkaConfig>, shutdown: &CancellationToken) -> Result<Self, KafkaError> {
-        let mut cluster = Cluster::new(config, shutdown)?;
-        cluster.brokers()?;
-        Ok(cluster)
-    }
-
-    fn consumer(&self, isolation: Isolation) -> &BaseConsumer<HealthContext> {
-        match isolation {
-            Isolation::Committed => &self.committed,
-            Isolation::Uncommitted => &self.uncommitted,
-        }
-    }
-
-    fn brokers(&mut self) -> Result<usize, KafkaError> {
-        self.query("to list the brokers", Right::on_cluster("Describe"), |cluster, longest| {
-            Ok(cluster.uncommitted.fetch_metadata(None, longest)?.brokers().len())
-        })
+        let connection = Connection::new(config, shutdown);
+        let committed = Arc::new(connection.client(&config.consumer("read_committed"))?);
+        let uncommitted = connection.client(&config.consumer("read_uncommitted"))?;
+        Ok(Cluster { connection, clients: Clients { committed, uncommitted } })
     }
 
     /// The cluster's own name; `None` where brokers do not report it.
-    ///
-    /// # Errors
-    /// Brokers that are away for too long, or that refuse.
     pub fn id(&mut self) -> Result<Option<String>, KafkaError> {
         let right = Right::on_cluster("Describe");
-        self.query("to report the cluster's id", right, |cluster, longest| {
+        self.query("to report the cluster's id", right, |clients, longest| {
             // The client knows it once it has metadata.
-            cluster.uncommitted.fetch_metadata(None, longest)?;
-            Ok(cluster.uncommitted.client().fetch_cluster_id(longest))
+            clients.uncommitted.fetch_metadata(None, longest)?;
+            Ok(clients.uncommitted.client().fetch_cluster_id(longest))
         })
     }
 
-    /// Waits a moment for something that the brokers do not report by themselves.
+    /// The end offsets of a topic's partitions; `None` if it does not exist.
+    pub fn end_offsets(&mut self, topic: &str) -> Result<Option<Vec<i64>>, KafkaError> {
+        Ok(self.ranges(topic, Isolation::Uncommitted)?.map(|range| range.to))
+    }
+
+    /// What a topic holds now for readers of committed records; `None` if it does not exist.
     ///
-    /// # Errors
-    /// When it has not come about within the time in which brokers may be away, or on shutdown.
+    /// A commit is answered a moment before its records are visible. So it waits until all are that
+    /// stand there now, but not for long: a transaction may be open whose producer is gone.
+    pub fn committed_range(&mut self, topic: &str) -> Result<Option<TopicRange>, KafkaError> {
+        let (begun, ends) = (Instant::now(), self.end_offsets(topic)?);
+        loop {
+            let range = self.ranges(topic, Isolation::Committed)?;
+            let visible = range.iter().flat_map(|range| &range.to);
+            let all = ends.iter().flatten().zip(visible).all(|(end, visible)| visible >= end);
+            if all || begun.elapsed() >= VISIBLE_AFTER {
+                return Ok(range);
+            }
+            pause(Duration::from_millis(20));
+        }
+    }
+
+    fn ranges(&mut self, topic: &str, isolation: Isolation) -> Result<Option<TopicRange>, KafkaError> {
+        let Some(partitions) = self.partitions(topic)? else { return Ok(None) };
+        let ranges: Result<Vec<(i64, i64)>, _> = (0..partitions as i32)
+            .map(|partition| self.partition_range(topic, partition, isolation))
+            .collect();
+        let (from, to) = ranges?.into_iter().unzip();
+        Ok(Some(TopicRange { topic: topic.to_owned(), from, to }))
+    }
+
+    /// The first offset of a partition, and the one behind its last.
+    pub fn partition_range(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        isolation: Isolation,
+    ) -> Result<(i64, i64), KafkaError> {
+        let action = format!("to report where topic {topic} ends");
+        self.query(&action, Right::on_topic("Describe", topic), |clients, longest| match isolation {
+            Isolation::Committed => clients.committed.fetch_watermarks(topic, partition, longest),
+            Isolation::Uncommitted => clients.uncommitted.fetch_watermarks(topic, partition, longest),
+        })
+    }
+
+    /// Waits a moment for something that the brokers do not report by themselves, for no longer in all than
+    /// brokers may be away.
     pub fn wait_for(
         &mut self,
         since: Instant,
         what: &str,
         interval: Duration,
     ) -> Result<(), KafkaError> {
-        self.deadline.waiting(since, what)?;
+        self.connection.waiting(since, what)?;
         pause(interval);
         Ok(())
     }
@@ -122,46 +133,31 @@ impl Cluster {
         &mut self,
         action: &str,
         right: Right,
-        call: impl Fn(&Cluster, Duration) -> Result<T, ClientError>,
+        call: impl Fn(&Clients, Duration) -> Result<T, ClientError>,
     ) -> Result<T, KafkaError> {
-        loop {
-            let begun = Instant::now();
-            match call(self, self.deadline.longest(CALL)) {
-                Ok(answer) => {
-                    self.deadline.success();
-                    return Ok(answer);
+        let clients = &self.clients;
+        let answer = self.connection.retry(CALL, |longest| {
+            call(clients, longest).inspect_err(|_| {
+                // Their reasons wait in queues until somebody polls.
+                for _ in 0..EVENTS_AT_ONCE {
+                    drop((
+                        clients.uncommitted.poll(Duration::ZERO),
+                        clients.committed.poll(Duration::ZERO),
+                    ));
                 }
-                Err(error) if is_retriable(&error) => {
-                    self.poll_events();
-                    self.deadline.failure(begun, &error.to_string())?;
-                    pause(Duration::from_millis(100));
-                }
-                Err(error) => return Err(self.refused(action, right, &error)),
-            }
-        }
+            })
+        })?;
+        answer.map_err(|error| self.refused(action, right, &error))
     }
 
-    /// Lets the clients report why: their reasons wait in a queue until somebody polls.
-    fn poll_events(&self) {
-        for client in [&self.uncommitted, &self.committed] {
-            for _ in 0..EVENTS_AT_ONCE {
-                drop(client.poll(Duration::ZERO));
-            }
-        }
-    }
-
-    fn admin(&self) -> Result<AdminClient<HealthContext>, KafkaError> {
-        let created = self.config.client(&[]).create_with_context(HealthContext(self.health.clone()));
-        created.map_err(KafkaError::property)
-    }
-
-    fn admin_options(&self) -> AdminOptions {
-        let longest = Some(self.deadline.longest(CALL * 5));
-        AdminOptions::new().operation_timeout(Some(CALL)).request_timeout(longest)
+    fn admin(&self) -> Result<(AdminClient<HealthContext>, AdminOptions), KafkaError> {
+        let longest = Some(self.connection.longest(CALL * 5));
+        let options = AdminOptions::new().operation_timeout(Some(CALL)).request_timeout(longest);
+        Ok((self.connection.client(&self.connection.config.client(&[]))?, options))
     }
 
     fn refused(&self, action: &str, right: Right, error: &ClientError) -> KafkaError {
         let code = Failure::of(error).code;
-        KafkaError::refused(&self.config.brokers, action, right, code, error.to_string())
+        KafkaError::refused(&self.connection.config, action, || right, code, error.to_string())
     }
 }

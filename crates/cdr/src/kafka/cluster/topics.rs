@@ -6,23 +6,16 @@ use std::time::{Duration, Instant};
 use rdkafka::admin::{self, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
+use tokio::runtime::Handle;
 use tracing::info;
 
-use super::{CALL, Cluster};
+use super::{CALL, Clients, Cluster};
 use crate::kafka::error::{Failure, KafkaError, Recovery, is_retriable, recovery};
 use crate::kafka::native;
 use crate::kafka::rights::Right;
 
 /// What brokers refuse when they report no ids.
 const REPORT_IDS: &str = "to report the ids of topics";
-
-fn describe(topics: &[&str]) -> Right {
-    on_topics("Describe", topics)
-}
-
-fn on_topics(operation: &'static str, topics: &[&str]) -> Right {
-    Right::on_topics(operation, topics.iter().map(|&topic| topic.to_owned()).collect())
-}
 
 /// A topic as it is made where it does not exist.
 #[derive(Clone, Debug)]
@@ -37,13 +30,10 @@ impl Cluster {
     /// Partitions of a topic; `None` if it does not exist.
     ///
     /// The query names it, since a list of all topics leaves out those that the login may not see.
-    ///
-    /// # Errors
-    /// Brokers that are away for too long, or that refuse.
     pub fn partitions(&mut self, topic: &str) -> Result<Option<usize>, KafkaError> {
         let action = format!("to describe topic {topic}");
-        self.query(&action, Right::on_topic("Describe", topic), |cluster, longest| {
-            let metadata = cluster.uncommitted.fetch_metadata(Some(topic), longest)?;
+        self.query(&action, Right::on_topic("Describe", topic), |clients, longest| {
+            let metadata = clients.uncommitted.fetch_metadata(Some(topic), longest)?;
             let Some(found) = metadata.topics().first() else { return Ok(None) };
             match found.error().map(Code::from) {
                 None => Ok(Some(found.partitions().len()).filter(|&partitions| partitions > 0)),
@@ -53,26 +43,9 @@ impl Cluster {
         })
     }
 
-    /// Those of some topics that do not exist.
-    ///
-    /// # Errors
-    /// Brokers that are away for too long, or that refuse.
-    pub fn missing<'a>(&mut self, topics: &[&'a str]) -> Result<Vec<&'a str>, KafkaError> {
-        let mut missing = Vec::new();
-        for topic in topics {
-            if self.partitions(topic)?.is_none() {
-                missing.push(*topic);
-            }
-        }
-        Ok(missing)
-    }
-
     /// Creates topics that do not exist; returns the partitions of each.
-    ///
-    /// # Errors
-    /// Brokers that are away for too long, or that refuse.
     pub fn ensure(&mut self, topics: &[NewTopic<'_>]) -> Result<Vec<usize>, KafkaError> {
-        let brokers = self.config.brokers.clone();
+        let brokers = self.connection.config.brokers.clone();
         let (begun, mut waited) = (Instant::now(), 0);
         let mut what = format!("new topics to be known to all of Kafka brokers {brokers}");
         loop {
@@ -101,28 +74,23 @@ impl Cluster {
 
     /// Creates topics; returns those that exist already.
     fn create(&mut self, topics: &[&NewTopic<'_>]) -> Result<Vec<String>, KafkaError> {
-        let replicas = match self.config.replication {
+        let replicas = match self.connection.config.replication {
             Some(replicas) => replicas as usize,
             None => self.brokers()?.min(3),
         };
-        let names: Vec<&str> = topics.iter().map(|topic| topic.name).collect();
-        let new: Vec<_> = topics.iter().map(|topic| described(topic, replicas)).collect();
         let begun = Instant::now();
-        let options = self.admin_options();
+        let new = topics.iter().map(|topic| {
+            let replication = TopicReplication::Fixed(replicas as i32);
+            let new = admin::NewTopic::new(topic.name, topic.partitions as i32, replication);
+            topic.settings.iter().fold(new, |new, (name, value)| new.set(name, value))
+        });
+        let new: Vec<_> = new.collect();
+        let names = topics.iter().map(|topic| topic.name.to_owned()).collect();
         // The answer comes only while the client is there.
-        let admin = self.admin()?;
-        let created = admin.create_topics(&new, &options);
-        let results = match tokio::runtime::Handle::current().block_on(created) {
-            Ok(results) => results,
-            // Whether the topics exist is queried again, and they are created again if they do not.
-            Err(error) if is_retriable(&error) => {
-                self.deadline.failure(begun, &error.to_string())?;
-                return Ok(Vec::new());
-            }
-            Err(error) => {
-                return Err(self.refused("to create topics", on_topics("Create", &names), &error));
-            }
-        };
+        let (admin, options) = self.admin()?;
+        let results = self.query("to create topics", Right::on_topics("Create", names), |_, _| {
+            Handle::current().block_on(admin.create_topics(&new, &options))
+        })?;
         let mut existing = Vec::new();
         for result in results {
             match result {
@@ -130,17 +98,22 @@ impl Cluster {
                 // Another shard of the run may have been faster.
                 Err((name, Code::TopicAlreadyExists)) => existing.push(name),
                 Err((_, code)) if recovery(Failure::plain(code)) == Recovery::Retry => {
-                    self.deadline.failure(begun, &code.to_string())?;
+                    self.connection.failure(begun, &code.to_string())?;
                 }
                 Err((name, code)) => {
-                    let (action, right) =
-                        (format!("to create topic {name}"), Right::on_topic("Create", &name));
-                    let brokers = &self.config.brokers;
-                    return Err(KafkaError::refused(brokers, &action, right, code, code.to_string()));
+                    let (config, action) = (&self.connection.config, format!("to create topic {name}"));
+                    let right = || Right::on_topic("Create", &name);
+                    return Err(KafkaError::refused(config, &action, right, code, code.to_string()));
                 }
             }
         }
         Ok(existing)
+    }
+
+    fn brokers(&mut self) -> Result<usize, KafkaError> {
+        self.query("to list the brokers", Right::on_cluster("Describe"), |clients, longest| {
+            Ok(clients.uncommitted.fetch_metadata(None, longest)?.brokers().len())
+        })
     }
 
     /// The value of a topic's setting.
@@ -149,9 +122,8 @@ impl Cluster {
     /// Why it is not known; reading it takes a right that delivering does not.
     pub fn topic_setting(&self, topic: &str, setting: &str) -> Result<String, String> {
         let resource = ResourceSpecifier::Topic(topic);
-        let admin = self.admin().map_err(|error| error.to_string())?;
-        let described = admin.describe_configs([&resource], &self.admin_options());
-        let described = tokio::runtime::Handle::current().block_on(described);
+        let (admin, options) = self.admin().map_err(|error| error.to_string())?;
+        let described = Handle::current().block_on(admin.describe_configs([&resource], &options));
         let described = described.map_err(|error| error.to_string())?.into_iter().next();
         let described = described.ok_or("no answer")?.map_err(|code| code.to_string())?;
         let value = described.get(setting).and_then(|entry| entry.value.clone());
@@ -160,29 +132,29 @@ impl Cluster {
 
     /// The ids of topics, which a topic that is deleted and made again does not keep. Those that do not
     /// exist are left out, and so are all where brokers give no ids.
-    ///
-    /// # Errors
-    /// Brokers that are away for too long, or that refuse.
     pub fn topic_ids(&mut self, topics: &[&str]) -> Result<BTreeMap<String, String>, KafkaError> {
-        self.query(REPORT_IDS, describe(topics), |cluster, longest| cluster.ids(topics, longest))
+        self.query(REPORT_IDS, describe(topics), |clients, longest| clients.topic_ids(topics, longest))
     }
 
     /// The same at one try: `None` where brokers do not answer now.
-    ///
-    /// # Errors
-    /// Brokers that refuse.
     pub fn topic_ids_if_any_answer(
         &mut self,
         topics: &[&str],
     ) -> Result<Option<BTreeMap<String, String>>, KafkaError> {
-        match self.ids(topics, CALL) {
+        match self.clients.topic_ids(topics, CALL) {
             Ok(ids) => Ok(Some(ids)),
             Err(error) if is_retriable(&error) => Ok(None),
             Err(error) => Err(self.refused(REPORT_IDS, describe(topics), &error)),
         }
     }
+}
 
-    fn ids(&self, topics: &[&str], longest: Duration) -> Result<BTreeMap<String, String>, ClientError> {
+impl Clients {
+    fn topic_ids(
+        &self,
+        topics: &[&str],
+        longest: Duration,
+    ) -> Result<BTreeMap<String, String>, ClientError> {
         // The controller knows them, and the client knows that one once it has metadata.
         self.uncommitted.fetch_metadata(topics.first().copied(), longest)?;
         let ids = native::topic_ids(self.uncommitted.client(), topics, longest);
@@ -190,8 +162,6 @@ impl Cluster {
     }
 }
 
-fn described<'a>(topic: &NewTopic<'a>, replicas: usize) -> admin::NewTopic<'a> {
-    let replication = TopicReplication::Fixed(replicas as i32);
-    let new = admin::NewTopic::new(topic.name, topic.partitions as i32, replication);
-    topic.settings.iter().fold(new, |new, (name, value)| new.set(name, value))
+fn describe(topics: &[&str]) -> Right {
+    Right::on_topics("Describe", topics.iter().map(|&topic| topic.to_owned()).collect())
 }
