@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use cdr::processing::message;
-use cdr::processing::store::{Added, Batch, OffsetAdvance, Partition, Store, StoreConfig};
+use cdr::processing::store::{Added, Batch, OffsetAdvance, Store, StoreConfig};
 use cdr_model::usage::{Interaction, Load, Sums};
 use cdr_model::{Generator, MessageFormat, PartIndex, Plan, Scenario, Shard, Stream};
 use rdkafka::config::ClientConfig;
@@ -95,10 +95,10 @@ fn one_core(folder: &Path, seconds: u64, rounds: usize) -> Result<()> {
         let (begun, mut next) = (Instant::now(), None);
         in_batches(&messages, |batch| {
             let to = next.unwrap_or(0) + batch.len() as i64;
-            let partition = Partition { topic: "bench".to_owned(), number: 0 };
-            let advance =
-                OffsetAdvance { partition, from: next, to, counted: batch.len() as u64, dead: 0 };
-            let mut batch = Batch { advances: vec![advance], interactions: std::mem::take(batch) };
+            let partition = ("bench".to_owned(), 0);
+            let advance = OffsetAdvance { from: next, to, counted: batch.len() as u64, dead: 0 };
+            let mut batch =
+                Batch { advances: [(partition, advance)].into(), interactions: std::mem::take(batch) };
             ensure!(store.add(&mut batch)? == Added::Stored, "offset conflict");
             next = Some(to);
             Ok(())
@@ -185,7 +185,7 @@ fn freshness(folder: &Path, count: usize) -> Result<()> {
     let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &brokers).create()?;
     let messages = messages(3_600)?;
     let counted = |store: &mut Store| -> Result<u64> {
-        Ok(store.committed()?.iter().map(|(_, at)| at.counted).sum())
+        Ok(store.committed()?.values().map(|at| at.counted).sum())
     };
     let wait_for = |store: &mut Store, wanted: u64| -> Result<()> {
         let begun = Instant::now();
@@ -246,7 +246,7 @@ fn peak_memory(command: &mut Command) -> Result<u64> {
 
 fn check(path: &Path, records: u64) -> Result<()> {
     let mut store = Store::open(&StoreConfig::File(path.to_owned()))?;
-    let counted: u64 = store.committed()?.iter().map(|(_, at)| at.counted).sum();
+    let counted: u64 = store.committed()?.values().map(|at| at.counted).sum();
     ensure!(counted == records, "{counted} records were counted");
     drop(store);
     Ok(fs::remove_file(path)?)

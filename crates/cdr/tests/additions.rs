@@ -45,7 +45,7 @@ fn a_third_stream_is_delivered_killed_continued_verified_and_left_alone_by_the_p
         .start("process.log")
         .complete("usage");
     let mut store = Store::open(&StoreConfig::File(sandbox.path("usage.db"))).unwrap();
-    let counted: u64 = store.committed().unwrap().iter().map(|(_, at)| at.counted + at.dead).sum();
+    let counted: u64 = store.committed().unwrap().values().map(|at| at.counted + at.dead).sum();
     assert_eq!(counted, 16_000);
 }
 

@@ -17,9 +17,10 @@ use crate::commands::sandbox::listen;
 use crate::commands::signals::Signals;
 use crate::config::{Config, ProcessFlags};
 use crate::exit::Exit;
+use crate::http;
 use crate::kafka::{Lags, TopicPartition};
-use crate::processing::api::{self, Api};
-use crate::processing::metrics::{self, Metrics, StoredBatch};
+use crate::processing::api;
+use crate::processing::metrics::{self, Metrics};
 use crate::processing::observer::Observer;
 use crate::processing::store::Store;
 use crate::processing::{self, ProcessConfig, Readiness, StoreRetry};
@@ -169,11 +170,11 @@ impl Servers {
             );
         }
         let store = config.process.store.clone();
-        let answers = Api::new(store, config.tariff, &config.api, session.readiness.clone());
+        let answers = api::router(store, config.tariff, &config.api, session.readiness.clone());
         let (counted, readiness) = (session.metrics.clone(), session.readiness.clone());
         let stop = CancellationToken::new();
         let tasks = [
-            tokio::spawn(api::serve(api, answers, stop.clone())),
+            tokio::spawn(http::serve(api, answers, http::Limits::default(), stop.clone())),
             tokio::spawn(metrics::serve(metrics, counted, readiness, stop.clone())),
         ];
         Ok(Servers { stop, tasks })
@@ -244,7 +245,7 @@ impl Session {
             behind: AtomicI64::default(),
             times: Mutex::default(),
             topics: config.records.topics.clone(),
-            metrics: Metrics::new(),
+            metrics: Metrics::default(),
             health: Mutex::new(Health::STARTING),
             readiness: Readiness::starting(),
         }
@@ -254,10 +255,7 @@ impl Session {
     fn note(&self, change: impl FnOnce(&mut Health)) {
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut health);
-        match health.obstacle() {
-            None => self.readiness.set_ready(),
-            Some(obstacle) => self.readiness.set_not_ready(obstacle),
-        }
+        self.readiness.set(health.obstacle());
     }
 
     /// `1,000 data and 1,000 voice records`, and the messages that were of no use.
@@ -293,8 +291,7 @@ impl Session {
 
 impl Observer for Session {
     fn stored(&self, counted: &PerStream<u64>, batch_time: Duration, store_time: Duration) {
-        let at = SystemTime::now();
-        self.metrics.stored(&StoredBatch { counted: *counted, batch_time, store_time, at });
+        self.metrics.stored(counted, batch_time, store_time, SystemTime::now());
         for (stream, more) in counted.iter() {
             self.counted[stream].fetch_add(*more, Ordering::Relaxed);
         }

@@ -33,7 +33,7 @@ pub struct Limits {
 /// What becomes of connections beyond those that are served at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
-    /// They wait in the listener's queue.
+    /// They wait: all but the next in the listener's queue.
     Wait,
     /// The oldest is ended for a new one, so that slow clients keep nobody out.
     EndOldest,
@@ -60,10 +60,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// Serves until shutdown, and then until the requests that have begun are answered.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdown: CancellationToken) {
     let connections = TaskTracker::new();
-    let mut open = OpenConnections::new(limits);
+    let free = Arc::new(Semaphore::new(limits.connections));
+    let mut open = OpenConnections { when_full: limits.when_full, free, ended: VecDeque::new() };
     loop {
+        let accepted = async { (accept(&listener).await, open.permit().await) };
         let (stream, permit) = tokio::select! {
-            accepted = accept(&listener, &mut open) => accepted,
+            accepted = accepted => accepted,
             () = shutdown.cancelled() => break,
         };
         let (router, stop, ended) = (router.clone(), shutdown.clone(), open.add());
@@ -92,11 +94,6 @@ struct OpenConnections {
 }
 
 impl OpenConnections {
-    fn new(limits: Limits) -> OpenConnections {
-        let free = Arc::new(Semaphore::new(limits.connections));
-        OpenConnections { when_full: limits.when_full, free, ended: VecDeque::new() }
-    }
-
     /// Waits until another connection may be open.
     async fn permit(&mut self) -> OwnedSemaphorePermit {
         if self.when_full == WhenFull::EndOldest && self.free.available_permits() == 0 {
@@ -112,32 +109,16 @@ impl OpenConnections {
 
     fn add(&mut self) -> CancellationToken {
         let ended = CancellationToken::new();
-        if self.when_full == WhenFull::EndOldest {
-            self.ended.retain(|ended| !ended.is_cancelled());
-            self.ended.push_back(ended.clone());
-        }
+        self.ended.retain(|ended| !ended.is_cancelled());
+        self.ended.push_back(ended.clone());
         ended
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    open: &mut OpenConnections,
-) -> (TcpStream, OwnedSemaphorePermit) {
+async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
-        // Whoever waits, waits in the listener's queue; whoever makes room needs somebody to make it for.
-        let permit = match open.when_full {
-            WhenFull::Wait => Some(open.permit().await),
-            WhenFull::EndOldest => None,
-        };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let permit = match permit {
-                    Some(permit) => permit,
-                    None => open.permit().await,
-                };
-                return (stream, permit);
-            }
+            Ok((stream, _)) => return stream,
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 warn!("no HTTP connection can be accepted: {error}. Trying again");

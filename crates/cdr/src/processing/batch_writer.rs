@@ -9,7 +9,7 @@ use tracing::debug;
 use super::ProcessError;
 use super::message::{self, Unusable};
 use super::retry::StoreRetry;
-use super::store::{Added, Batch, Committed, OffsetAdvance, Partition, Store, StoreError};
+use super::store::{Added, Batch, OffsetAdvance, Store, StoreError};
 use crate::kafka::{
     DeadLetter, DeadLetters, Lags, RebalanceListener, Received, StartOffset, TopicPartition,
 };
@@ -17,16 +17,13 @@ use crate::kafka::{
 /// Keys and values that wait to be sent to the dead letter topic, before they are.
 const DEAD_LETTER_BYTES_MAX: usize = 8 << 20;
 
-/// A partition of a stream's topic.
-type Slot = (Stream, i32);
-
 /// Where batches go, and the offsets that are committed there.
 pub struct BatchWriter {
     store: Store,
     dead_letters: DeadLetters,
     topics: PerStream<String>,
     /// The partitions that are ours.
-    assigned: BTreeMap<Slot, Assigned>,
+    assigned: BTreeMap<TopicPartition, Assigned>,
     open: OpenBatch,
     retry: StoreRetry,
     /// Why it cannot go on; found where it could not be reported.
@@ -50,29 +47,12 @@ struct Assigned {
 #[derive(Default)]
 struct OpenBatch {
     batch: Batch,
-    advances: BTreeMap<Slot, Advance>,
+    counted: PerStream<u64>,
     dead_letters: Vec<DeadLetter>,
     /// Of each dead letter: its stream, and a word for the reason.
     reasons: Vec<(Stream, &'static str)>,
     dead_letter_bytes: usize,
-    messages: usize,
     since: Option<Instant>,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Advance {
-    to: i64,
-    counted: u64,
-    dead: u64,
-}
-
-/// What became of an open batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flushed {
-    /// There was none, or it is stored.
-    Stored,
-    /// Somebody else has counted these messages; the committed offsets have to be looked up.
-    OffsetConflict,
 }
 
 impl BatchWriter {
@@ -95,20 +75,15 @@ impl BatchWriter {
         }
     }
 
-    /// Notes which cluster the store's offsets belong to.
+    /// Does something with the store, and waits for one that is away.
     ///
     /// # Errors
-    /// A store that was filled from another one, is away for too long, or refuses.
-    pub fn bind(&mut self, cluster: &str) -> Result<(), ProcessError> {
-        self.with_store(|store| store.bind(cluster))
-    }
-
-    /// Notes which topics the store's offsets belong to, by their ids.
-    ///
-    /// # Errors
-    /// A store that was filled from topics that are no more, is away for too long, or refuses.
-    pub fn bind_topics(&mut self, topics: &BTreeMap<String, String>) -> Result<(), ProcessError> {
-        self.with_store(|store| store.bind_topics(topics))
+    /// A store that is away for too long, or refuses.
+    pub fn with_store<T>(
+        &mut self,
+        mut act: impl FnMut(&mut Store) -> Result<T, StoreError>,
+    ) -> Result<T, ProcessError> {
+        Ok(self.retry.run(|| act(&mut self.store))?)
     }
 
     /// Adds messages to the open batch.
@@ -126,25 +101,26 @@ impl BatchWriter {
     }
 
     fn take_of_partition(&mut self, received: &[Received<'_>]) {
-        let Some(first) = received.first() else { return };
-        let Some(stream) = self.stream(first.topic) else { return };
-        let slot = (stream, first.partition);
+        let Some(&Received { topic, partition, .. }) = received.first() else { return };
+        let Some(stream) = self.stream(topic) else { return };
+        let of = (topic.to_owned(), partition);
         // Messages may have been on their way when the partition went to somebody else.
-        let Some(&Assigned { generation, committed }) = self.assigned.get(&slot) else { return };
-        let mut advance = self.open.advances.get(&slot).copied();
+        let Some(&Assigned { generation, committed }) = self.assigned.get(&of) else { return };
+        let mut advance = self.open.batch.advances.get(&of).copied();
         for record in received {
             let next = advance.map(|advance| advance.to).or(committed);
             if record.generation < generation || next.is_some_and(|next| record.offset < next) {
                 continue;
             }
-            let advance = advance.get_or_insert_default();
+            let none = OffsetAdvance { from: committed, to: 0, counted: 0, dead: 0 };
+            let advance = advance.get_or_insert(none);
             advance.to = record.offset + 1;
             match self.open.add(stream, record) {
                 true => advance.counted += 1,
                 false => advance.dead += 1,
             }
         }
-        self.open.advances.extend(advance.map(|advance| (slot, advance)));
+        self.open.batch.advances.extend(advance.map(|advance| (of, advance)));
     }
 
     fn stream(&self, topic: &str) -> Option<Stream> {
@@ -163,7 +139,7 @@ impl BatchWriter {
 
     /// How many messages wait, and since when.
     pub fn waiting(&self) -> (usize, Option<Instant>) {
-        (self.open.messages, self.open.since)
+        (self.open.batch.interactions.len() + self.open.dead_letters.len(), self.open.since)
     }
 
     /// Whether what waits takes so much memory that it has to be stored.
@@ -176,36 +152,36 @@ impl BatchWriter {
     /// # Errors
     /// A store or brokers that are away for too long, or that refuse. What was not stored has to be
     /// read again.
-    pub fn flush(&mut self) -> Result<Flushed, ProcessError> {
+    pub fn flush(&mut self) -> Result<Added, ProcessError> {
         if let Some(error) = self.failed.take() {
             self.must_seek = true;
             return Err(error);
         }
-        if self.open.advances.is_empty() {
-            return Ok(Flushed::Stored);
+        if self.open.batch.advances.is_empty() {
+            return Ok(Added::Stored);
         }
         let open = std::mem::take(&mut self.open);
         let flushed = self.store_batch(open);
-        self.must_seek |= !matches!(flushed, Ok(Flushed::Stored));
+        self.must_seek |= !matches!(flushed, Ok(Added::Stored));
         flushed
     }
 
-    fn store_batch(&mut self, mut open: OpenBatch) -> Result<Flushed, ProcessError> {
+    fn store_batch(&mut self, mut open: OpenBatch) -> Result<Added, ProcessError> {
         // Before the committed offset passes them: a crash in between sends them again, and their
         // headers show that they are the same.
         self.dead_letters.send(std::mem::take(&mut open.dead_letters))?;
         let begun = Instant::now();
-        if self.add(&mut open)? == Added::OffsetConflict {
-            return Ok(Flushed::OffsetConflict);
+        let added = self.add(&mut open.batch)?;
+        if added == Added::Stored {
+            self.report(&open, begun);
         }
-        self.stored(&open, begun);
-        Ok(Flushed::Stored)
+        Ok(added)
     }
 
     /// Stores the open batch at one try, or has it read again: the whole group waits.
     fn flush_once(&mut self) {
         let mut open = std::mem::take(&mut self.open);
-        if open.advances.is_empty() {
+        if open.batch.advances.is_empty() {
             return;
         }
         if !open.dead_letters.is_empty() {
@@ -214,35 +190,34 @@ impl BatchWriter {
             return;
         }
         let begun = Instant::now();
-        open.batch.advances = self.advances(&open);
         match self.store.add(&mut open.batch) {
             Ok(Added::Stored) => {
-                self.committed(&open);
-                self.stored(&open, begun);
+                self.committed(&open.batch);
+                self.report(&open, begun);
             }
             Ok(Added::OffsetConflict) => {
                 debug!("others were faster with the partitions that were revoked");
                 self.must_seek = true;
             }
-            Err(error) if error.is_passing() => {
-                debug!(
-                    "messages are read again, since in a rebalance nobody waits for a store: {error}"
-                );
-                self.must_seek = true;
-            }
-            Err(error) => self.failed = Some(error.into()),
+            Err(error) => self.not_now(error, "messages are read again"),
         }
     }
 
-    fn stored(&self, open: &OpenBatch, begun: Instant) {
-        let store_time = begun.elapsed();
-        let mut counted = PerStream::<u64>::default();
-        for ((stream, _), advance) in &open.advances {
-            counted[*stream] += advance.counted;
+    /// In a rebalance: what failed is done later, unless it ends the processor.
+    fn not_now(&mut self, error: StoreError, instead: &str) {
+        if error.is_passing() {
+            debug!("{instead}, since in a rebalance nobody waits for a store: {error}");
+            self.must_seek = true;
+        } else {
+            self.failed = Some(error.into());
         }
+    }
+
+    fn report(&self, open: &OpenBatch, begun: Instant) {
+        let store_time = begun.elapsed();
         let since_first = open.since.map_or(store_time, |since| since.elapsed());
         let observer = &self.retry.observer;
-        observer.stored(&counted, since_first, store_time);
+        observer.stored(&open.counted, since_first, store_time);
         open.reasons.iter().for_each(|(stream, reason)| observer.dead(*stream, reason));
     }
 
@@ -253,97 +228,64 @@ impl BatchWriter {
     /// # Errors
     /// As `flush`.
     pub fn commit_ends(&mut self, lags: &Lags) -> Result<(), ProcessError> {
-        if self.is_stuck() || !self.open.advances.is_empty() {
+        if self.is_stuck() || !self.open.batch.advances.is_empty() {
             return Ok(());
         }
-        let mut open = OpenBatch::default();
-        for ((topic, number), lag) in lags {
-            let (Some(end), Some(stream)) = (lag.end, self.stream(topic)) else { continue };
-            let slot = (stream, *number);
-            if self.assigned.get(&slot).is_some_and(|at| at.committed.unwrap_or(0) < end) {
-                open.advances.insert(slot, Advance { to: end, ..Advance::default() });
+        let mut ends = Batch::default();
+        for (of, lag) in lags {
+            let (Some(to), Some(at)) = (lag.end, self.assigned.get(of)) else { continue };
+            if at.committed.unwrap_or(0) < to {
+                let advance = OffsetAdvance { from: at.committed, to, counted: 0, dead: 0 };
+                ends.advances.insert(of.clone(), advance);
             }
         }
-        if open.advances.is_empty() {
-            return Ok(());
+        if !ends.advances.is_empty() {
+            self.must_seek |= self.add(&mut ends)? == Added::OffsetConflict;
         }
-        self.must_seek |= self.add(&mut open)? == Added::OffsetConflict;
         Ok(())
     }
 
-    /// Adds what is open to the store, and knows its offsets then.
-    fn add(&mut self, open: &mut OpenBatch) -> Result<Added, ProcessError> {
-        open.batch.advances = self.advances(open);
+    /// Adds a batch to the store, and knows its offsets then.
+    fn add(&mut self, batch: &mut Batch) -> Result<Added, ProcessError> {
         let mut in_doubt = false;
         let mut added = self.with_store(|store| {
-            let added = store.add(&mut open.batch);
+            let added = store.add(batch);
             in_doubt |= added.is_err();
             added
         })?;
-        if added == Added::OffsetConflict && in_doubt && self.is_stored(&open.batch.advances)? {
+        if added == Added::OffsetConflict && in_doubt && self.is_stored(batch)? {
             // By the try before, whose answer was lost.
             added = Added::Stored;
         }
         if added == Added::Stored {
-            self.committed(open);
+            self.committed(batch);
         }
         Ok(added)
     }
 
-    fn committed(&mut self, open: &OpenBatch) {
-        for (slot, advance) in &open.advances {
-            if let Some(assigned) = self.assigned.get_mut(slot) {
+    fn committed(&mut self, batch: &Batch) {
+        for (of, advance) in &batch.advances {
+            if let Some(assigned) = self.assigned.get_mut(of) {
                 assigned.committed = Some(advance.to);
             }
         }
     }
 
     /// Whether the committed offsets are those behind a batch.
-    fn is_stored(&mut self, advances: &[OffsetAdvance]) -> Result<bool, ProcessError> {
+    fn is_stored(&mut self, batch: &Batch) -> Result<bool, ProcessError> {
         let committed = self.with_store(Store::committed)?;
-        Ok(advances.iter().all(|advance| {
-            let at = committed.iter().find(|(partition, _)| *partition == advance.partition);
-            at.is_some_and(|(_, at)| at.offset == advance.to)
-        }))
-    }
-
-    fn advances(&self, open: &OpenBatch) -> Vec<OffsetAdvance> {
-        let advances = open.advances.iter().map(|(slot, advance)| OffsetAdvance {
-            partition: Partition { topic: self.topics[slot.0].clone(), number: slot.1 },
-            from: self.assigned.get(slot).and_then(|assigned| assigned.committed),
-            to: advance.to,
-            counted: advance.counted,
-            dead: advance.dead,
-        });
-        advances.collect()
+        let is_there = |of, to| committed.get(of).is_some_and(|at| at.offset == to);
+        Ok(batch.advances.iter().all(|(of, advance)| is_there(of, advance.to)))
     }
 
     /// How far behind the store is: messages that wait here are not in it.
     pub fn behind(&self, mut lags: Lags) -> Lags {
-        for ((stream, number), advance) in &self.open.advances {
-            if let Some(lag) = lags.get_mut(&(self.topics[*stream].clone(), *number)) {
+        for (of, advance) in &self.open.batch.advances {
+            if let Some(lag) = lags.get_mut(of) {
                 lag.behind += i64::try_from(advance.counted + advance.dead).unwrap_or(i64::MAX);
             }
         }
         lags
-    }
-
-    /// The committed offsets of all partitions, also of those that others read.
-    ///
-    /// # Errors
-    /// A store that is away for too long, or refuses.
-    pub fn all_committed(&mut self) -> Result<BTreeMap<TopicPartition, i64>, ProcessError> {
-        let committed = self.with_store(Store::committed)?;
-        Ok(committed.into_iter().map(|(of, at)| ((of.topic, of.number), at.offset)).collect())
-    }
-
-    /// Tries until the store is there again.
-    fn with_store<T>(
-        &mut self,
-        mut act: impl FnMut(&mut Store) -> Result<T, StoreError>,
-    ) -> Result<T, ProcessError> {
-        let BatchWriter { store, retry, .. } = self;
-        Ok(retry.run(|| act(store))?)
     }
 
     /// The offsets to seek, if what was read last is not what follows the committed ones.
@@ -355,8 +297,8 @@ impl BatchWriter {
             return Ok(None);
         }
         let committed = self.with_store(Store::committed)?;
-        for (slot, assigned) in &mut self.assigned {
-            assigned.committed = offset_of(&committed, &self.topics[slot.0], slot.1);
+        for (of, assigned) in &mut self.assigned {
+            assigned.committed = committed.get(of).map(|at| at.offset);
         }
         self.must_seek = false;
         if !self.assigned.is_empty() {
@@ -367,62 +309,43 @@ impl BatchWriter {
 
     /// What is committed of our partitions.
     pub fn start_offsets(&self) -> Vec<StartOffset> {
-        let offset = |(&(stream, partition), assigned): (&Slot, &Assigned)| {
-            ((self.topics[stream].clone(), partition), assigned.committed)
-        };
-        self.assigned.iter().map(offset).collect()
-    }
-
-    fn slots(&self, partitions: &[TopicPartition]) -> Vec<Slot> {
-        let slot = |(topic, number): &TopicPartition| self.stream(topic).map(|stream| (stream, *number));
-        partitions.iter().filter_map(slot).collect()
+        self.assigned.iter().map(|(of, assigned)| (of.clone(), assigned.committed)).collect()
     }
 }
 
 impl OpenBatch {
     /// Adds a message, and returns whether it can be counted.
     fn add(&mut self, stream: Stream, record: &Received<'_>) -> bool {
-        self.messages += 1;
         self.since.get_or_insert_with(Instant::now);
         match message::read(stream, record.value) {
-            Ok(interaction) => self.batch.interactions.push(interaction),
+            Ok(interaction) => {
+                self.counted[stream] += 1;
+                self.batch.interactions.push(interaction);
+                true
+            }
             Err(reason) => {
                 self.reasons.push((stream, reason.kind()));
                 self.dead_letter_bytes += record.value.len() + record.key.map_or(0, <[u8]>::len);
                 self.dead_letters.push(dead_letter(record, &reason));
-                return false;
+                false
             }
         }
-        true
     }
 }
 
 impl RebalanceListener for BatchWriter {
     fn assigned(&mut self, partitions: &[TopicPartition], generation: u64) -> Option<Vec<Option<i64>>> {
-        let slots = self.slots(partitions);
         self.has_new_partitions = true;
-        let stored = match self.store.committed() {
-            Ok(stored) => Some(stored),
-            Err(error) if error.is_passing() => {
-                debug!(
-                    "offsets are looked up later, since in a rebalance nobody waits for a store: {error}"
-                );
-                self.must_seek = true;
-                None
-            }
-            // It ends the processor.
-            Err(error) => {
-                self.failed = Some(error.into());
-                None
-            }
-        };
-        let offset = |(stream, number): &Slot| {
-            offset_of(stored.as_deref().unwrap_or_default(), &self.topics[*stream], *number)
-        };
-        let committed: Vec<_> = slots.iter().map(offset).collect();
-        let new = slots.iter().zip(&committed);
-        self.assigned.extend(new.map(|(slot, &committed)| (*slot, Assigned { generation, committed })));
-        stored?;
+        let stored = self.store.committed();
+        let offset = |of| Some(stored.as_ref().ok()?.get(of)?.offset);
+        let committed: Vec<_> = partitions.iter().map(offset).collect();
+        let new = partitions.iter().zip(&committed);
+        self.assigned
+            .extend(new.map(|(of, &committed)| (of.clone(), Assigned { generation, committed })));
+        if let Err(error) = stored {
+            self.not_now(error, "offsets are looked up later");
+            return None;
+        }
         self.retry.observer.assigned();
         Some(committed)
     }
@@ -431,17 +354,11 @@ impl RebalanceListener for BatchWriter {
         // Whoever reads them next begins where this batch ends, if it is stored in time; otherwise
         // one of the two has an offset conflict, and nothing is counted twice.
         self.flush_once();
-        for slot in self.slots(partitions) {
-            self.assigned.remove(&slot);
+        for partition in partitions {
+            self.assigned.remove(partition);
+            self.retry.observer.revoked(partition);
         }
-        partitions.iter().for_each(|partition| self.retry.observer.revoked(partition));
     }
-}
-
-/// The offset that is committed for a partition.
-fn offset_of(committed: &[(Partition, Committed)], topic: &str, number: i32) -> Option<i64> {
-    let found = committed.iter().find(|(of, _)| of.topic == topic && of.number == number);
-    found.map(|(_, at)| at.offset)
 }
 
 /// The message, with its origin and what is wrong with it.

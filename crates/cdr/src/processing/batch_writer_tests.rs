@@ -59,14 +59,14 @@ impl Scene {
     /// Offset and counted messages of each partition that is known to the store.
     fn committed(&mut self) -> Vec<(i64, u64)> {
         let committed = self.store.committed().unwrap();
-        committed.into_iter().map(|(_, at)| (at.offset, at.counted)).collect()
+        committed.into_values().map(|at| (at.offset, at.counted)).collect()
     }
 
     /// Somebody else counts messages of a partition.
     fn advance(&mut self, number: i32, to: i64) {
-        let partition = Partition { topic: "data".to_owned(), number };
-        let advance = OffsetAdvance { partition, from: None, to, counted: to as u64, dead: 0 };
-        let mut batch = Batch { advances: vec![advance], interactions: Vec::new() };
+        let advance = OffsetAdvance { from: None, to, counted: to as u64, dead: 0 };
+        let advances = BTreeMap::from([(partition(number), advance)]);
+        let mut batch = Batch { advances, interactions: Vec::new() };
         assert_eq!(self.store.add(&mut batch).unwrap(), Added::Stored);
     }
 
@@ -91,9 +91,9 @@ fn messages_are_taken_from_the_committed_offsets_on() {
     scene.take(1, 0..5);
     scene.take(2, 0..5);
     assert_eq!(scene.writer.waiting().0, 4, "those before the offset, and of others, are passed over");
-    assert_eq!(scene.writer.flush().unwrap(), Flushed::Stored);
+    assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
     scene.take(0, 1..3);
-    assert_eq!(scene.writer.flush().unwrap(), Flushed::Stored);
+    assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
     assert_eq!(scene.committed(), [(3, 3), (5, 5)]);
 }
 
@@ -105,7 +105,7 @@ fn messages_of_several_partitions_may_be_mixed() {
         scene.take(0, offset..offset + 1);
         scene.take(1, 2 * offset..2 * offset + 2);
     }
-    assert_eq!(scene.writer.flush().unwrap(), Flushed::Stored);
+    assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
     assert_eq!(scene.committed(), [(5, 5), (10, 10)]);
 }
 
@@ -120,7 +120,7 @@ fn messages_that_were_polled_before_their_partition_came_are_passed_over() {
     scene.take_of(3, 0, 0..2, VALUE);
     scene.take_of(3, 1, 0..2, VALUE);
     scene.take_of(4, 0, 2..5, VALUE);
-    assert_eq!(scene.writer.flush().unwrap(), Flushed::Stored);
+    assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
     assert_eq!(scene.committed(), [(5, 5)]);
 }
 
@@ -134,12 +134,12 @@ fn a_batch_with_an_offset_conflict_in_one_partition_is_read_again_in_the_others(
     scene.writer.revoked(&[partition(0)]);
     assert!(scene.writer.is_stuck());
     scene.take(1, 5..9);
-    assert_eq!(scene.writer.flush().unwrap(), Flushed::Stored);
+    assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
     assert_eq!(scene.committed(), [(7, 7)], "what lies behind a gap is not counted");
     assert_eq!(scene.writer.offsets_to_seek().unwrap(), Some(vec![(partition(1), None)]));
     assert!(!scene.writer.is_stuck());
     scene.take(1, 0..9);
-    assert_eq!(scene.writer.flush().unwrap(), Flushed::Stored);
+    assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
     assert_eq!(scene.committed(), [(7, 7), (9, 9)]);
 }
 
@@ -150,10 +150,10 @@ fn a_batch_whose_commit_was_not_answered_is_not_counted_again() {
     scene.take(0, 0..5);
     // As its own first try, whose answer was lost.
     scene.advance(0, 5);
-    assert_eq!(scene.writer.flush().unwrap(), Flushed::OffsetConflict);
+    assert_eq!(scene.writer.flush().unwrap(), Added::OffsetConflict);
     assert_eq!(scene.writer.offsets_to_seek().unwrap(), Some(vec![(partition(0), Some(5))]));
     scene.take(0, 4..6);
-    assert_eq!(scene.writer.flush().unwrap(), Flushed::Stored);
+    assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
     assert_eq!(scene.committed(), [(6, 6)]);
 }
 
@@ -165,12 +165,12 @@ fn what_is_read_to_its_end_is_committed_behind_the_transaction_markers() {
     let lags = |end| Lags::from([0, 1, 2].map(|at| (partition(at), Lag { behind: 0, end: Some(end) })));
     scene.writer.commit_ends(&lags(6)).unwrap();
     assert_eq!(scene.committed(), [], "not while something is open");
-    assert_eq!(scene.writer.flush().unwrap(), Flushed::Stored);
+    assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
     scene.writer.commit_ends(&lags(6)).unwrap();
     scene.writer.commit_ends(&lags(4)).unwrap();
     assert_eq!(scene.committed(), [(6, 5), (6, 0)], "ours, and never back");
     scene.take(0, 5..8);
-    assert_eq!(scene.writer.flush().unwrap(), Flushed::Stored);
+    assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
     assert_eq!(scene.committed(), [(8, 7), (6, 0)]);
 }
 
@@ -181,19 +181,17 @@ fn in_a_rebalance_a_store_that_is_away_is_tried_once() {
     scene.assigned(&[0, 1]);
     scene.take(0, 0..5);
     scene.take(1, 0..3);
-    if let Store::Sqlite(store) = &scene.writer.store {
-        store.wait_for_others(Duration::from_millis(10));
-    }
+    scene.writer.store.wait_for_others(Duration::from_millis(10));
     let other = scene.writing();
     scene.writer.revoked(&[partition(0)]);
     assert!(scene.writer.is_stuck());
     assert_eq!(scene.writer.waiting().0, 0);
     drop(other);
     // What was not stored is read again: by others, and here.
-    assert_eq!(scene.writer.flush().unwrap(), Flushed::Stored);
+    assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
     assert_eq!(scene.writer.offsets_to_seek().unwrap(), Some(vec![(partition(1), None)]));
     scene.take(1, 0..3);
-    assert_eq!(scene.writer.flush().unwrap(), Flushed::Stored);
+    assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
     assert_eq!(scene.committed(), [(3, 3)]);
 }
 
@@ -224,6 +222,6 @@ fn partitions_whose_offsets_cannot_be_looked_up_in_a_rebalance_are_read_later() 
     assert_eq!(scene.writer.waiting().0, 0, "nothing is read until its offset is known");
     assert_eq!(scene.writer.offsets_to_seek().unwrap(), Some(vec![(partition(1), Some(3))]));
     scene.take(1, 3..5);
-    assert_eq!(scene.writer.flush().unwrap(), Flushed::Stored);
+    assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
     assert_eq!(scene.committed(), [(5, 5)]);
 }

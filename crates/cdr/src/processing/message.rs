@@ -38,37 +38,9 @@ pub enum Unusable {
     Field { field: &'static str, found: String, expected: &'static str },
 }
 
-/// How the messages of a stream are read.
-struct Reader {
-    /// Those that this pipeline writes, without a copy of anything.
-    quick: fn(&[u8]) -> Option<Interaction>,
-    /// What any of the older forms uses.
-    lenient: fn(&Fields<'_>) -> Result<Used, Unusable>,
-    /// The field with the time.
-    time: &'static str,
-}
-
-/// `None` of a stream that reports no usage.
-fn reader(stream: Stream) -> Option<Reader> {
-    match stream {
-        Stream::Data => Some(Reader {
-            quick: |value| serde_json::from_slice(value).ok().and_then(data),
-            lenient: lenient_data,
-            time: "event_datetime",
-        }),
-        Stream::Voice => Some(Reader {
-            quick: |value| serde_json::from_slice(value).ok().and_then(voice),
-            lenient: lenient_voice,
-            time: "start_time",
-        }),
-        #[cfg(feature = "test-additions")]
-        Stream::Probe => None,
-    }
-}
-
 /// Whether a stream's messages report usage.
 pub fn reports_usage(stream: Stream) -> bool {
-    reader(stream).is_some()
+    read(stream, b"") != Err(Unusable::Stream(stream))
 }
 
 /// Reads a message of a topic.
@@ -76,11 +48,26 @@ pub fn reports_usage(stream: Stream) -> bool {
 /// # Errors
 /// What keeps it from being used, with the field's name.
 pub fn read(stream: Stream, value: &[u8]) -> Result<Interaction, Unusable> {
-    let reader = reader(stream).ok_or(Unusable::Stream(stream))?;
+    match stream {
+        Stream::Data => read_as(value, data, lenient_data, "event_datetime"),
+        Stream::Voice => read_as(value, voice, lenient_voice, "start_time"),
+        #[cfg(feature = "test-additions")]
+        Stream::Probe => Err(Unusable::Stream(stream)),
+    }
+}
+
+/// `quick` takes the messages that this pipeline writes, `lenient` what any of the older forms uses; `time`
+/// is the field with the time.
+fn read_as<'a, M: Deserialize<'a>>(
+    value: &'a [u8],
+    quick: fn(M) -> Option<Interaction>,
+    lenient: fn(&Fields<'_>) -> Result<Used, Unusable>,
+    time: &'static str,
+) -> Result<Interaction, Unusable> {
     // An array of the values in their order would do for the quick way.
     let is_object = value.trim_ascii_start().starts_with(b"{");
-    let quick = if is_object { (reader.quick)(value) } else { None };
-    quick.map_or_else(|| leniently(&reader, value), Ok)
+    let message = if is_object { serde_json::from_slice(value).ok() } else { None };
+    message.and_then(quick).map_or_else(|| leniently(value, lenient, time), Ok)
 }
 
 /// What is used of a message of `cdr_data`.
@@ -142,7 +129,11 @@ fn amount(number: u64) -> Option<u64> {
 }
 
 #[cold]
-fn leniently(reader: &Reader, value: &[u8]) -> Result<Interaction, Unusable> {
+fn leniently(
+    value: &[u8],
+    lenient: fn(&Fields<'_>) -> Result<Used, Unusable>,
+    time: &'static str,
+) -> Result<Interaction, Unusable> {
     if value.is_empty() {
         return Err(Unusable::Empty);
     }
@@ -153,16 +144,15 @@ fn leniently(reader: &Reader, value: &[u8]) -> Result<Interaction, Unusable> {
             .ok_or_else(|| Unusable::NoObject(format!("{} ({error})", shown(&text))))?,
     };
     let fields = Fields(&object);
-    let used = (reader.lenient)(&fields)?;
+    let used = lenient(&fields)?;
     Ok(Interaction {
         msisdn: fields
             .get("msisdn", "1 to 15 digits that do not begin with 0", |value| msisdn(&digits(value)?))?,
         tower: fields.get("tower_id", "a whole number from 1 to 4294967295", |value| {
-            whole(value).and_then(|number| u32::try_from(number).ok()).and_then(tower)
+            tower(u32::try_from(whole(value)?).ok()?)
         })?,
-        time: fields.get(reader.time, "a time as 2024-01-01T01:01:15.291148", |value| {
-            lenient_time(value.as_str()?)
-        })?,
+        time: fields
+            .get(time, "a time as 2024-01-01T01:01:15.291148", |value| lenient_time(value.as_str()?))?,
         used,
     })
 }
@@ -190,7 +180,7 @@ struct Fields<'a>(&'a Map<String, Value>);
 
 impl Fields<'_> {
     fn amount(&self, field: &'static str) -> Result<u64, Unusable> {
-        self.get(field, AMOUNT, |value| whole(value).and_then(amount))
+        self.get(field, AMOUNT, |value| amount(whole(value)?))
     }
 
     fn get<T>(
@@ -200,7 +190,11 @@ impl Fields<'_> {
         read: impl FnOnce(&Value) -> Option<T>,
     ) -> Result<T, Unusable> {
         let value = self.0.get(field).ok_or(Unusable::Missing(field))?;
-        read(value).ok_or_else(|| Unusable::Field { field, found: shown(&value.to_string()), expected })
+        read(value).ok_or_else(|| Unusable::Field {
+            field,
+            found: shown(&value.to_string()).into_owned(),
+            expected,
+        })
     }
 }
 
@@ -229,14 +223,14 @@ fn lenient_time(text: &str) -> Option<Micros> {
     Micros::parse(format!("{seconds}.{fraction:0<6}").as_bytes())
 }
 
-fn shown(text: &str) -> String {
+/// A value, shortened for people.
+pub fn shown(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(SHOWN_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
     }
 }
 
-/// The content of a dead letter's headers.
 impl Unusable {
     /// A word for counting.
     pub fn kind(&self) -> &'static str {

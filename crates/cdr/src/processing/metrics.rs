@@ -14,7 +14,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -37,14 +37,10 @@ settings! {
     }
 }
 
-/// The processor's metrics. Clones count together.
+/// The processor's metrics: by name for those who count, and in the registry for those who read. Clones
+/// count together.
 #[derive(Clone, Debug)]
-pub struct Metrics(Arc<Inner>);
-
-/// The same handles twice: by name for those who count, and in a list for those who read.
-#[derive(Debug)]
-struct Inner {
-    registry: Registry,
+pub struct Metrics {
     updates: PerStream<Counter>,
     last_update: Gauge<f64, AtomicU64>,
     lag: Family<PartitionLabels, Gauge>,
@@ -52,6 +48,7 @@ struct Inner {
     batch_seconds: Histogram,
     store_seconds: Histogram,
     dead_letters: Family<DeadLabels, Counter>,
+    registry: Arc<Registry>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -66,116 +63,105 @@ struct DeadLabels {
     reason: &'static str,
 }
 
-/// A batch that was stored.
-#[derive(Clone, Copy, Debug)]
-pub struct StoredBatch {
-    /// Records that were counted.
-    pub counted: PerStream<u64>,
-    /// From its first record's arrival until it was stored.
-    pub batch_time: Duration,
-    /// Of which in the store.
-    pub store_time: Duration,
-    /// When it was stored.
-    pub at: SystemTime,
-}
-
 impl Default for Metrics {
+    /// Counters get their names' ending, `_total`, when they are written.
     fn default() -> Metrics {
-        Metrics::new()
+        let mut registry = Registry::default();
+        let all = &mut registry;
+        let updates = PerStream::from_fn(|stream| {
+            let help = format!("Records of {stream} counted in the usage store by this process");
+            add(all, &format!("{stream}_updates"), &help, Counter::default())
+        });
+        Metrics {
+            updates,
+            last_update: add(
+                all,
+                "cdr_last_update_timestamp",
+                "When the last batch was stored, in seconds since 1970; 0 before the first",
+                Gauge::default(),
+            ),
+            lag: add(
+                all,
+                "cdr_consumer_lag",
+                "Messages of an assigned partition that are not stored yet",
+                Family::default(),
+            ),
+            batch_records: add(
+                all,
+                "cdr_batch_records",
+                "Records counted per batch",
+                Histogram::new(exponential_buckets(1.0, 4.0, 11)),
+            ),
+            batch_seconds: add(
+                all,
+                "cdr_batch_seconds",
+                "From the arrival of a batch's first record until it was stored",
+                seconds(),
+            ),
+            store_seconds: add(
+                all,
+                "cdr_store_seconds",
+                "Time that the store took for a batch",
+                seconds(),
+            ),
+            dead_letters: add(
+                all,
+                "cdr_dead_letters",
+                "Messages that could not be used, by topic and reason",
+                Family::default(),
+            ),
+            registry: Arc::new(registry),
+        }
     }
 }
 
 impl Metrics {
-    pub fn new() -> Metrics {
-        let mut inner = Inner {
-            registry: Registry::default(),
-            updates: PerStream::default(),
-            last_update: Gauge::default(),
-            lag: Family::default(),
-            batch_records: Histogram::new(exponential_buckets(1.0, 4.0, 11)),
-            batch_seconds: seconds(),
-            store_seconds: seconds(),
-            dead_letters: Family::default(),
-        };
-        inner.register();
-        Metrics(Arc::new(inner))
-    }
-
-    /// Counts a batch that was stored.
-    pub fn stored(&self, batch: &StoredBatch) {
-        for (stream, counted) in batch.counted.iter() {
-            self.0.updates[stream].inc_by(*counted);
+    /// Counts a batch: its records, the time from its first one's arrival until it was stored, the part
+    /// of that which the store took, and when it was stored.
+    pub fn stored(
+        &self,
+        counted: &PerStream<u64>,
+        batch_time: Duration,
+        store_time: Duration,
+        at: SystemTime,
+    ) {
+        for (stream, counted) in counted.iter() {
+            self.updates[stream].inc_by(*counted);
         }
-        self.0.batch_records.observe(batch.counted.values().sum::<u64>() as f64);
-        self.0.batch_seconds.observe(batch.batch_time.as_secs_f64());
-        self.0.store_seconds.observe(batch.store_time.as_secs_f64());
-        let since_1970 = batch.at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.0.last_update.set(since_1970.as_secs_f64());
+        self.batch_records.observe(counted.values().sum::<u64>() as f64);
+        self.batch_seconds.observe(batch_time.as_secs_f64());
+        self.store_seconds.observe(store_time.as_secs_f64());
+        self.last_update.set(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
     }
 
     /// Sets how many messages of a partition are not stored yet.
     pub fn lag(&self, topic: &str, partition: i32, lag: i64) {
-        self.0.lag.get_or_create_owned(&PartitionLabels { topic: topic.to_owned(), partition }).set(lag);
+        self.lag.get_or_create_owned(&PartitionLabels { topic: topic.to_owned(), partition }).set(lag);
     }
 
     /// Drops the lag of a partition that somebody else reads now.
     pub fn forget(&self, topic: &str, partition: i32) {
-        self.0.lag.remove(&PartitionLabels { topic: topic.to_owned(), partition });
+        self.lag.remove(&PartitionLabels { topic: topic.to_owned(), partition });
     }
 
     /// Counts a message that could not be used; the reason is one of few words, such as
     /// [`Unusable::kind`](super::message::Unusable::kind) gives.
     pub fn dead(&self, topic: &str, reason: &'static str) {
-        self.0.dead_letters.get_or_create_owned(&DeadLabels { topic: topic.to_owned(), reason }).inc();
+        self.dead_letters.get_or_create_owned(&DeadLabels { topic: topic.to_owned(), reason }).inc();
     }
 
     /// All of them as text.
     fn text(&self) -> String {
         let mut metrics = String::new();
         // Writing to a string does not fail.
-        let _ = text::encode(&mut metrics, &self.0.registry);
+        let _ = text::encode(&mut metrics, &self.registry);
         metrics
     }
 }
 
-impl Inner {
-    /// Counters get their names' ending, `_total`, when they are written.
-    fn register(&mut self) {
-        let registry = &mut self.registry;
-        for (stream, updates) in self.updates.iter() {
-            registry.register(
-                format!("{stream}_updates"),
-                format!("Records of {stream} counted in the usage store by this process"),
-                updates.clone(),
-            );
-        }
-        registry.register(
-            "cdr_last_update_timestamp",
-            "When the last batch was stored, in seconds since 1970; 0 before the first",
-            self.last_update.clone(),
-        );
-        registry.register(
-            "cdr_consumer_lag",
-            "Messages of an assigned partition that are not stored yet",
-            self.lag.clone(),
-        );
-        registry.register("cdr_batch_records", "Records counted per batch", self.batch_records.clone());
-        registry.register(
-            "cdr_batch_seconds",
-            "From the arrival of a batch's first record until it was stored",
-            self.batch_seconds.clone(),
-        );
-        registry.register(
-            "cdr_store_seconds",
-            "Time that the store took for a batch",
-            self.store_seconds.clone(),
-        );
-        registry.register(
-            "cdr_dead_letters",
-            "Messages that could not be used, by topic and reason",
-            self.dead_letters.clone(),
-        );
-    }
+fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 /// From a millisecond to half a minute, each twice the one before.
@@ -232,7 +218,7 @@ mod tests {
     #[test]
     fn what_counts_from_0_is_there_from_the_start() {
         check_has(
-            &Metrics::new(),
+            &Metrics::default(),
             &[
                 "cdr_data_updates_total 0",
                 "cdr_voice_updates_total 0",
@@ -245,14 +231,11 @@ mod tests {
 
     #[test]
     fn a_stored_batch_shows_in_each_of_its_metrics() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::default();
         for (data, voice) in [(700, 300), (50, 0)] {
-            metrics.clone().stored(&StoredBatch {
-                counted: counted([data, voice]),
-                batch_time: Duration::from_millis(250),
-                store_time: Duration::from_millis(125),
-                at: UNIX_EPOCH + Duration::from_millis(1_732_000_000_500),
-            });
+            let at = UNIX_EPOCH + Duration::from_millis(1_732_000_000_500);
+            let times = [250, 125].map(Duration::from_millis);
+            metrics.clone().stored(&counted([data, voice]), times[0], times[1], at);
         }
         check_has(
             &metrics,
@@ -274,7 +257,7 @@ mod tests {
 
     #[test]
     fn the_lag_of_a_partition_that_was_revoked_is_gone() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::default();
         metrics.lag("cdr_data", 0, 12);
         metrics.lag("cdr_data", 0, 7);
         metrics.lag("cdr_voice", 3, 0);
@@ -293,7 +276,7 @@ mod tests {
 
     #[test]
     fn dead_letters_are_counted_by_topic_and_reason() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::default();
         for (topic, reason) in [("cdr_data", "empty"), ("cdr_data", "empty"), ("cdr \"voice\"", "empty")]
         {
             metrics.dead(topic, reason);
@@ -309,7 +292,7 @@ mod tests {
 
     #[tokio::test]
     async fn they_are_served_with_the_type_of_openmetrics() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::default();
         let get = |path: &str| {
             let request = Request::get(path).body(Body::empty()).unwrap();
             router(metrics.clone(), Readiness::starting()).oneshot(request)

@@ -25,11 +25,11 @@ use std::time::{Duration, Instant};
 use cdr_model::{PerStream, Streams};
 use tracing::warn;
 
-use self::batch_writer::{BatchWriter, Flushed};
+use self::batch_writer::BatchWriter;
 pub use self::config::ProcessSettings;
 pub use self::probes::Readiness;
 pub use self::retry::StoreRetry;
-use self::store::{Store, StoreError};
+use self::store::{Added, Committed, Store, StoreError};
 use crate::kafka::{
     Cluster, DeadLetters, Isolation, KafkaConfig, KafkaError, Member, NewTopic, Polled, StartOffset,
     TopicPartition,
@@ -105,7 +105,7 @@ pub fn process(config: &ProcessConfig, store: Store, retry: StoreRetry) -> Resul
     let dead_letters = DeadLetters::new(kafka, &config.settings.topic_dead_letter, shutdown)?;
     let mut writer = BatchWriter::new(store, dead_letters, config.topics.clone(), retry.clone());
     if let Some(id) = cluster.id()? {
-        writer.bind(&id)?;
+        writer.with_store(|store| store.bind(&id))?;
     }
     for stream in config.streams.iter() {
         let topic = &config.topics[stream];
@@ -116,7 +116,8 @@ pub fn process(config: &ProcessConfig, store: Store, retry: StoreRetry) -> Resul
             );
         }
     }
-    writer.bind_topics(&cluster.topic_ids(&topics)?)?;
+    let ids = cluster.topic_ids(&topics)?;
+    writer.with_store(|store| store.bind_topics(&ids))?;
     let writer = Arc::new(Mutex::new(writer));
     let member = Member::join(kafka, &config.settings.group, &topics, shutdown, writer.clone())?;
     let now = Instant::now();
@@ -201,7 +202,7 @@ impl Processor<'_> {
 
     fn flush(&mut self) -> Result<(), ProcessError> {
         let mut writer = lock(&self.writer);
-        if writer.flush()? == Flushed::OffsetConflict {
+        if writer.flush()? == Added::OffsetConflict {
             warn!("Another processor has counted these messages already; going on behind them");
         }
         let to_seek = writer.offsets_to_seek()?;
@@ -236,13 +237,13 @@ impl Processor<'_> {
     /// stored, unless that goes faster than the client notices.
     fn check_topics(&mut self) -> Result<(), ProcessError> {
         let ids = self.cluster.topic_ids(&self.topics)?;
-        lock(&self.writer).bind_topics(&ids)
+        lock(&self.writer).with_store(|store| store.bind_topics(&ids))
     }
 
     /// The same, unless brokers do not answer now: others may give records all the same.
     fn check_topics_if_any_answer(&mut self) -> Result<(), ProcessError> {
         match self.cluster.topic_ids_if_any_answer(&self.topics)? {
-            Some(ids) => lock(&self.writer).bind_topics(&ids),
+            Some(ids) => lock(&self.writer).with_store(|store| store.bind_topics(&ids)),
             None => Ok(()),
         }
     }
@@ -251,15 +252,13 @@ impl Processor<'_> {
     fn is_at_end(&mut self) -> Result<bool, ProcessError> {
         let (assigned, lags) = (self.member.assigned(), self.member.lags());
         let is_read = |of: &TopicPartition| lags.get(of).is_some_and(|lag| lag.end.is_some());
-        if lock(&self.writer).waiting().0 > 0 || !assigned.iter().all(is_read) {
-            return Ok(false);
-        }
-        if self.ends_queried.elapsed() < QUERY_ENDS_EVERY {
+        let is_read = lock(&self.writer).waiting().0 == 0 && assigned.iter().all(is_read);
+        if !is_read || self.ends_queried.elapsed() < QUERY_ENDS_EVERY {
             return Ok(false);
         }
         self.ends_queried = Instant::now();
         lock(&self.writer).commit_ends(&lags)?;
-        let committed = lock(&self.writer).all_committed()?;
+        let committed = lock(&self.writer).with_store(Store::committed)?;
         for topic in self.topics.clone() {
             if !self.is_topic_at_end(topic, &committed)? {
                 return Ok(false);
@@ -272,18 +271,20 @@ impl Processor<'_> {
     fn is_topic_at_end(
         &mut self,
         topic: &str,
-        committed: &BTreeMap<TopicPartition, i64>,
+        committed: &BTreeMap<TopicPartition, Committed>,
     ) -> Result<bool, ProcessError> {
         // A topic that does not exist holds nothing.
         let (from, to) =
             self.cluster.committed_range(topic)?.map(|range| (range.from, range.to)).unwrap_or_default();
         for ((&first, &end), partition) in from.iter().zip(&to).zip(0..) {
-            let next = committed.get(&(topic.to_owned(), partition)).copied().unwrap_or(first);
-            if next < end {
+            let at = committed.get(&(topic.to_owned(), partition));
+            if at.map_or(first, |at| at.offset) < end {
                 return Ok(false);
             }
         }
-        for ((_, partition), &next) in committed.iter().filter(|((of, _), _)| of == topic) {
+        for ((_, partition), &Committed { offset: next, .. }) in
+            committed.iter().filter(|((of, _), _)| of == topic)
+        {
             let end = to.get(*partition as usize).copied().unwrap_or(0);
             if next > end {
                 self.check_topics()?;
@@ -313,17 +314,17 @@ impl Processor<'_> {
             };
             let (topic, partition) = partition;
             let (first, end) = self.cluster.partition_range(&topic, partition, Isolation::Committed)?;
-            if next > end || next < first {
+            if !(first..=end).contains(&next) {
                 found = true;
                 self.check_topics()?;
             }
             if next > end {
                 return Err(ProcessError::Shrunk { topic, partition, next, end });
             }
-            if next < first && !self.config.accept_loss {
-                return Err(ProcessError::Lost { topic, partition, next, first });
-            }
             if next < first {
+                if !self.config.accept_loss {
+                    return Err(ProcessError::Lost { topic, partition, next, first });
+                }
                 let lost = first - next;
                 warn!(
                     "Topic {topic}, partition {partition}: {lost} offsets are lost to retention; going on behind them"

@@ -9,28 +9,19 @@ use tokio::sync::watch;
 
 use super::problem::Problem;
 
-/// Whether the processor is at work. Clones are about the same processor.
+/// What keeps the processor from its work, if anything does: its group has assigned its partitions, and
+/// brokers and store answer. Anybody may read it: it holds no secret. Clones are about the same processor.
 #[derive(Clone, Debug)]
-pub struct Readiness(Arc<watch::Sender<Option<String>>>);
+pub struct Readiness(Arc<watch::Sender<Option<&'static str>>>);
 
 impl Readiness {
     /// Of a processor that is starting, and is not ready yet.
     pub fn starting() -> Readiness {
-        Readiness(Arc::new(watch::Sender::new(Some("the stream processor is starting".to_owned()))))
+        Readiness(Arc::new(watch::Sender::new(Some("the stream processor is starting"))))
     }
 
-    /// Its group has assigned its partitions, and brokers and store answer.
-    pub fn set_ready(&self) {
-        self.0.send_replace(None);
-    }
-
-    /// It cannot work, for a reason that anybody may read: it holds no secret.
-    pub fn set_not_ready(&self, reason: impl Into<String>) {
-        self.0.send_replace(Some(reason.into()));
-    }
-
-    fn reason(&self) -> Option<String> {
-        self.0.borrow().clone()
+    pub fn set(&self, obstacle: Option<&'static str>) {
+        self.0.send_replace(obstacle);
     }
 }
 
@@ -42,8 +33,8 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(readiness: Readiness) -> 
 }
 
 fn ready(readiness: &Readiness) -> Response {
-    match readiness.reason() {
+    match *readiness.0.borrow() {
         None => "ready\n".into_response(),
-        Some(reason) => Problem::NotReady(reason).into_response(),
+        Some(obstacle) => Problem::NotReady(obstacle).into_response(),
     }
 }

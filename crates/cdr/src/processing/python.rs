@@ -11,22 +11,17 @@ pub fn dictionary(text: &str) -> Option<Map<String, Value>> {
     let mut reader = Reader { rest: text.chars().peekable() };
     let mut dictionary = Map::new();
     reader.expect('{')?;
-    if reader.take('}') {
-        return reader.at_end().then_some(dictionary);
-    }
-    loop {
+    while !reader.take('}') {
         let Value::String(key) = reader.value()? else { return None };
         reader.expect(':')?;
-        let value = reader.value()?;
-        dictionary.insert(key, value);
-        let more = reader.take(',');
-        if reader.take('}') {
-            return reader.at_end().then_some(dictionary);
-        }
-        if !more {
-            return None;
+        dictionary.insert(key, reader.value()?);
+        if !reader.take(',') {
+            reader.expect('}')?;
+            break;
         }
     }
+    reader.skip_space();
+    reader.rest.peek().is_none().then_some(dictionary)
 }
 
 struct Reader<'a> {
@@ -45,11 +40,6 @@ impl Reader<'_> {
 
     fn expect(&mut self, sign: char) -> Option<()> {
         self.take(sign).then_some(())
-    }
-
-    fn at_end(&mut self) -> bool {
-        self.skip_space();
-        self.rest.peek().is_none()
     }
 
     fn value(&mut self) -> Option<Value> {

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use cdr_model::usage::{Dwell, Sums, UsageType};
 use chrono::NaiveDate;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use serde_json::json;
 
 use super::store::HourUsage;
 use super::tariff::{Charge, Tariff};
@@ -41,19 +42,26 @@ struct Total {
     charge: Charge,
 }
 
-#[derive(Debug, Serialize)]
-struct TypeUsage {
-    category: &'static str,
-    usage_type: &'static str,
-    #[serde(flatten)]
-    amount: Amount,
-}
+#[derive(Debug)]
+struct TypeUsage(UsageType, Sums);
 
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Amount {
-    Data { records: u64, up_bytes: u64, down_bytes: u64 },
-    Call { calls: u64, call_seconds: u64 },
+impl Serialize for TypeUsage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let TypeUsage(of, Sums { records, up_bytes, down_bytes, seconds }) = self;
+        let mut usage = json!({ "category": of.category(), "usage_type": of.name() });
+        match of {
+            UsageType::Data(_) => {
+                usage["records"] = json!(records);
+                usage["up_bytes"] = json!(up_bytes);
+                usage["down_bytes"] = json!(down_bytes);
+            }
+            UsageType::Call(_) => {
+                usage["calls"] = json!(records);
+                usage["call_seconds"] = json!(seconds);
+            }
+        }
+        usage.serialize(serializer)
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -73,14 +81,19 @@ impl Statement {
         found: &[HourUsage],
         dwells: &[Dwell],
     ) -> Statement {
-        let all: Vec<_> = found.iter().map(|found| (found.usage_type, found.sums)).collect();
+        let dwells = dwells.iter().map(|dwell| DwellAt {
+            tower_id: dwell.tower,
+            start_time: dwell.start.to_string(),
+            end_time: dwell.end.to_string(),
+            interactions: dwell.interactions,
+        });
         Statement {
             msisdn: msisdn.to_string(),
             from: from.to_string(),
             to: to.to_string(),
             days: by_day(tariff, found),
-            total: Total::of(tariff, &all),
-            dwells: dwells.iter().copied().map(DwellAt::from).collect(),
+            total: Total::of(tariff, found.iter().map(|found| (found.usage_type, found.sums))),
+            dwells: dwells.collect(),
         }
     }
 
@@ -90,9 +103,14 @@ impl Statement {
             format!("Subscriber {}, from {} to before {}\n\n", self.msisdn, self.from, self.to);
         row(&mut text, ["DAY", "TYPE", "RECORDS", "UP", "DOWN", "CALL TIME", "ZAR", "WAK"]);
         for day in &self.days {
-            for usage in &day.usage {
-                let what = format!("{} {}", usage.category, usage.usage_type);
-                let [records, up, down, seconds] = usage.amount.cells();
+            for TypeUsage(of, sums) in &day.usage {
+                let (what, records) = (of.to_string(), units::count(sums.records));
+                let [up, down, seconds] = match of {
+                    UsageType::Data(_) => {
+                        [units::bytes(sums.up_bytes), units::bytes(sums.down_bytes), String::new()]
+                    }
+                    UsageType::Call(_) => [String::new(), String::new(), call_time(sums.seconds)],
+                };
                 row(&mut text, [&day.date, &what, &records, &up, &down, &seconds, "", ""]);
             }
             day.total.row(&mut text, &day.date);
@@ -133,17 +151,15 @@ fn by_day(tariff: &Tariff, found: &[HourUsage]) -> Vec<Day> {
         for HourUsage { usage_type, sums, .. } in hours {
             by_type.entry(usage_type.number()).or_insert((*usage_type, Sums::default())).1 += *sums;
         }
-        let by_type: Vec<_> = by_type.into_values().collect();
-        let usage = by_type.iter().map(|&(usage_type, sums)| TypeUsage::of(usage_type, sums)).collect();
-        Some(Day { date, total: Total::of(tariff, &by_type), usage })
+        let usage = by_type.values().map(|&(of, sums)| TypeUsage(of, sums)).collect();
+        Some(Day { date, total: Total::of(tariff, by_type.into_values()), usage })
     })
     .collect()
 }
 
 impl Total {
-    fn of(tariff: &Tariff, usage: &[(UsageType, Sums)]) -> Total {
-        let charge = tariff.charge(usage.iter().map(|(usage_type, sums)| (*usage_type, sums)));
-        let mut total = Total { charge, ..Total::default() };
+    fn of(tariff: &Tariff, usage: impl Iterator<Item = (UsageType, Sums)>) -> Total {
+        let mut total = Total::default();
         for (usage_type, sums) in usage {
             total.records += sums.records;
             total.up_bytes += sums.up_bytes;
@@ -153,11 +169,10 @@ impl Total {
                 total.calls += sums.records;
             }
         }
+        total.charge = tariff.charge(total.up_bytes + total.down_bytes, total.call_seconds);
         total
     }
-}
 
-impl Total {
     fn row(&self, text: &mut String, what: &str) {
         let Total { records, up_bytes, down_bytes, call_seconds, charge, .. } = self;
         row(
@@ -181,41 +196,5 @@ fn call_time(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
         _ => units::duration(std::time::Duration::from_secs(seconds)),
-    }
-}
-
-impl Amount {
-    /// Records, bytes up and down, and time.
-    fn cells(&self) -> [String; 4] {
-        match *self {
-            Amount::Data { records, up_bytes, down_bytes } => {
-                [units::count(records), units::bytes(up_bytes), units::bytes(down_bytes), String::new()]
-            }
-            Amount::Call { calls, call_seconds } => {
-                [units::count(calls), String::new(), String::new(), call_time(call_seconds)]
-            }
-        }
-    }
-}
-
-impl TypeUsage {
-    fn of(usage_type: UsageType, sums: Sums) -> TypeUsage {
-        let Sums { records, up_bytes, down_bytes, seconds } = sums;
-        let amount = match usage_type {
-            UsageType::Data(_) => Amount::Data { records, up_bytes, down_bytes },
-            UsageType::Call(_) => Amount::Call { calls: records, call_seconds: seconds },
-        };
-        TypeUsage { category: usage_type.category(), usage_type: usage_type.name(), amount }
-    }
-}
-
-impl From<Dwell> for DwellAt {
-    fn from(dwell: Dwell) -> DwellAt {
-        DwellAt {
-            tower_id: dwell.tower,
-            start_time: dwell.start.to_string(),
-            end_time: dwell.end.to_string(),
-            interactions: dwell.interactions,
-        }
     }
 }

@@ -1,6 +1,5 @@
 //! Sums → charges.
 
-use cdr_model::usage::{Sums, UsageType};
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::Serialize;
 
@@ -41,16 +40,9 @@ pub struct Charge {
 }
 
 impl Tariff {
-    /// Charges sums of usage: exactly, and rounded once at the end, a half away from zero. Charges
-    /// that were rounded for each record would be 0 for all data.
-    pub fn charge<'a>(&self, usage: impl IntoIterator<Item = (UsageType, &'a Sums)>) -> Charge {
-        let (mut bytes, mut seconds) = (0, 0);
-        for (usage_type, sums) in usage {
-            match usage_type {
-                UsageType::Data(_) => bytes += sums.bytes(),
-                UsageType::Call(_) => seconds += sums.seconds,
-            }
-        }
+    /// Charges bytes of data and seconds of calls: exactly, and rounded once at the end, a half away from
+    /// zero. Charges that were rounded for each record would be 0 for all data.
+    pub fn charge(&self, bytes: u64, seconds: u64) -> Charge {
         self.exactly(bytes, seconds).unwrap_or_else(|| {
             let zar = Decimal::from(bytes) / Decimal::from(BYTES_PER_GB) * self.zar_per_gb
                 + Decimal::from(seconds) / Decimal::from(SECONDS_PER_MINUTE) * self.zar_per_minute;
@@ -78,8 +70,6 @@ fn to_the_cent(amount: Decimal) -> Decimal {
 
 #[cfg(test)]
 mod tests {
-    use cdr_model::{CallType, DataType};
-
     use super::*;
 
     fn check(bytes: u64, seconds: u64, zar: &str, wak: &str) {
@@ -88,11 +78,7 @@ mod tests {
 
     fn check_at(wak_per_zar: Decimal, bytes: u64, seconds: u64, zar: &str, wak: &str) {
         let tariff = Tariff { zar_per_gb: Decimal::from(49), zar_per_minute: Decimal::ONE, wak_per_zar };
-        let data = Sums { records: 1, up_bytes: bytes / 2, down_bytes: bytes - bytes / 2, seconds: 0 };
-        let call = Sums { records: 1, seconds, ..Sums::default() };
-        let usage =
-            [(UsageType::Data(DataType::Text), &data), (UsageType::Call(CallType::Video), &call)];
-        let charge = tariff.charge(usage);
+        let charge = tariff.charge(bytes, seconds);
         assert_eq!((charge.zar.to_string(), charge.wak.to_string()), (zar.to_owned(), wak.to_owned()));
     }
 

@@ -25,7 +25,7 @@ fn truth(scene: &Scene) -> Usage {
 }
 
 fn counted(store: &mut Store) -> u64 {
-    store.committed().expect("offsets").iter().map(|(_, at)| at.counted).sum()
+    store.committed().expect("offsets").values().map(|at| at.counted).sum()
 }
 
 /// Fails unless the store holds exactly the run.

@@ -1,14 +1,16 @@
 //! The usage API and the metrics, as seen by programs that nobody here wrote.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use cdr::http;
 use cdr::processing::Readiness;
-use cdr::processing::api::{self, Api, ApiConfig};
-use cdr::processing::metrics::{self, Metrics, StoredBatch};
-use cdr::processing::store::{Added, Batch, OffsetAdvance, Partition, Store, StoreConfig};
+use cdr::processing::api::{self, ApiConfig};
+use cdr::processing::metrics::{self, Metrics};
+use cdr::processing::store::{Added, Batch, OffsetAdvance, Store, StoreConfig};
 use cdr::processing::tariff::Tariff;
 use cdr::secret::Secret;
 use cdr_model::usage::{Interaction, Used};
@@ -63,8 +65,9 @@ fn fill(file: &Path) {
         at("2024-01-01 01:30:00.000000", call),
         at("2024-01-01 02:30:00.000000", call),
     ];
-    let partition = Partition { topic: "cdr_data".to_owned(), number: 0 };
-    let advances = vec![OffsetAdvance { partition, from: None, to: 3, counted: 3, dead: 0 }];
+    let partition = ("cdr_data".to_owned(), 0);
+    let advance = OffsetAdvance { from: None, to: 3, counted: 3, dead: 0 };
+    let advances = BTreeMap::from([(partition, advance)]);
     let mut store = Store::open(&StoreConfig::File(file.to_owned())).expect("a new store");
     let outcome = store.add(&mut Batch { advances, interactions }).expect("it is stored");
     assert_eq!(outcome, Added::Stored);
@@ -81,9 +84,10 @@ fn schemathesis_finds_no_answer_that_the_document_does_not_describe() {
     let settings = ApiConfig { bind: None, port: 0, user, password };
     let tariff = Tariff { zar_per_gb: 49.into(), zar_per_minute: 1.into(), wak_per_zar: 1.into() };
     let readiness = Readiness::starting();
-    readiness.set_ready();
-    let api = Api::new(StoreConfig::File(file), tariff, &settings, readiness);
-    let server = Server::start(|listener, stop| api::serve(listener, api, stop));
+    readiness.set(None);
+    let api = api::router(StoreConfig::File(file), tariff, &settings, readiness);
+    let server =
+        Server::start(|listener, stop| http::serve(listener, api, http::Limits::default(), stop));
 
     let mut schemathesis = Command::new(services.variable("VENV_PYTHON"));
     // Its folder of found examples would be in the project.
@@ -103,13 +107,11 @@ fn schemathesis_finds_no_answer_that_the_document_does_not_describe() {
 
 #[test]
 fn the_prometheus_client_reads_the_metrics_by_their_names() {
-    let metrics = Metrics::new();
-    metrics.stored(&StoredBatch {
-        counted: PerStream::from_fn(|stream| if stream == Stream::Data { 700 } else { 300 }),
-        batch_time: Duration::from_millis(250),
-        store_time: Duration::from_millis(125),
-        at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_732_000_000_500),
-    });
+    let metrics = Metrics::default();
+    let counted = PerStream::from_fn(|stream| if stream == Stream::Data { 700 } else { 300 });
+    let times = [250, 125].map(Duration::from_millis);
+    let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_732_000_000_500);
+    metrics.stored(&counted, times[0], times[1], at);
     metrics.lag("cdr_data", 2, 7);
     metrics.dead("cdr_voice", "empty");
     let server =

@@ -47,7 +47,7 @@ pub fn counted(sandbox: &Sandbox) -> u64 {
     // Another process may be making it.
     let committed = Store::open(&StoreConfig::File(sandbox.path("usage.db")))
         .and_then(|mut store| store.committed());
-    committed.map_or(0, |committed| committed.iter().map(|(_, at)| at.counted).sum())
+    committed.map_or(0, |committed| committed.values().map(|at| at.counted).sum())
 }
 
 /// Fails unless the store holds exactly the job.
@@ -251,7 +251,7 @@ fn messages_that_cannot_be_used_go_to_their_topic_and_stop_nothing() {
     send(&sandbox, "cdr_voice", &["{'msisdn': '27821234567', 'tower_id': '7', 'call_type': 'sms'}"]);
     to_the_end(&sandbox, 1_000).complete("with dead letters");
     check_usage("with dead letters", &sandbox);
-    let dead: u64 = store(&sandbox).committed().expect("offsets").iter().map(|(_, at)| at.dead).sum();
+    let dead: u64 = store(&sandbox).committed().expect("offsets").values().map(|at| at.dead).sum();
     assert_eq!(dead, 4);
     let letters = dead_letters(&sandbox, 4);
     let reasons: Vec<_> = letters
@@ -323,7 +323,7 @@ fn messages_that_were_lost_before_they_were_counted_are_reported_and_passed_over
     assert!(log.contains(lost), "{log}");
     let going_on = sandbox.process(1_000).arguments(&["--until-end", "--accept-loss"]);
     going_on.start("process.log").complete("what is left");
-    let dead: u64 = store(&sandbox).committed().expect("offsets").iter().map(|(_, at)| at.dead).sum();
+    let dead: u64 = store(&sandbox).committed().expect("offsets").values().map(|at| at.dead).sum();
     assert_eq!(dead, 600);
 }
 

@@ -22,8 +22,6 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use self::auth::Credentials;
@@ -33,54 +31,32 @@ use super::probes::{self, Readiness};
 use super::problem::Problem;
 use super::store::StoreConfig;
 use super::tariff::Tariff;
-use crate::http;
 
 /// The OpenAPI document, as it is served.
 pub const OPENAPI: &str = include_str!("openapi.json");
 
-/// What the API answers from, and to whom.
-#[derive(Clone)]
-pub struct Api {
-    store: StoreConfig,
-    tariff: Tariff,
-    credentials: Credentials,
-    readiness: Readiness,
-}
-
-impl Api {
-    /// The address among the settings is not used: `serve` takes a listener.
-    pub fn new(store: StoreConfig, tariff: Tariff, settings: &ApiConfig, readiness: Readiness) -> Api {
-        let credentials = Credentials::new(&settings.user, &settings.password);
-        Api { store, tariff, credentials, readiness }
-    }
-
-    fn router(self) -> Router {
-        let shared = Arc::new(Shared { reader: Reader::new(self.store), tariff: self.tariff });
-        Router::new()
-            .route("/data_usage", get(subscribers::data_usage))
-            .route("/usage/{msisdn}", get(subscribers::days))
-            .route("/towers/{id}/load", get(towers::load))
-            .route_layer(middleware::map_response(keep_private))
-            .route_layer(middleware::from_fn_with_state(self.credentials, auth::require))
-            .with_state(shared)
-            .merge(probes::routes(self.readiness))
-            .route("/openapi.json", get(async || ([(CONTENT_TYPE, "application/json")], OPENAPI)))
-            .fallback(async || Problem::NotFound)
-            .method_not_allowed_fallback(async || Problem::Method)
-            .layer(middleware::from_fn(log))
-    }
+/// The API, which answers from a store of its own. The address among the settings is not used.
+pub fn router(store: StoreConfig, tariff: Tariff, settings: &ApiConfig, readiness: Readiness) -> Router {
+    let shared = Arc::new(Shared { reader: Reader::new(store), tariff });
+    let credentials = Credentials::new(&settings.user, &settings.password);
+    Router::new()
+        .route("/data_usage", get(subscribers::data_usage))
+        .route("/usage/{msisdn}", get(subscribers::days))
+        .route("/towers/{id}/load", get(towers::load))
+        .route_layer(middleware::map_response(keep_private))
+        .route_layer(middleware::from_fn_with_state(credentials, auth::require))
+        .with_state(shared)
+        .merge(probes::routes(readiness))
+        .route("/openapi.json", get(async || ([(CONTENT_TYPE, "application/json")], OPENAPI)))
+        .fallback(async || Problem::NotFound)
+        .method_not_allowed_fallback(async || Problem::Method)
+        .layer(middleware::from_fn(log))
 }
 
 /// What the handlers of usage share.
 struct Shared {
     reader: Arc<Reader>,
     tariff: Tariff,
-}
-
-/// Serves the API until shutdown, and then, for some seconds, until the requests that have begun are
-/// answered. What fails for a client fails for that client only.
-pub async fn serve(listener: TcpListener, api: Api, shutdown: CancellationToken) {
-    http::serve(listener, api.router(), http::Limits::default(), shutdown).await;
 }
 
 /// Usage is about people, and it changes: nobody on the way is to keep it.

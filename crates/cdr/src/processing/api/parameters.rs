@@ -4,13 +4,10 @@ use std::borrow::Cow;
 
 use cdr_model::Micros;
 use cdr_model::usage::{Hour, Quarter};
-use chrono::{Days, NaiveDate, NaiveDateTime};
+use chrono::{Days, NaiveDate, NaiveDateTime, Timelike};
 
-use crate::processing::message;
+use crate::processing::message::{self, shown};
 use crate::processing::problem::Problem;
-
-/// Of a value that is shown in an answer.
-const SHOWN_MAX: usize = 60;
 
 const TIME: &str = "a time as YYYYMMDDHHMMSS";
 const DATE: &str = "a date as YYYY-MM-DD";
@@ -86,8 +83,8 @@ pub(super) fn msisdn(text: &str) -> Result<u64, Problem> {
 /// The number in the path.
 pub(super) fn tower(text: &str) -> Result<u32, Problem> {
     read_as("id", text, TOWER, |text| {
-        let number = are_digits(text).then(|| text.parse().ok()).flatten();
-        number.filter(|&number| number > 0)
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|&number| digits && number > 0)
     })
 }
 
@@ -101,36 +98,16 @@ fn read_as<T>(
     read(text).ok_or_else(wrong)
 }
 
-fn shown(text: &str) -> Cow<'_, str> {
-    match text.char_indices().nth(SHOWN_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]).into(),
-        None => text.into(),
-    }
-}
-
-fn are_digits(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// Reads `20240101010203`.
+/// Reads `20240101010203`, without leap seconds.
 fn time(text: &str) -> Option<NaiveDateTime> {
-    if text.len() != "YYYYMMDDHHMMSS".len() || !are_digits(text) {
-        return None;
-    }
-    let number = |from: usize, to: usize| text[from..to].parse::<u32>().ok();
-    let day = NaiveDate::from_ymd_opt(number(0, 4)? as i32, number(4, 6)?, number(6, 8)?)?;
-    day.and_hms_opt(number(8, 10)?, number(10, 12)?, number(12, 14)?)
+    const FORMAT: &str = "%Y%m%d%H%M%S";
+    let time = NaiveDateTime::parse_from_str(text, FORMAT).ok()?;
+    (time.nanosecond() == 0 && time.format(FORMAT).to_string() == text).then_some(time)
 }
 
 /// Reads `2024-01-01`.
 fn date(text: &str) -> Option<NaiveDate> {
-    let (year, month_and_day) = text.split_once('-')?;
-    let (month, day) = month_and_day.split_once('-')?;
-    let parts = [(year, 4), (month, 2), (day, 2)];
-    if parts.iter().any(|(digits, length)| digits.len() != *length || !are_digits(digits)) {
-        return None;
-    }
-    NaiveDate::from_ymd_opt(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?)
+    text.parse().ok().filter(|date: &NaiveDate| date.to_string() == text)
 }
 
 /// The times from `from` to before `to`; it is not empty.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
+use cdr_model::Micros;
 use cdr_model::usage::{Hour, UsageType};
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::Shared;
 use super::parameters::{self, Interval, Query, SUBSCRIBER_DAYS_MAX, day_begin};
@@ -16,46 +17,27 @@ use crate::processing::statement::Statement;
 use crate::processing::store::HourUsage;
 
 /// Of the times in answers, which are UTC.
-pub(super) const TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S";
-
-/// The answer of `/data_usage`.
-#[derive(Debug, Serialize)]
-pub(super) struct DataUsage {
-    msisdn: String,
-    start_time: String,
-    end_time: String,
-    usage: Vec<PeriodUsage>,
-}
-
-/// The usage of one type in a whole period: a day for data, an hour for calls.
-#[derive(Debug, Serialize)]
-struct PeriodUsage {
-    category: &'static str,
-    usage_type: &'static str,
-    total: u64,
-    measure: &'static str,
-    start_time: String,
-}
+const TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S";
 
 /// `GET /data_usage`.
 pub(super) async fn data_usage(
     State(shared): State<Arc<Shared>>,
     RawQuery(query): RawQuery,
-) -> Result<Json<DataUsage>, Problem> {
+) -> Result<Json<Value>, Problem> {
     let query = Query::new(query.as_deref(), &["msisdn", "start_time", "end_time"])?;
     let (msisdn, interval) = (query.msisdn()?, query.times()?);
     let (first, behind) = interval.hours_of_days();
     let found = shared.reader.read(move |store| store.usage(msisdn, first, behind)).await?;
-    Ok(Json(DataUsage {
-        msisdn: msisdn.to_string(),
-        start_time: interval.from.format(TIME_FORMAT).to_string(),
-        end_time: interval.to.format(TIME_FORMAT).to_string(),
-        usage: periods(&interval, &found),
-    }))
+    Ok(Json(json!({
+        "msisdn": msisdn.to_string(),
+        "start_time": interval.from.format(TIME_FORMAT).to_string(),
+        "end_time": interval.to.format(TIME_FORMAT).to_string(),
+        "usage": periods(&interval, &found),
+    })))
 }
 
 /// Hours → the days of data and the hours of calls that overlap the interval, each whole.
-fn periods(interval: &Interval, found: &[HourUsage]) -> Vec<PeriodUsage> {
+fn periods(interval: &Interval, found: &[HourUsage]) -> Vec<Value> {
     let (first, behind) = interval.hours();
     let mut totals: BTreeMap<(Hour, u8), (UsageType, u64)> = BTreeMap::new();
     for HourUsage { hour, usage_type, sums } in found {
@@ -66,18 +48,21 @@ fn periods(interval: &Interval, found: &[HourUsage]) -> Vec<PeriodUsage> {
         };
         totals.entry((begin, usage_type.number())).or_insert((*usage_type, 0)).1 += amount;
     }
-    let whole = totals.into_iter().map(|((begin, _), (usage_type, total))| PeriodUsage {
-        category: usage_type.category(),
-        usage_type: usage_type.name(),
-        total,
-        measure: usage_type.measure(),
-        start_time: begin_text(begin),
+    let whole = totals.into_iter().map(|((hour, _), (usage_type, total))| {
+        json!({
+            "category": usage_type.category(),
+            "usage_type": usage_type.name(),
+            "total": total,
+            "measure": usage_type.measure(),
+            "start_time": begin_text(hour.begin()),
+        })
     });
     whole.collect()
 }
 
-fn begin_text(hour: Hour) -> String {
-    hour.begin().to_civil().map(|time| time.format(TIME_FORMAT).to_string()).unwrap_or_default()
+/// Empty beyond the calendar, where no parameter leads.
+pub(super) fn begin_text(begin: Micros) -> String {
+    begin.to_civil().map(|time| time.format(TIME_FORMAT).to_string()).unwrap_or_default()
 }
 
 /// `GET /usage/{msisdn}`.
@@ -89,12 +74,10 @@ pub(super) async fn days(
     let msisdn = parameters::msisdn(&text("msisdn", msisdn)?)?;
     let interval = Query::new(query.as_deref(), &["from", "to"])?.days(SUBSCRIBER_DAYS_MAX)?;
     let (first, behind) = interval.hours();
-    let (found, dwells) = shared
-        .reader
-        .read(move |store| {
-            Ok((store.usage(msisdn, first, behind)?, store.dwells(msisdn, first, behind)?))
-        })
-        .await?;
+    let read = shared.reader.read(move |store| {
+        Ok((store.usage(msisdn, first, behind)?, store.dwells(msisdn, first, behind)?))
+    });
+    let (found, dwells) = read.await?;
     let (from, to) = (interval.from.date(), interval.to.date());
     Ok(Json(Statement::of(msisdn, [from, to], &shared.tariff, &found, &dwells)))
 }

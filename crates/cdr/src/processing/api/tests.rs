@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
-use crate::processing::store::{Added, Batch, OffsetAdvance, Partition, Store};
+use crate::processing::store::{Added, Batch, OffsetAdvance, Store};
 use crate::secret::Secret;
 
 const USER: &str = "cdr_usage";
@@ -50,8 +50,9 @@ impl Scene {
     fn with(interactions: &[Interaction]) -> Scene {
         let scene = Scene::without_store();
         let mut store = Store::open(&StoreConfig::File(scene.file.clone())).unwrap();
-        let partition = Partition { topic: "cdr_data".to_owned(), number: 0 };
-        let advances = vec![OffsetAdvance { partition, from: None, to: 1, counted: 1, dead: 0 }];
+        let partition = ("cdr_data".to_owned(), 0);
+        let advance = OffsetAdvance { from: None, to: 1, counted: 1, dead: 0 };
+        let advances = BTreeMap::from([(partition, advance)]);
         let mut batch = Batch { advances, interactions: interactions.to_vec() };
         assert_eq!(store.add(&mut batch).unwrap(), Added::Stored);
         scene
@@ -71,8 +72,8 @@ impl Scene {
             zar_per_minute: Decimal::ONE,
             wak_per_zar: Decimal::ONE,
         };
-        let api = Api::new(StoreConfig::File(file.clone()), tariff, &settings, readiness.clone());
-        Scene { router: api.router(), readiness, file, _folder: folder }
+        let router = router(StoreConfig::File(file.clone()), tariff, &settings, readiness.clone());
+        Scene { router, readiness, file, _folder: folder }
     }
 
     async fn request(&self, method: Method, path: &str, authorization: Option<&str>) -> Answer {
@@ -547,10 +548,10 @@ async fn health_and_readiness_need_no_credentials() {
     assert_eq!((alive.status, alive.text.as_str()), (StatusCode::OK, "alive\n"));
     let starting = check_problem(&get("/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(starting["detail"], "the stream processor is starting");
-    scene.readiness.set_ready();
+    scene.readiness.set(None);
     let ready = get("/readyz").await;
     assert_eq!((ready.status, ready.text.as_str()), (StatusCode::OK, "ready\n"));
-    scene.readiness.set_not_ready("no partition is assigned");
+    scene.readiness.set(Some("no partition is assigned"));
     let waiting = check_problem(&get("/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(waiting["detail"], "no partition is assigned");
 }
@@ -573,7 +574,7 @@ fn example(path: &str, operation: &Value, without: Option<&str>) -> String {
 #[tokio::test]
 async fn the_document_describes_what_is_served() {
     let scene = Scene::with(&truth());
-    scene.readiness.set_ready();
+    scene.readiness.set(None);
     let served = scene.request(Method::GET, "/openapi.json", None).await;
     assert_eq!((served.status, served.header(CONTENT_TYPE)), (StatusCode::OK, "application/json"));
     let document = served.json();

@@ -12,15 +12,17 @@ mod sqlite;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use cdr_model::usage::{Dwell, Hour, Interaction, Load, Quarter, Sums, UsageType};
 
+use crate::kafka::TopicPartition;
 use crate::secret::Secret;
 
 #[cfg(feature = "postgres")]
-pub use self::postgres::Postgres;
-pub use self::sqlite::Sqlite;
+use self::postgres::Postgres;
+use self::sqlite::Sqlite;
 
 /// Which store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,13 +31,6 @@ pub enum StoreConfig {
     File(PathBuf),
     /// PostgreSQL by URL, which may hold a password.
     Postgres(Secret),
-}
-
-/// A partition of a topic.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Partition {
-    pub topic: String,
-    pub number: i32,
 }
 
 /// How far a partition is read, and what was in it.
@@ -50,9 +45,8 @@ pub struct Committed {
 }
 
 /// One partition's step in a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OffsetAdvance {
-    pub partition: Partition,
     /// The stored offset that the step begins at; `None` where there is none yet.
     pub from: Option<i64>,
     /// The offset behind it.
@@ -64,7 +58,7 @@ pub struct OffsetAdvance {
 /// What a batch of messages changes.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    pub advances: Vec<OffsetAdvance>,
+    pub advances: BTreeMap<TopicPartition, OffsetAdvance>,
     pub interactions: Vec<Interaction>,
 }
 
@@ -139,36 +133,71 @@ impl StoreError {
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-/// A connection to a store.
-#[derive(Debug)]
-pub enum Store {
-    Sqlite(Sqlite),
-    #[cfg(feature = "postgres")]
-    Postgres(Box<Postgres>),
+/// What a query compares with.
+#[derive(Clone, Copy)]
+enum Value<'a> {
+    Number(i64),
+    Text(&'a str),
 }
 
-/// Calls the same method of whichever store it is.
-macro_rules! each {
-    ($store:expr, $inner:ident => $call:expr) => {
-        match $store {
-            Store::Sqlite($inner) => $call,
-            #[cfg(feature = "postgres")]
-            Store::Postgres($inner) => $call,
-        }
-    };
+/// What each kind of store does in its own way. Queries are written so that both understand them: their
+/// parameters, `$1` and so on, first appear in the order of their numbers.
+trait Database: Send {
+    fn name(&self) -> &str;
+
+    /// Calls `each` with every row as it comes: its numbers, and its text or bytes if it has any.
+    fn query(
+        &mut self,
+        query: &str,
+        parameters: &[Value<'_>],
+        each: &mut dyn FnMut(&[i64], &[u8]),
+    ) -> Result<()>;
+
+    fn add(&mut self, batch: &mut Batch) -> Result<Added>;
+
+    fn clear(&mut self) -> Result<()>;
+}
+
+/// The first step of a partition.
+const BEGIN: &str = "
+    INSERT INTO position (next, counted, dead, topic, partition) VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT DO NOTHING";
+
+/// Every other step.
+const STEP: &str = "
+    UPDATE position SET next = $1, counted = counted + $2, dead = dead + $3
+    WHERE topic = $4 AND partition = $5 AND next = $6";
+
+const HEAVIEST_SUBSCRIBERS: &str = "
+    SELECT msisdn, CAST(sum(up_bytes + down_bytes) AS bigint), CAST(sum(seconds) AS bigint),
+        CAST(sum(records) AS bigint)
+    FROM usage GROUP BY msisdn ORDER BY 2 DESC, 1 LIMIT $1";
+
+const HEAVIEST_TOWERS: &str = "
+    SELECT tower, CAST(sum(bytes) AS bigint), CAST(sum(call_seconds) AS bigint),
+        CAST(sum(sessions + calls) AS bigint)
+    FROM tower_load GROUP BY tower ORDER BY 2 DESC, 1 LIMIT $1";
+
+/// A connection to a store.
+pub struct Store(Box<dyn Database>);
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Store").field(&self.name()).finish()
+    }
 }
 
 impl Store {
-    /// Opens a store, which is made or brought to the current schema where needed. Blocks, as all
-    /// that a store does.
+    /// Opens a store, which is made or brought to the current schema where needed. Like everything that a
+    /// store does, also when it is dropped, this blocks, and may not be called where tasks run.
     ///
     /// # Errors
     /// A store that cannot be reached, or was made by a newer version.
     pub fn open(config: &StoreConfig) -> Result<Store> {
         match config {
-            StoreConfig::File(path) => Sqlite::open(path).map(Store::Sqlite),
+            StoreConfig::File(path) => Ok(Store(Box::new(Sqlite::open(path)?))),
             #[cfg(feature = "postgres")]
-            StoreConfig::Postgres(url) => Postgres::open(url).map(Box::new).map(Store::Postgres),
+            StoreConfig::Postgres(url) => Ok(Store(Box::new(Postgres::open(url)?))),
             #[cfg(not(feature = "postgres"))]
             StoreConfig::Postgres(_) => Err(StoreError::Open {
                 store: "at STORE_URL".to_owned(),
@@ -179,45 +208,65 @@ impl Store {
         }
     }
 
-    /// Notes which cluster the committed offsets belong to, and whether they belong to this one.
+    /// Notes which cluster the committed offsets belong to.
     ///
     /// # Errors
     /// A store that was filled from another cluster.
     pub fn bind(&mut self, cluster: &str) -> Result<()> {
-        let stored = each!(self, store => store.bind(cluster))?;
-        match stored == cluster {
-            true => Ok(()),
-            false => {
-                Err(StoreError::OtherCluster { store: self.name(), stored, found: cluster.to_owned() })
-            }
+        let add = "INSERT INTO cluster (id) SELECT $1 WHERE NOT EXISTS (SELECT 1 FROM cluster)
+             ON CONFLICT DO NOTHING RETURNING id";
+        let stored = self.noted("SELECT id FROM cluster", &[], add, cluster)?;
+        if stored != cluster {
+            let (store, found) = (self.name().to_owned(), cluster.to_owned());
+            return Err(StoreError::OtherCluster { store, stored, found });
         }
+        Ok(())
     }
 
-    /// Notes which topics the committed offsets belong to, by the ids of those that have one, and whether they
-    /// belong to these.
+    /// Notes which topics the committed offsets belong to, by the ids of those that have one.
     ///
     /// # Errors
     /// A store that was filled from a topic that is no more.
     pub fn bind_topics(&mut self, topics: &BTreeMap<String, String>) -> Result<()> {
+        let add = "INSERT INTO topic (name, id) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING id";
         for (topic, id) in topics {
-            if each!(self, store => store.bind_topic(topic, id))? != *id {
-                return Err(StoreError::OtherTopic { store: self.name(), topic: topic.clone() });
+            let name = [Value::Text(topic)];
+            if self.noted("SELECT id FROM topic WHERE name = $1", &name, add, id)? != *id {
+                let store = self.name().to_owned();
+                return Err(StoreError::OtherTopic { store, topic: topic.clone() });
             }
         }
         Ok(())
     }
 
+    /// The id that was noted first. It is there but for the first time, and whoever only looks must not
+    /// wait; meanwhile another process may have noted one, or emptied the store.
+    fn noted(&mut self, find: &str, of: &[Value<'_>], add: &str, id: &str) -> Result<String> {
+        let added = [of, &[Value::Text(id)]].concat();
+        for (query, parameters) in [(find, of), (add, &added), (find, of)] {
+            let mut stored = None;
+            self.0.query(query, parameters, &mut |_, text| stored = Some(string(text)))?;
+            if let Some(stored) = stored {
+                return Ok(stored);
+            }
+        }
+        Ok(id.to_owned())
+    }
+
     /// What people call it; without a password.
-    pub fn name(&self) -> String {
-        each!(self, store => store.name().to_owned())
+    pub fn name(&self) -> &str {
+        self.0.name()
     }
 
     /// How far all partitions are read.
-    ///
-    /// # Errors
-    /// A store that fails.
-    pub fn committed(&mut self) -> Result<Vec<(Partition, Committed)>> {
-        each!(self, store => store.committed())
+    pub fn committed(&mut self) -> Result<BTreeMap<TopicPartition, Committed>> {
+        let query = "SELECT partition, next, counted, dead, topic FROM position";
+        let mut committed = BTreeMap::new();
+        self.0.query(query, &[], &mut |row, topic| {
+            let at = Committed { offset: row[1], counted: row[2] as u64, dead: row[3] as u64 };
+            committed.insert((string(topic), row[0] as i32), at);
+        })?;
+        Ok(committed)
     }
 
     /// Adds a batch and advances its offsets, or does neither. The order of its interactions is
@@ -227,71 +276,120 @@ impl Store {
     /// A store that fails. Whether the batch is in it is then unknown, and shows when it is added
     /// once more: it then has an offset conflict with itself.
     pub fn add(&mut self, batch: &mut Batch) -> Result<Added> {
-        each!(self, store => store.add(batch))
+        self.0.add(batch)
     }
 
     /// Forgets everything: usage, loads, offsets, cluster, topics.
-    ///
-    /// # Errors
-    /// A store that fails.
     pub fn clear(&mut self) -> Result<()> {
-        each!(self, store => store.clear())
+        self.0.clear()
     }
 
     /// A subscriber's usage in the hours from `from` to before `to`, in the order of hours and types.
-    ///
-    /// # Errors
-    /// A store that fails.
     pub fn usage(&mut self, msisdn: u64, from: Hour, to: Hour) -> Result<Vec<HourUsage>> {
-        each!(self, store => store.usage(msisdn, from, to))
+        let columns = "hour, type, records, up_bytes, down_bytes, seconds";
+        let mut found = Vec::new();
+        let each = &mut |row: &[i64], _: &[u8]| found.extend(hour_usage(row));
+        self.find(["usage", "hour", "msisdn", columns], [from.0, to.0], msisdn, each)?;
+        Ok(found)
     }
 
     /// A subscriber's dwells among the sightings of the hours from `from` to before `to`.
-    ///
-    /// # Errors
-    /// A store that fails.
     pub fn dwells(&mut self, msisdn: u64, from: Hour, to: Hour) -> Result<Vec<Dwell>> {
-        let mut sightings = each!(self, store => store.sightings(msisdn, from, to))?;
+        let mut sightings = Vec::new();
+        for table in ["usage", "more_sightings"] {
+            let each = &mut |row: &[i64], packed: &[u8]| {
+                sightings.extend(rows::unpack(Hour(row[0] as i32), packed));
+            };
+            self.find([table, "hour", "msisdn", "hour, type, sightings"], [from.0, to.0], msisdn, each)?;
+        }
         Ok(cdr_model::usage::dwells(&mut sightings))
     }
 
     /// A tower's load in the quarters from `from` to before `to`, in their order.
-    ///
-    /// # Errors
-    /// A store that fails.
     pub fn loads(&mut self, tower: u32, from: Quarter, to: Quarter) -> Result<Vec<QuarterLoad>> {
-        each!(self, store => store.loads(tower, from, to))
+        let columns = "quarter, sessions, bytes, calls, call_seconds";
+        let mut found = Vec::new();
+        let each = &mut |row: &[i64], _: &[u8]| found.push(quarter_load(row));
+        self.find(["tower_load", "quarter", "tower", columns], [from.0, to.0], tower.into(), each)?;
+        Ok(found)
+    }
+
+    /// Looks something up in each hour or quarter that there is, by one look into the index each: keys
+    /// begin with the time, and of the many rows of a time a subscriber or tower has few.
+    fn find(
+        &mut self,
+        [table, time, key, columns]: [&str; 4],
+        [from, to]: [i32; 2],
+        id: u64,
+        each: &mut dyn FnMut(&[i64], &[u8]),
+    ) -> Result<()> {
+        let query = format!(
+            "WITH RECURSIVE times (at) AS (
+                SELECT min({time}) FROM {table} WHERE {time} >= $1 AND {time} < $2
+                UNION ALL
+                SELECT (SELECT min({time}) FROM {table} WHERE {time} > times.at AND {time} < $2)
+                FROM times WHERE times.at IS NOT NULL
+            )
+            SELECT {columns} FROM times CROSS JOIN {table} WHERE {time} = times.at AND {key} = $3
+            ORDER BY 1, 2"
+        );
+        let parameters = [from.into(), to.into(), id as i64].map(Value::Number);
+        self.0.query(&query, &parameters, each)
     }
 
     /// The subscribers with the most bytes.
-    ///
-    /// # Errors
-    /// A store that fails.
     pub fn heaviest_subscribers(&mut self, count: u32) -> Result<Vec<Heavy>> {
-        each!(self, store => store.heaviest_subscribers(count))
+        self.heaviest(HEAVIEST_SUBSCRIBERS, count)
     }
 
     /// The towers with the most bytes.
-    ///
-    /// # Errors
-    /// A store that fails.
     pub fn heaviest_towers(&mut self, count: u32) -> Result<Vec<Heavy>> {
-        each!(self, store => store.heaviest_towers(count))
+        self.heaviest(HEAVIEST_TOWERS, count)
+    }
+
+    fn heaviest(&mut self, query: &str, count: u32) -> Result<Vec<Heavy>> {
+        let mut heaviest = Vec::new();
+        self.0.query(query, &[Value::Number(count.into())], &mut |row, _| {
+            let [id, bytes, seconds, records] = [0, 1, 2, 3].map(|at| row[at] as u64);
+            heaviest.push(Heavy { id, bytes, seconds, records });
+        })?;
+        Ok(heaviest)
     }
 
     /// Calls `each` with all usage, in the order of keys: for comparisons.
-    ///
-    /// # Errors
-    /// A store that fails.
     pub fn all_usage(&mut self, each: &mut dyn FnMut(u64, HourUsage)) -> Result<()> {
-        each!(self, store => store.all_usage(each))
+        let query = "SELECT hour, type, records, up_bytes, down_bytes, seconds, msisdn FROM usage
+             ORDER BY hour, msisdn, type";
+        self.0.query(query, &[], &mut |row, _| {
+            if let Some(found) = hour_usage(row) {
+                each(row[6] as u64, found);
+            }
+        })
     }
 
     /// Calls `each` with all loads, in the order of keys: for comparisons.
-    ///
-    /// # Errors
-    /// A store that fails.
     pub fn all_loads(&mut self, each: &mut dyn FnMut(u32, QuarterLoad)) -> Result<()> {
-        each!(self, store => store.all_loads(each))
+        let query = "SELECT quarter, sessions, bytes, calls, call_seconds, tower FROM tower_load
+             ORDER BY quarter, tower";
+        self.0.query(query, &[], &mut |row, _| each(row[5] as u32, quarter_load(row)))
     }
+}
+
+fn string(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).into_owned()
+}
+
+/// From hour, type and sums; `None` of a type that is not known.
+fn hour_usage(row: &[i64]) -> Option<HourUsage> {
+    let usage_type = UsageType::from_number(u8::try_from(row[1]).ok()?)?;
+    let [records, up_bytes, down_bytes, seconds] = [2, 3, 4, 5].map(|at| row[at] as u64);
+    let sums = Sums { records, up_bytes, down_bytes, seconds };
+    Some(HourUsage { hour: Hour(row[0] as i32), usage_type, sums })
+}
+
+/// From quarter and sums.
+fn quarter_load(row: &[i64]) -> QuarterLoad {
+    let [sessions, bytes, calls, call_seconds] = [1, 2, 3, 4].map(|at| row[at] as u64);
+    let load = Load { sessions, bytes, calls, call_seconds };
+    QuarterLoad { quarter: Quarter(row[0] as i32), load }
 }

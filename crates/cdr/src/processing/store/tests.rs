@@ -23,12 +23,14 @@ impl TestStore {
     }
 }
 
-fn partition(number: i32) -> Partition {
-    Partition { topic: "cdr_data".to_owned(), number }
+fn partition(number: i32) -> TopicPartition {
+    ("cdr_data".to_owned(), number)
 }
 
-fn advance(number: i32, from: Option<i64>, to: i64) -> OffsetAdvance {
-    OffsetAdvance { partition: partition(number), from, to, counted: 2, dead: 1 }
+type Advance = (TopicPartition, OffsetAdvance);
+
+fn advance(number: i32, from: Option<i64>, to: i64) -> Advance {
+    (partition(number), OffsetAdvance { from, to, counted: 2, dead: 1 })
 }
 
 /// Some records of the generator, and what they come to.
@@ -69,8 +71,12 @@ fn truth<'a>(interactions: impl IntoIterator<Item = &'a Interaction>) -> Usage {
     usage
 }
 
-fn add(store: &mut Store, advances: &[OffsetAdvance], interactions: &[Interaction]) -> Added {
-    store.add(&mut Batch { advances: advances.to_vec(), interactions: interactions.to_vec() }).unwrap()
+fn batch(advances: &[Advance], interactions: &[Interaction]) -> Batch {
+    Batch { advances: advances.iter().cloned().collect(), interactions: interactions.to_vec() }
+}
+
+fn add(store: &mut Store, advances: &[Advance], interactions: &[Interaction]) -> Added {
+    store.add(&mut batch(advances, interactions)).unwrap()
 }
 
 pub(super) fn batches_add_up(place: &TestStore) {
@@ -87,10 +93,10 @@ pub(super) fn batches_add_up(place: &TestStore) {
     let committed = store.committed().unwrap();
     assert_eq!(
         committed,
-        [
+        BTreeMap::from([
             (partition(0), Committed { offset: 25, counted: 4, dead: 2 }),
             (partition(1), Committed { offset: 3, counted: 2, dead: 1 }),
-        ]
+        ])
     );
 }
 
@@ -204,7 +210,7 @@ pub(super) fn another_cluster_is_refused_until_all_is_cleared(place: &TestStore)
     assert_eq!(add(&mut store, &[advance(0, None, 1)], &interactions(0)), Added::Stored);
     store.clear().unwrap();
     store.bind("other").unwrap();
-    assert_eq!((stored(&mut store), store.committed().unwrap()), (Usage::default(), Vec::new()));
+    assert_eq!((stored(&mut store), store.committed().unwrap()), (Usage::default(), BTreeMap::new()));
 }
 
 fn ids(id: &str) -> BTreeMap<String, String> {
@@ -352,11 +358,19 @@ pub(super) fn a_hot_subscribers_sightings_are_not_copied_by_each_batch(place: &T
 impl Store {
     /// Bytes of sightings in rows of usage, and number and bytes of rows of their own.
     fn sighting_bytes(&mut self) -> (u64, u64, u64) {
-        match self {
-            Store::Sqlite(store) => store.sighting_bytes(),
-            #[cfg(feature = "postgres")]
-            Store::Postgres(store) => store.sighting_bytes(),
-        }
+        const QUERY: &str = "
+            SELECT (SELECT CAST(coalesce(sum(length(sightings)), 0) AS bigint) FROM usage),
+            count(*), CAST(coalesce(sum(length(sightings)), 0) AS bigint) FROM more_sightings";
+        let mut found = (0, 0, 0);
+        let each = &mut |row: &[i64], _: &[u8]| found = (row[0] as u64, row[1] as u64, row[2] as u64);
+        self.0.query(QUERY, &[], each).unwrap();
+        found
+    }
+
+    /// Changes how long to wait for another process that writes to the file.
+    pub(in crate::processing) fn wait_for_others(&mut self, time: std::time::Duration) {
+        let set = format!("PRAGMA busy_timeout = {}", time.as_millis());
+        self.0.query(&set, &[], &mut |_, _| {}).unwrap();
     }
 }
 

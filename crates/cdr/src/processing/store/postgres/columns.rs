@@ -1,10 +1,10 @@
 //! Rows → the columns that a statement takes: thousands of rows for one answer of the server.
 
-use cdr_model::usage::{Load, Quarter};
+use cdr_model::usage::{Hour, Interaction, UsageKey};
 use postgres::error::Error;
-use postgres::{Statement, Transaction};
+use postgres::{Row, Statement, Transaction};
 
-use super::super::rows::{SIGHTINGS_IN_ROW, UsageRow};
+use super::super::rows::{self, SIGHTINGS_IN_ROW, UsageRow};
 
 /// Rows in a statement: enough that its cost does not count, little memory on both sides.
 const ROWS: usize = 8_192;
@@ -39,143 +39,98 @@ pub const ADD_LOAD: &str = "
         calls = t.calls + excluded.calls,
         call_seconds = t.call_seconds + excluded.call_seconds";
 
-/// Rows of usage, as columns.
-#[derive(Default)]
-pub struct UsageColumns<'a> {
-    rows: Vec<UsageRow<'a>>,
-    hours: Vec<i32>,
-    msisdns: Vec<i64>,
-    types: Vec<i16>,
-    /// Records, bytes up, bytes down, seconds.
-    sums: [Vec<i64>; 4],
-    sightings: Vec<Vec<u8>>,
-}
-
-impl<'a> UsageColumns<'a> {
-    /// Takes the next rows in the place of those that it has; `false` when there are no more.
-    pub fn fill(&mut self, rows: &mut impl Iterator<Item = UsageRow<'a>>) -> bool {
-        self.rows.clear();
-        self.hours.clear();
-        self.msisdns.clear();
-        self.types.clear();
-        self.sums.iter_mut().for_each(Vec::clear);
-        self.rows.extend(rows.take(ROWS));
-        self.sightings.resize_with(self.rows.len(), Vec::new);
-        for (row, sightings) in self.rows.iter().zip(&mut self.sightings) {
-            self.hours.push(row.key.hour.0);
-            self.msisdns.push(row.key.msisdn as i64);
-            self.types.push(row.key.usage_type.into());
-            let sums = [row.sums.records, row.sums.up_bytes, row.sums.down_bytes, row.sums.seconds];
-            push(&mut self.sums, sums);
-            row.pack_few(sightings);
+/// Adds usage; sightings for which there is no room in their row get one of their own.
+pub fn add_usage(
+    transaction: &mut Transaction<'_>,
+    [add_usage, add_sightings]: [&Statement; 2],
+    interactions: &mut [Interaction],
+) -> Result<(), Error> {
+    let mut rows = rows::usage(interactions);
+    loop {
+        let rows: Vec<_> = rows.by_ref().take(ROWS).collect();
+        if rows.is_empty() {
+            return Ok(());
         }
-        !self.rows.is_empty()
-    }
-
-    /// Adds them; sightings for which there is no room in their row get one of their own.
-    pub fn add(
-        &self,
-        transaction: &mut Transaction<'_>,
-        add_usage: &Statement,
-        add_sightings: &Statement,
-    ) -> Result<(), Error> {
-        let [records, up_bytes, down_bytes, seconds] = &self.sums;
-        let (in_row, sightings) = (SIGHTINGS_IN_ROW as i64, &self.sightings);
         let full = transaction.query(
             add_usage,
             &[
-                &self.hours,
-                &self.msisdns,
-                &self.types,
-                records,
-                up_bytes,
-                down_bytes,
-                seconds,
-                sightings,
-                &in_row,
+                &column(&rows, |row| row.key.hour.0),
+                &column(&rows, |row| row.key.msisdn as i64),
+                &column(&rows, |row| i16::from(row.key.usage_type)),
+                &column(&rows, |row| row.sums.records as i64),
+                &column(&rows, |row| row.sums.up_bytes as i64),
+                &column(&rows, |row| row.sums.down_bytes as i64),
+                &column(&rows, |row| row.sums.seconds as i64),
+                &column(&rows, |row| packed(|to| row.pack_few(to))),
+                &(SIGHTINGS_IN_ROW as i64),
             ],
         )?;
-        if full.is_empty() {
+        if !full.is_empty() {
+            add_more_sightings(transaction, add_sightings, &rows, &full)?;
+        }
+    }
+}
+
+/// Adds the sightings of rows that are full: of those with these keys, and so many records now.
+fn add_more_sightings(
+    transaction: &mut Transaction<'_>,
+    statement: &Statement,
+    rows: &[UsageRow<'_>],
+    full: &[Row],
+) -> Result<(), Error> {
+    let mut more = Vec::with_capacity(full.len());
+    for row in full {
+        let (msisdn, usage_type) = (row.try_get::<_, i64>(1)? as u64, row.try_get::<_, i16>(2)? as u8);
+        let key = UsageKey { hour: Hour(row.try_get(0)?), msisdn, usage_type };
+        if let Ok(at) = rows.binary_search_by_key(&key, |row| row.key) {
+            more.push((&rows[at], row.try_get::<_, i64>(3)?));
+        }
+    }
+    transaction.execute(
+        statement,
+        &[
+            &column(&more, |(row, _)| row.key.hour.0),
+            &column(&more, |(row, _)| row.key.msisdn as i64),
+            &column(&more, |(row, _)| i16::from(row.key.usage_type)),
+            &column(&more, |(row, records)| records - row.sums.records as i64),
+            &column(&more, |(row, _)| packed(|to| row.pack(to))),
+        ],
+    )?;
+    Ok(())
+}
+
+pub fn add_loads(
+    transaction: &mut Transaction<'_>,
+    statement: &Statement,
+    interactions: &mut [Interaction],
+) -> Result<(), Error> {
+    let mut rows = rows::loads(interactions);
+    loop {
+        let rows: Vec<_> = rows.by_ref().take(ROWS).collect();
+        if rows.is_empty() {
             return Ok(());
         }
-        let mut more = MoreSightings::default();
-        for row in &full {
-            let key = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-            more.add(key, row.try_get(3)?, self.row(key));
-        }
-        let MoreSightings { hours, msisdns, types, behind, sightings } = &more;
-        transaction.execute(add_sightings, &[hours, msisdns, types, behind, sightings])?;
-        Ok(())
-    }
-
-    /// The row with this key, as the database has it.
-    fn row(&self, (hour, msisdn, usage_type): Key) -> Option<&UsageRow<'a>> {
-        let key =
-            |row: &UsageRow<'_>| (row.key.hour.0, row.key.msisdn as i64, i16::from(row.key.usage_type));
-        let found = self.rows.binary_search_by_key(&(hour, msisdn, usage_type), key);
-        found.ok().map(|at| &self.rows[at])
+        transaction.execute(
+            statement,
+            &[
+                &column(&rows, |(quarter, ..)| quarter.0),
+                &column(&rows, |(_, tower, _)| i64::from(*tower)),
+                &column(&rows, |(.., load)| load.sessions as i64),
+                &column(&rows, |(.., load)| load.bytes as i64),
+                &column(&rows, |(.., load)| load.calls as i64),
+                &column(&rows, |(.., load)| load.call_seconds as i64),
+            ],
+        )?;
     }
 }
 
-/// Hour, msisdn and type.
-type Key = (i32, i64, i16);
-
-/// Rows of sightings, as columns.
-#[derive(Default)]
-struct MoreSightings {
-    hours: Vec<i32>,
-    msisdns: Vec<i64>,
-    types: Vec<i16>,
-    behind: Vec<i64>,
-    sightings: Vec<Vec<u8>>,
+/// No sum comes near the end of an `i64`'s range, which is 9 * 10^18.
+fn column<R, T>(rows: &[R], value: impl Fn(&R) -> T) -> Vec<T> {
+    rows.iter().map(value).collect()
 }
 
-impl MoreSightings {
-    /// Adds those of a row, which has so many records now.
-    fn add(&mut self, (hour, msisdn, usage_type): Key, records: i64, row: Option<&UsageRow<'_>>) {
-        let Some(row) = row else { return };
-        let mut packed = Vec::new();
-        row.pack(&mut packed);
-        self.hours.push(hour);
-        self.msisdns.push(msisdn);
-        self.types.push(usage_type);
-        self.behind.push(records - row.sums.records as i64);
-        self.sightings.push(packed);
-    }
-}
-
-/// Rows of load, as columns.
-#[derive(Default)]
-pub struct LoadColumns {
-    quarters: Vec<i32>,
-    towers: Vec<i64>,
-    /// Sessions, bytes, calls, seconds of calls.
-    sums: [Vec<i64>; 4],
-}
-
-impl LoadColumns {
-    /// Takes the next rows in the place of those that it has; `false` when there are no more.
-    pub fn fill(&mut self, rows: &mut impl Iterator<Item = (Quarter, u32, Load)>) -> bool {
-        self.quarters.clear();
-        self.towers.clear();
-        self.sums.iter_mut().for_each(Vec::clear);
-        for (quarter, tower, load) in rows.take(ROWS) {
-            self.quarters.push(quarter.0);
-            self.towers.push(tower.into());
-            push(&mut self.sums, [load.sessions, load.bytes, load.calls, load.call_seconds]);
-        }
-        !self.quarters.is_empty()
-    }
-
-    pub fn add(&self, transaction: &mut Transaction<'_>, statement: &Statement) -> Result<u64, Error> {
-        let [sessions, bytes, calls, seconds] = &self.sums;
-        transaction.execute(statement, &[&self.quarters, &self.towers, sessions, bytes, calls, seconds])
-    }
-}
-
-/// No sum comes near the range's end, which is 9 * 10^18.
-fn push(columns: &mut [Vec<i64>; 4], row: [u64; 4]) {
-    for (column, sum) in columns.iter_mut().zip(row) {
-        column.push(sum as i64);
-    }
+fn packed(pack: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut packed = Vec::new();
+    pack(&mut packed);
+    packed
 }

@@ -2,15 +2,14 @@
 
 use std::error::Error as _;
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 use postgres::config::{Host, SslMode};
 use postgres::error::{Error, SqlState};
 use postgres::{Client, Config};
 
-use super::super::Result;
-use super::tls::{Connector, Tls, is_broken, unusable_url};
+use super::super::{Result, StoreError};
+use super::tls::{Connector, Tls, connector, is_broken, refused};
 use crate::secret::Secret;
 
 /// How long a server may take to answer that it is there, unless the URL has another.
@@ -54,29 +53,18 @@ impl Server {
     /// What is no URL of a server. Its parts do not appear in the error: a password whose special
     /// characters are not encoded looks like a host or an option.
     pub fn parse(url: &Secret) -> Result<Server> {
-        let text = url.expose();
-        let is_url = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
-        let (tls, rest) = Tls::take(text)?;
-        let refused = || {
-            unusable_url(
+        let (tls, rest) = Tls::take(url.expose())?;
+        let mut config = config(url.expose(), &rest).ok_or_else(|| {
+            refused(
+                "at STORE_URL",
                 "that is no URL of a PostgreSQL server",
                 "It is like postgres://user:password@host:5432/name, where special characters of the password \
                  are encoded, such as %40 for @",
             )
-        };
-        let mut config: Config = rest.parse().ok().filter(|_| is_url).ok_or_else(refused)?;
-        // Two @ mean that the password has one, and the host would begin with the password's end.
-        let strange =
-            |host: &Host| matches!(host, Host::Tcp(host) if host.contains(['@', ':', '?', '#']));
-        let strange = text.matches('@').count() > 1
-            || config.get_hosts().is_empty()
-            || config.get_hosts().iter().any(strange);
-        if strange {
-            return Err(refused());
-        }
+        })?;
         tls.apply(&mut config);
         let name = name(&config);
-        let connector = Connector::new(&tls, &name)?;
+        let connector = connector(&tls).map_err(|(reason, remedy)| refused(&name, &reason, remedy))?;
         limit_waiting(&mut config);
         if config.get_application_name().is_none() {
             config.application_name("cdr");
@@ -90,20 +78,42 @@ impl Server {
     }
 
     /// Logs in.
+    #[cfg_attr(not(feature = "tls"), expect(clippy::clone_on_copy, reason = "only that one is Copy"))]
     pub fn connect(&self) -> std::result::Result<Client, Error> {
-        let connected = match self.connector.connect(&self.config) {
+        let mut client = match self.config.connect(self.connector.clone()) {
             // As libpq does; a server may have TLS that does not work, or not for this user.
             Err(error) if self.is_tls_optional && (is_of_tls(&error) || is_of_login(&error)) => {
                 let mut config = self.config.clone();
-                config.ssl_mode(SslMode::Disable);
-                self.connector.connect(&config).map_err(|_| error)
+                config.ssl_mode(SslMode::Disable).connect(self.connector.clone()).map_err(|_| error)?
             }
-            connected => connected,
+            connected => connected?,
         };
-        let mut client = connected?;
         client.batch_execute(SESSION)?;
         Ok(client)
     }
+
+    /// Why it cannot be connected to at first.
+    pub fn refused(&self, error: &Error) -> StoreError {
+        let (passing, remedy) = outlook(error);
+        StoreError::Open { store: self.name.clone(), reason: reason(error), remedy, passing }
+    }
+
+    /// Why it cannot do something.
+    pub fn failed(&self, error: &Error) -> StoreError {
+        let (passing, remedy) = outlook(error);
+        StoreError::Failed { store: self.name.clone(), reason: reason(error), remedy, passing }
+    }
+}
+
+/// Reads a URL, or its `rest` without what TLS needs; `None` of what is none.
+fn config(url: &str, rest: &str) -> Option<Config> {
+    let is_url = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
+    let config: Config = rest.parse().ok()?;
+    // Two @ mean that the password has one, and the host would begin with the password's end.
+    let is_plain = |host: &Host| !matches!(host, Host::Tcp(host) if host.contains(['@', ':', '?', '#']));
+    let hosts = config.get_hosts();
+    let is_whole = url.matches('@').count() <= 1 && !hosts.is_empty() && hosts.iter().all(is_plain);
+    (is_url && is_whole).then_some(config)
 }
 
 /// Where the URL does not limit how long to wait for a host that does not answer, we do.
@@ -125,7 +135,7 @@ fn name(config: &Config) -> String {
         let port = ports.get(at).or(ports.first()).copied().unwrap_or(5432);
         match host {
             Host::Tcp(host) => format!("{host}:{port}"),
-            Host::Unix(folder) => display(folder),
+            Host::Unix(folder) => folder.display().to_string(),
         }
     });
     let hosts: Vec<_> = hosts.collect();
@@ -133,22 +143,12 @@ fn name(config: &Config) -> String {
     format!("{}/{database}", hosts.join(","))
 }
 
-fn display(path: &Path) -> String {
-    path.display().to_string()
-}
-
 /// An error with its causes, in one line. The server's details are left out: they may quote rows.
-pub fn reason(error: &Error) -> String {
-    if let Some(found) = error.as_db_error() {
-        return format!("{} ({})", found.message(), found.code().code());
+fn reason(error: &Error) -> String {
+    match error.as_db_error() {
+        Some(found) => format!("{} ({})", found.message(), found.code().code()),
+        None => causes(error).fold(error.to_string(), |text, cause| format!("{text}: {cause}")),
     }
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// Whether the connection is lost with this error.
@@ -156,9 +156,7 @@ pub fn is_loss(error: &Error) -> bool {
     match error.code() {
         Some(code) => ["08", "57P"].iter().any(|of| code.code().starts_with(of)) || is_overdue(code),
         None => {
-            let broken =
-                |cause: &(dyn std::error::Error + 'static)| cause.is::<io::Error>() || is_broken(cause);
-            error.is_closed() || causes(error).any(broken)
+            error.is_closed() || causes(error).any(|cause| cause.is::<io::Error>() || is_broken(cause))
         }
     }
 }
@@ -170,12 +168,7 @@ fn is_overdue(code: &SqlState) -> bool {
 }
 
 fn causes(error: &Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
-    let mut next = error.source();
-    std::iter::from_fn(move || {
-        let cause = next?;
-        next = cause.source();
-        Some(cause)
-    })
+    std::iter::successors(error.source(), |&cause| cause.source())
 }
 
 /// Whether no connection with TLS came about.

@@ -5,26 +5,13 @@
 
 use std::path::{Path, PathBuf};
 
+use postgres::Config;
 use postgres::config::{Host, SslMode};
-use postgres::error::Error;
-use postgres::{Client, Config};
 
 use super::super::{Result, StoreError};
 
-/// The modes that a URL may name. `allow`, without TLS where the server allows that, is not among
-/// them: who does not care is served by `prefer`.
-const MODES: [(&str, Mode); 5] = [
-    ("disable", Mode::Disable),
-    ("prefer", Mode::Prefer),
-    ("require", Mode::Require),
-    ("verify-ca", Mode::VerifyCa),
-    ("verify-full", Mode::VerifyFull),
-];
-
-/// Instead of a file: the certificates that the system trusts.
-const SYSTEM: &str = "system";
-
-/// In the order of the security that they give.
+/// In the order of the security that they give. `allow`, without TLS where the server allows that, is not
+/// among them: who does not care is served by `prefer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Mode {
     Disable,
@@ -36,6 +23,25 @@ enum Mode {
     VerifyCa,
     /// With a server that is also the one that the URL names.
     VerifyFull,
+}
+
+impl Mode {
+    fn parse(word: &str) -> Result<Mode> {
+        Ok(match word {
+            "disable" => Mode::Disable,
+            "prefer" => Mode::Prefer,
+            "require" => Mode::Require,
+            "verify-ca" => Mode::VerifyCa,
+            "verify-full" => Mode::VerifyFull,
+            _ => {
+                return Err(refused(
+                    "at STORE_URL",
+                    "its sslmode is none that there is",
+                    "It is one of disable, prefer, require, verify-ca and verify-full",
+                ));
+            }
+        })
+    }
 }
 
 /// What a URL has of it.
@@ -62,22 +68,24 @@ impl Tls {
             // In a URL of PostgreSQL a plus sign stands for itself.
             let encoded = pair.replace('+', "%2B");
             let (name, value) = form_urlencoded::parse(encoded.as_bytes()).next().unwrap_or_default();
-            let file = || {
-                let named = !value.is_empty() && !value.contains('\0');
-                named.then(|| PathBuf::from(&*value)).ok_or_else(no_file)
+            let file = || match value.is_empty() || value.contains('\0') {
+                false => Ok(PathBuf::from(&*value)),
+                true => Err(refused(
+                    "at STORE_URL",
+                    "its sslrootcert, sslcert or sslkey names no file",
+                    "It is the file's name, in which special characters are encoded, such as %20 for a space",
+                )),
             };
             match &*name {
-                "sslmode" => {
-                    let known = MODES.iter().find(|(word, _)| *word == value);
-                    mode = Some(known.ok_or_else(no_mode)?.1);
-                }
+                "sslmode" => mode = Some(Mode::parse(&value)?),
                 "sslrootcert" => root = Some(file()?),
                 "sslcert" => tls.certificate = Some(file()?),
                 "sslkey" => tls.key = Some(file()?),
                 _ => rest.push(pair),
             }
         }
-        let is_system = root.as_deref() == Some(Path::new(SYSTEM));
+        // Instead of a file: the certificates that the system trusts.
+        let is_system = root.as_deref() == Some(Path::new("system"));
         tls.root = root.filter(|_| !is_system);
         tls.mode = match (mode, &tls.root) {
             // As libpq has it: whoever names whom to trust wants it to be looked at.
@@ -99,11 +107,9 @@ impl Tls {
 
     /// Gives the client what it can know of it. A socket of this machine needs none.
     pub fn apply(&self, config: &mut Config) {
-        if config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_))) {
-            config.ssl_mode(SslMode::Disable);
-            return;
-        }
+        let is_local = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
         config.ssl_mode(match self.mode {
+            _ if is_local => SslMode::Disable,
             Mode::Disable => SslMode::Disable,
             Mode::Prefer => SslMode::Prefer,
             Mode::Require | Mode::VerifyCa | Mode::VerifyFull => SslMode::Require,
@@ -111,48 +117,9 @@ impl Tls {
     }
 }
 
-fn no_mode() -> StoreError {
-    unusable_url(
-        "its sslmode is none that there is",
-        "It is one of disable, prefer, require, verify-ca and verify-full",
-    )
-}
-
-fn no_file() -> StoreError {
-    unusable_url(
-        "its sslrootcert, sslcert or sslkey names no file",
-        "It is the file's name, in which special characters are encoded, such as %20 for a space",
-    )
-}
-
-/// What is wrong with a URL, of which nothing is shown: any part may be one of a password.
-pub fn unusable_url(reason: &str, remedy: &'static str) -> StoreError {
-    let store = "at STORE_URL".to_owned();
-    StoreError::Open { store, reason: reason.to_owned(), remedy, passing: false }
-}
-
-/// What makes connections.
-pub struct Connector(imp::Connector);
-
-impl Connector {
-    /// For a server of this name.
-    ///
-    /// # Errors
-    /// Certificates that cannot be used, or TLS that this program was built without.
-    pub fn new(tls: &Tls, store: &str) -> Result<Connector> {
-        let refused = |(reason, remedy)| StoreError::Open {
-            store: store.to_owned(),
-            reason,
-            remedy,
-            passing: false,
-        };
-        imp::connector(tls).map(Connector).map_err(refused)
-    }
-
-    #[cfg_attr(not(feature = "tls"), expect(clippy::clone_on_copy, reason = "only that one is Copy"))]
-    pub fn connect(&self, config: &Config) -> std::result::Result<Client, Error> {
-        config.connect(self.0.clone())
-    }
+/// Where what is wrong is the URL itself, the reason shows nothing of it: any part may be one of a password.
+pub fn refused(store: &str, reason: &str, remedy: &'static str) -> StoreError {
+    StoreError::Open { store: store.to_owned(), reason: reason.to_owned(), remedy, passing: false }
 }
 
 #[cfg(feature = "tls")]
@@ -264,7 +231,9 @@ mod imp {
     }
 }
 
-pub use imp::is_broken;
+/// `connector` makes what connects, unless certificates cannot be used, or TLS that this program was built
+/// without is wanted.
+pub use imp::{Connector, connector, is_broken};
 
 #[cfg(test)]
 mod tests {

@@ -14,7 +14,6 @@ use ::postgres::error::SqlState;
 use ::postgres::{Client, NoTls};
 
 use super::*;
-use crate::processing::store::Postgres;
 use crate::processing::store::postgres::server;
 use crate::secret::Secret;
 
@@ -86,10 +85,6 @@ fn at(url: &str) -> TestStore {
 
 fn place() -> TestStore {
     at(&Server::shared().database())
-}
-
-fn batch(advances: &[OffsetAdvance], interactions: &[Interaction]) -> Batch {
-    Batch { advances: advances.to_vec(), interactions: interactions.to_vec() }
 }
 
 /// What these come to, so many times.
@@ -176,7 +171,7 @@ fn two_that_believe_they_have_the_same_partitions_count_everything_once() {
         let mut store = place.open();
         barrier.wait();
         loop {
-            let next = store.committed().unwrap()[0].1.offset;
+            let next = store.committed().unwrap()[&partition(0)].offset;
             if next == END {
                 break;
             }
@@ -190,13 +185,8 @@ fn two_that_believe_they_have_the_same_partitions_count_everything_once() {
     });
     let mut store = place.open();
     assert_eq!(stored(&mut store), truth_of_many(&some, END as usize));
-    assert!(
-        store
-            .committed()
-            .unwrap()
-            .iter()
-            .all(|(_, at)| at.offset == END && at.counted == 2 * END as u64)
-    );
+    let committed = store.committed().unwrap();
+    assert!(committed.values().all(|at| at.offset == END && at.counted == 2 * END as u64));
 }
 
 #[test]
@@ -228,7 +218,7 @@ fn a_server_that_is_killed_and_comes_back_has_every_batch_once() {
     assert_eq!(stored(&mut store), truth_of_many(&some, 3));
     assert_eq!(
         store.committed().unwrap(),
-        [(partition(0), Committed { offset: 3, counted: 6, dead: 3 })]
+        BTreeMap::from([(partition(0), Committed { offset: 3, counted: 6, dead: 3 })])
     );
 }
 
@@ -250,7 +240,7 @@ fn a_connection_that_the_server_ends_in_a_batch_leaves_nothing_of_it() {
         assert!(error.is_passing(), "{error}");
     });
     drop(blocking);
-    assert_eq!((stored(&mut store), store.committed().unwrap()), (Usage::default(), vec![]));
+    assert_eq!((stored(&mut store), store.committed().unwrap()), (Usage::default(), BTreeMap::new()));
     assert_eq!(add(&mut store, &[advance(0, None, 1)], &some), Added::Stored);
 }
 
@@ -280,7 +270,7 @@ fn a_password_is_nowhere_to_be_read() {
     assert!(!format!("{store:?} {:?}", place.config).contains("password"), "{store:?}");
 
     let wrong = server.url.replace("postgres-password", "sesame");
-    let error = Postgres::open(&Secret::new(wrong)).unwrap_err();
+    let error = Store::open(&at(&wrong).config).unwrap_err();
     let text = format!("{error} {error:?}");
     assert!(text.contains("password authentication failed for user"), "{text}");
     assert!(text.contains("127.0.0.1") && !text.contains("sesame"), "{text}");
@@ -289,14 +279,14 @@ fn a_password_is_nowhere_to_be_read() {
 #[test]
 fn a_database_that_does_not_exist_is_named() {
     let url = Server::shared().url.replace("/postgres", "/nowhere");
-    let error = Postgres::open(&Secret::new(url)).unwrap_err().to_string();
+    let error = refusal(&url);
     assert!(error.contains("/nowhere: database \"nowhere\" does not exist (3D000)"), "{error}");
     assert!(error.contains("must exist"), "{error}");
 }
 
 /// Why a database cannot be opened.
 fn refusal(url: &str) -> String {
-    Postgres::open(&Secret::new(url)).unwrap_err().to_string()
+    Store::open(&at(url).config).unwrap_err().to_string()
 }
 
 /// Whether a store's connection is one with TLS, as its server sees it.
