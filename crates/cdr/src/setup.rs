@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use cdr_model::progress::{KAFKA, Parameters, SinkTargets};
-use cdr_model::{Scenario, Stream, Streams};
-use chrono::NaiveDateTime;
+use cdr_model::progress::{KAFKA, Parameters, Progress, SinkTargets};
+use cdr_model::resume::LocalIndex;
+use cdr_model::{Plan, Scenario, Stream, Streams};
+use chrono::{NaiveDateTime, SubsecRound as _, TimeDelta, Utc};
 
 use crate::config::{Config, SinkKind};
 use crate::delivery::records::RunId;
@@ -25,12 +26,47 @@ pub fn parameters(config: &Config, scenario: &Scenario) -> Parameters {
     scenario
         .streams
         .iter()
-        .fold(parameters, |parameters, stream| parameters.with_topic(stream, &records.topics[stream]))
+        .fold(parameters, |all, stream| all.with_topic(stream, &records.topics[stream]))
 }
 
 /// The run and the shard that the configuration names.
 pub fn run_id(config: &Config) -> RunId {
     RunId { name: config.run.name.clone(), shard: config.run.shard }
+}
+
+/// What is simulated, and how it is cut into parts.
+pub struct RunPlan {
+    pub scenario: Scenario,
+    pub plan: Plan,
+    pub parameters: Parameters,
+}
+
+impl RunPlan {
+    /// Of the configured shard. Fails for a scenario that cannot be simulated.
+    pub fn new(config: &Config, start: NaiveDateTime) -> anyhow::Result<RunPlan> {
+        let scenario = scenario(config, start);
+        let plan = Plan::new(&scenario, config.run.shard)?;
+        let plan = if config.run.follow { plan.without_end() } else { plan };
+        let parameters = parameters(config, &scenario);
+        Ok(RunPlan { scenario, plan, parameters })
+    }
+}
+
+/// The base time that a run has noted when it began: in its progress, or else beside its index file.
+pub fn noted_start(recorded: Option<&Progress>, local: &LocalIndex) -> Option<NaiveDateTime> {
+    let known = match (recorded, local) {
+        (Some(progress), _) => &progress.parameters,
+        (None, LocalIndex::Complete { owner: Some(owner), .. }) => &owner.parameters,
+        _ => return None,
+    };
+    NaiveDateTime::parse_from_str(known.get("START")?, "%Y-%m-%d %H:%M:%S").ok()
+}
+
+/// The base time of a run that begins now: the first window begins one interval after it.
+pub fn begin_now(config: &Config) -> anyhow::Result<NaiveDateTime> {
+    let now = Utc::now().naive_utc().trunc_subsecs(0);
+    let interval_s = RunPlan::new(config, now)?.plan.interval_s();
+    Ok(now - TimeDelta::seconds(i64::try_from(interval_s)?))
 }
 
 /// What a file sink is used for.
@@ -47,13 +83,6 @@ pub struct Sinks {
     pub targets: SinkTargets,
     /// Those that take files.
     pub files: Vec<Arc<dyn FileSink>>,
-}
-
-impl Sinks {
-    /// Whether records go to Kafka.
-    pub fn with_kafka(&self) -> bool {
-        self.targets.contains_key(KAFKA)
-    }
 }
 
 /// The sinks of the run. Key files are read; no network is used yet.

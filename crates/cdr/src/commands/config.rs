@@ -28,26 +28,19 @@ pub struct ConfigArgs {
 }
 
 /// Prints the configuration in force, or the table of all settings.
-///
-/// # Errors
-/// A configuration that cannot be.
 pub fn execute(args: &ConfigArgs, context: &Context) -> anyhow::Result<Exit> {
-    if args.markdown {
-        print(&markdown())?;
-        return Ok(Exit::Complete);
-    }
-    let loaded = context.without_log(&args.settings.values)?;
-    print(&effective(&loaded.resolved)?)?;
+    print(&match args.markdown {
+        true => markdown(),
+        false => effective(&context.without_log(&args.settings.values)?.resolved)?,
+    })?;
     Ok(Exit::Complete)
 }
 
 /// The environment and why it was chosen, then one line per setting: key, value, origin. Secrets
 /// are masked; what has no value shows `-`.
-///
-/// # Errors
-/// Only if the registry lacks `run.env`.
 pub(crate) fn effective(resolved: &Resolved) -> Result<String, ConfigError> {
-    let values = resolved.values.iter().filter(|value| !is_table(value.setting));
+    // A table is shown by what is in it.
+    let values = resolved.values.iter().filter(|value| !matches!(value.setting.kind, Kind::Properties));
     let settings = values.map(|value| {
         [value.setting.key.to_owned(), value.shown().to_owned(), origin(value.setting, &value.origin)]
     });
@@ -63,11 +56,6 @@ pub(crate) fn effective(resolved: &Resolved) -> Result<String, ConfigError> {
         given => format!("because of {given}"),
     };
     Ok(format!("Environment: {}, {because}\n\n{}", resolved.environment, aligned(&rows)))
-}
-
-/// Whether a setting is shown by what is in it.
-fn is_table(setting: &Setting) -> bool {
-    matches!(setting.kind, Kind::Properties)
 }
 
 /// The origin, with what it means that there is no value.
@@ -92,13 +80,10 @@ fn aligned(rows: &[[String; 3]]) -> String {
 
 /// The table of all settings in Markdown, as it stands in the documentation.
 pub(crate) fn markdown() -> String {
-    let mut table = String::from(
-        "| `cdr.toml` | Environment variable | Flag | Default | Meaning |\n|---|---|---|---|---|\n",
-    );
-    for setting in std::iter::once(&*CONFIG_FILE).chain(SETTINGS.iter()) {
-        table.push_str(&markdown_row(setting));
-    }
-    table
+    let header =
+        "| `cdr.toml` | Environment variable | Flag | Default | Meaning |\n|---|---|---|---|---|\n";
+    let rows = std::iter::once(&*CONFIG_FILE).chain(SETTINGS.iter()).map(markdown_row);
+    header.to_owned() + &rows.collect::<String>()
 }
 
 fn markdown_row(setting: &Setting) -> String {
@@ -114,12 +99,7 @@ fn markdown_row(setting: &Setting) -> String {
         Kind::Properties => "none".to_owned(),
         _ => setting.default_shown().replace(',', ", ").replace(",  ", ", "),
     };
-    let cells = [
-        key,
-        format!("`{}`", setting.env),
-        flag,
-        default,
-        format!("{}: {}", setting.help, setting.kind.allowed()),
-    ];
+    let meaning = format!("{}: {}", setting.help, setting.kind.allowed());
+    let cells = [key, format!("`{}`", setting.env), flag, default, meaning];
     format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "))
 }

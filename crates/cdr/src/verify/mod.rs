@@ -3,7 +3,6 @@
 //! What should be there is generated again, not stored. The progress has how far the run has come;
 //! everything before that must be in its place, once, to the byte.
 
-mod committed;
 mod expected;
 mod files;
 mod filter;
@@ -15,7 +14,6 @@ mod second_pass;
 #[cfg(test)]
 mod tests;
 
-pub use self::committed::CommittedProgress;
 pub use self::expected::Expected;
 pub use self::files::{FileComparison, WrongFile, difference};
 pub use self::records::{RecordComparison, Source};
