@@ -57,9 +57,8 @@ impl Context {
     }
 
     fn print_error(&self, text: impl Display) {
-        if self.terminal.write(&format!("cdr: {text}\n")).is_err() {
-            // Nobody reads it; the exit code still reports the command's end.
-        }
+        // If nobody reads it, the exit code still reports the command's end.
+        let _ = self.terminal.write(&format!("cdr: {text}\n"));
     }
 }
 

@@ -73,14 +73,12 @@ pub(super) async fn look(
 ) -> anyhow::Result<Report> {
     let begun = Instant::now();
     let Sinks { targets, files: file_sinks } = setup::sinks(config, Access::Read)?;
-    let (reader, committed) = match targets.contains_key(KAFKA) {
-        true => {
-            let (reader, committed) = connect(config, shutdown).await?;
-            (Some(reader), committed)
-        }
-        false => (None, None),
+    let connected = match targets.contains_key(KAFKA) {
+        true => Some(connect(config, shutdown).await?),
+        false => None,
     };
-    let subject = Arc::new(Subject::new(config, targets, committed)?);
+    let (reader, committed) = connected.unzip();
+    let subject = Arc::new(Subject::new(config, targets, committed.flatten())?);
     let counts = [Count::new("records"), Count::new("files")];
     let mode = Mode::choose(&config.log, terminal.is_terminal());
     let shown = [reader.is_some(), !file_sinks.is_empty()];
@@ -220,8 +218,13 @@ impl Subject {
         if begun < split as usize {
             info!("{begun} of {split} shards have begun");
         }
-        let comparison = RecordComparison { expected, topics: &self.config.records.topics, count };
-        Ok(comparison.run(&mut reader)?.unwrap_or_default())
+        let (topics, mut ranges) = (&self.config.records.topics, Vec::new());
+        for stream in self.plan.streams() {
+            ranges.extend(reader.range(&topics[stream])?.map(|range| (stream, range)));
+        }
+        let comparison = RecordComparison { expected, topics, count };
+        let reports = comparison.run(ranges, |ranges, each| reader.read(ranges, each))?;
+        Ok(reports.unwrap_or_default())
     }
 
     async fn files(

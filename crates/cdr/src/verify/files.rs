@@ -179,7 +179,10 @@ impl FileComparison {
         let expected = PartFile { generator, stream, part, format: self.format };
         let (sink, count) = (self.sink.clone(), self.count.clone());
         AbortOnDropHandle::new(tokio::spawn(async move {
-            let wrong = compare(sink.as_ref(), &name, &expected).await?;
+            let mut comparison = Comparison::new(&expected);
+            let is_there = sink.read(&name, &mut |found| comparison.take(found)).await?;
+            // It may have gone since it was listed.
+            let wrong = if is_there { comparison.end() } else { Some(WrongFile::Missing) };
             count.done.fetch_add(1, Ordering::Relaxed);
             Ok((name, wrong))
         }))
@@ -210,17 +213,6 @@ impl FilesReport {
             self.findings.push(finding);
         }
     }
-}
-
-async fn compare(
-    sink: &dyn FileSink,
-    name: &str,
-    expected: &dyn Content,
-) -> Result<Option<WrongFile>, FileSinkError> {
-    let mut comparison = Comparison::new(expected);
-    let is_there = sink.read(name, &mut |found| comparison.take(found)).await?;
-    // It may have gone since it was listed.
-    Ok(if is_there { comparison.end() } else { Some(WrongFile::Missing) })
 }
 
 /// Where two contents differ, if they do.

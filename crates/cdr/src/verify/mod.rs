@@ -16,7 +16,7 @@ mod tests;
 
 pub use self::expected::Expected;
 pub use self::files::{FileComparison, WrongFile, difference};
-pub use self::records::{RecordComparison, Source};
+pub use self::records::{EachRecord, RecordComparison};
 pub use self::report::{FilesReport, RecordsReport, Report};
 
 /// Findings that are described; the others are only counted.

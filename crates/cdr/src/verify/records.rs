@@ -9,42 +9,11 @@ use super::expected::Expected;
 use super::first_pass::{FirstPass, Suspects};
 use super::report::RecordsReport;
 use super::second_pass::{Finding, SecondPass, Wrong};
-use crate::kafka::{KafkaError, ReadRecord, Reader, TopicRange};
+use crate::kafka::{KafkaError, ReadRecord, TopicRange};
 use crate::telemetry::Count;
 
-/// Topics to read from.
-pub trait Source {
-    /// What a topic holds now for readers of committed records; `None` if it does not exist.
-    ///
-    /// # Errors
-    /// When the brokers cannot be queried.
-    fn range(&mut self, topic: &str) -> Result<Option<TopicRange>, KafkaError>;
-
-    /// Reads topics side by side; hands `each` the number of the range and the record. `false`: there
-    /// was a shutdown.
-    ///
-    /// # Errors
-    /// When the brokers cannot be queried.
-    fn read(
-        &mut self,
-        ranges: &[TopicRange],
-        each: &mut dyn FnMut(usize, ReadRecord<'_>),
-    ) -> Result<bool, KafkaError>;
-}
-
-impl Source for Reader {
-    fn range(&mut self, topic: &str) -> Result<Option<TopicRange>, KafkaError> {
-        Reader::range(self, topic)
-    }
-
-    fn read(
-        &mut self,
-        ranges: &[TopicRange],
-        each: &mut dyn FnMut(usize, ReadRecord<'_>),
-    ) -> Result<bool, KafkaError> {
-        Reader::read(self, ranges, each)
-    }
-}
+/// Takes the number of a range, and a record of it.
+pub type EachRecord<'a> = dyn FnMut(usize, ReadRecord<'_>) + 'a;
 
 /// Compares the records of a run with those in its topics.
 pub struct RecordComparison<'a> {
@@ -55,18 +24,27 @@ pub struct RecordComparison<'a> {
 }
 
 impl RecordComparison<'_> {
-    /// Compares, and examines what differs. `None`: there was a shutdown. Blocks.
-    ///
-    /// # Errors
-    /// When the brokers cannot be queried.
-    pub fn run(&self, source: &mut impl Source) -> Result<Option<Vec<RecordsReport>>, KafkaError> {
-        let (streams, ranges) = self.ranges(source)?;
+    /// Compares with what topics hold, and examines what differs. A topic that does not exist has no
+    /// records, which will be missed. `read` reads topics side by side, hands over the number of the
+    /// range and the record, and gives `false` after a shutdown; then there is no report.
+    pub fn run(
+        &self,
+        topics: Vec<(Stream, TopicRange)>,
+        mut read: impl FnMut(&[TopicRange], &mut EachRecord<'_>) -> Result<bool, KafkaError>,
+    ) -> Result<Option<Vec<RecordsReport>>, KafkaError> {
+        let (streams, mut ranges): (Vec<Stream>, Vec<TopicRange>) = topics.into_iter().unzip();
+        for (stream, range) in streams.iter().zip(&mut ranges) {
+            for ((from, to), partition) in range.from.iter_mut().zip(&range.to).zip(0..) {
+                let begin = self.expected.begin_offsets(*stream, partition).min().unwrap_or(0);
+                *from = (*from).max(begin).min(*to);
+            }
+        }
         let length = |range: &TopicRange| -> i64 {
             range.to.iter().zip(&range.from).map(|(to, from)| to - from).sum()
         };
         self.count.total.store(ranges.iter().map(length).sum::<i64>() as u64, Ordering::Relaxed);
         let mut first_pass = FirstPass::new(self.expected);
-        let whole = source.read(&ranges, &mut |range, record| {
+        let whole = read(&ranges, &mut |range, record| {
             first_pass.take(streams[range], &record);
             self.count.done.fetch_add(1, Ordering::Relaxed);
         })?;
@@ -84,7 +62,7 @@ impl RecordComparison<'_> {
             let mut take = |range: usize, record: ReadRecord<'_>| {
                 second_pass.take(streams[range], &record);
             };
-            if !source.read(&ranges, &mut take)? {
+            if !read(&ranges, &mut take)? {
                 return Ok(None);
             }
             self.add_findings(second_pass, &suspects, &mut reports);
@@ -122,22 +100,6 @@ impl RecordComparison<'_> {
                 report.parts_differing += 1;
             }
         }
-    }
-
-    /// What of the topics is to be read.
-    fn ranges(&self, source: &mut impl Source) -> Result<(Vec<Stream>, Vec<TopicRange>), KafkaError> {
-        let (mut streams, mut ranges) = (Vec::new(), Vec::new());
-        for stream in self.expected.plan.streams() {
-            // A topic that does not exist has no records, which will be missed.
-            let Some(mut range) = source.range(&self.topics[stream])? else { continue };
-            for ((from, to), partition) in range.from.iter_mut().zip(&range.to).zip(0..) {
-                let begin = self.expected.begin_offsets(stream, partition).min().unwrap_or(0);
-                *from = (*from).max(begin).min(*to);
-            }
-            streams.push(stream);
-            ranges.push(range);
-        }
-        Ok((streams, ranges))
     }
 
     fn describe(&self, Finding { part, stream, record, wrong }: &Finding) -> String {

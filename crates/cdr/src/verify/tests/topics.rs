@@ -8,8 +8,8 @@ use cdr_model::{
     FileFormat, Generator, MessageFormat, PartIndex, PerStream, Plan, Scenario, Shard, Stream,
 };
 
-use super::super::{Expected, RecordComparison, RecordsReport, Source};
-use crate::kafka::{KafkaError, ReadRecord, TopicRange, partition};
+use super::super::{EachRecord, Expected, RecordComparison, RecordsReport};
+use crate::kafka::{ReadRecord, TopicRange, partition};
 use crate::telemetry::Count;
 
 const PARTITIONS: u32 = 3;
@@ -191,7 +191,10 @@ impl Run {
         let count = Count::new("records");
         let topics = PerStream::from_fn(|stream| stream.name().to_owned());
         let comparison = RecordComparison { expected: &expected, topics: &topics, count: &count };
-        let reports = comparison.run(&mut Memory(&self.topics)).unwrap();
+        let memory = Memory(&self.topics);
+        let of_topics = self.plan.streams().filter_map(|of| Some((of, memory.range(&topics[of])?)));
+        let reports = comparison.run(of_topics.collect(), |ranges, each| Ok(memory.read(ranges, each)));
+        let reports = reports.unwrap();
         reports.expect("there is no shutdown").try_into().unwrap()
     }
 }
@@ -204,22 +207,17 @@ impl Memory<'_> {
     }
 }
 
-impl Source for Memory<'_> {
-    fn range(&mut self, topic: &str) -> Result<Option<TopicRange>, KafkaError> {
-        let found = self.named(topic);
-        Ok(found.map(|found| TopicRange {
+impl Memory<'_> {
+    fn range(&self, topic: &str) -> Option<TopicRange> {
+        self.named(topic).map(|found| TopicRange {
             topic: topic.to_owned(),
             from: vec![0; found.ends.len()],
             to: found.ends.clone(),
-        }))
+        })
     }
 
     /// One record of each partition in turn, as far as there are any.
-    fn read(
-        &mut self,
-        ranges: &[TopicRange],
-        each: &mut dyn FnMut(usize, ReadRecord<'_>),
-    ) -> Result<bool, KafkaError> {
+    fn read(&self, ranges: &[TopicRange], each: &mut EachRecord<'_>) -> bool {
         let mut partitions: Vec<_> = Vec::new();
         for (number, range) in ranges.iter().enumerate() {
             let topic = self.named(&range.topic).unwrap();
@@ -239,6 +237,6 @@ impl Source for Memory<'_> {
                 }
             }
         }
-        Ok(true)
+        true
     }
 }
