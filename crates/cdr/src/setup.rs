@@ -9,7 +9,7 @@ use chrono::{NaiveDateTime, SubsecRound as _, TimeDelta, Utc};
 
 use crate::config::{Config, SinkKind};
 use crate::delivery::records::RunId;
-use crate::files::sftp::SftpSink;
+use crate::files::sftp::{SftpConfig, SftpError, SftpSink};
 use crate::files::{DirectorySink, FileSink, FileSinkError, FileSinkKind};
 use crate::processing::{ProcessConfig, message};
 
@@ -69,14 +69,6 @@ pub fn begin_now(config: &Config) -> anyhow::Result<NaiveDateTime> {
     Ok(now - TimeDelta::seconds(i64::try_from(interval_s)?))
 }
 
-/// What a file sink is used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    Deliver,
-    /// Nothing is made where it is missing.
-    Read,
-}
-
 /// Where a run delivers to.
 pub struct Sinks {
     /// Of all of them, by name.
@@ -85,43 +77,34 @@ pub struct Sinks {
     pub files: Vec<Arc<dyn FileSink>>,
 }
 
-/// The sinks of the run. Key files are read; no network is used yet.
+/// The sinks of the run; that of SFTP is made by `sftp`. Key files are read; no network is used yet.
 ///
 /// # Errors
 /// Credentials that cannot be used.
-pub fn sinks(config: &Config, access: Access) -> Result<Sinks, FileSinkError> {
-    let kinds = &config.run.sinks;
-    let of_files = kinds.iter().filter_map(|kind| match kind {
-        SinkKind::Kafka => None,
-        SinkKind::Files(kind) => Some(file_sink(config, *kind, access)),
-    });
-    let files = of_files.collect::<Result<Vec<_>, _>>()?;
-    let mut targets: SinkTargets =
-        files.iter().map(|sink| (sink.name().to_owned(), sink.target())).collect();
-    if kinds.contains(&SinkKind::Kafka) {
-        // A Kafka cluster shows by its own progress record whether it is the same.
-        targets.insert(KAFKA.to_owned(), KAFKA.to_owned());
-    }
-    Ok(Sinks { targets, files })
-}
-
-fn file_sink(
+pub fn sinks(
     config: &Config,
-    kind: FileSinkKind,
-    access: Access,
-) -> Result<Arc<dyn FileSink>, FileSinkError> {
-    Ok(match (kind, access) {
-        (FileSinkKind::Sftp, Access::Deliver) => Arc::new(SftpSink::new(&config.sftp)?),
-        (FileSinkKind::Sftp, Access::Read) => Arc::new(SftpSink::read_only(&config.sftp)?),
-        (FileSinkKind::Directory, _) => Arc::new(DirectorySink::new(&config.run.directory)),
-    })
+    sftp: fn(&SftpConfig) -> Result<SftpSink, SftpError>,
+) -> Result<Sinks, FileSinkError> {
+    let (mut targets, mut files) = (SinkTargets::new(), Vec::<Arc<dyn FileSink>>::new());
+    for kind in &config.run.sinks {
+        match kind {
+            SinkKind::Files(FileSinkKind::Sftp) => files.push(Arc::new(sftp(&config.sftp)?)),
+            SinkKind::Files(FileSinkKind::Directory) => {
+                files.push(Arc::new(DirectorySink::new(&config.run.directory)));
+            }
+            // A Kafka cluster shows by its own progress record whether it is the same.
+            SinkKind::Kafka => drop(targets.insert(KAFKA.to_owned(), KAFKA.to_owned())),
+        }
+    }
+    targets.extend(files.iter().map(|sink| (sink.name().to_owned(), sink.target())));
+    Ok(Sinks { targets, files })
 }
 
 /// What the stream processor counts. `accept_loss`: go on where messages were lost; `until_end`: rather
 /// end than wait for more.
 pub fn process(config: &Config, accept_loss: bool, until_end: bool) -> ProcessConfig {
-    let streams: Vec<Stream> =
-        config.data.scenario.streams.iter().filter(|&of| message::reports_usage(of)).collect();
+    let streams = config.data.scenario.streams.iter();
+    let streams: Vec<Stream> = streams.filter(|&of| message::reports_usage(of)).collect();
     ProcessConfig {
         kafka: config.kafka.clone(),
         streams: Streams::of(&streams),

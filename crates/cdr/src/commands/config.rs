@@ -1,7 +1,5 @@
 //! `cdr config`: the configuration in force, or the table of all settings.
 
-use std::fmt::Write;
-
 use clap::Args;
 
 use crate::commands::context::Context;
@@ -71,11 +69,8 @@ fn origin(setting: &Setting, origin: &Origin) -> String {
 fn aligned(rows: &[[String; 3]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let (first, second) = (width(0).unwrap_or_default(), width(1).unwrap_or_default());
-    rows.iter().fold(String::new(), |mut text, [key, value, origin]| {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{key:first$}  {value:second$}  {origin}");
-        text
-    })
+    let line = |[key, value, origin]: &[String; 3]| format!("{key:first$}  {value:second$}  {origin}\n");
+    rows.iter().map(line).collect()
 }
 
 /// The table of all settings in Markdown, as it stands in the documentation.

@@ -152,13 +152,10 @@ impl Services {
     /// Addresses, and commands to try.
     pub fn describe(&self, user: &str) -> String {
         let Services { sftp_host: host, sftp_port: port, brokers, fingerprint, .. } = self;
-        let password = match self.password_is_default {
-            true => "password: password",
-            false => "password: SFTP_PASSWORD's",
-        };
+        let password = if self.password_is_default { DEFAULT_PASSWORD } else { "SFTP_PASSWORD's" };
         let consume = "-C -t cdr_data -o beginning -c 5 -X isolation.level=read_committed";
         let rows = [
-            ("SFTP", format!("{host}:{port}, user {user}, {password}")),
+            ("SFTP", format!("{host}:{port}, user {user}, password: {password}")),
             ("", format!("host key {fingerprint}")),
             ("Kafka", brokers.clone()),
             ("Try", format!("sftp -P {port} {user}@{host}")),

@@ -19,9 +19,10 @@ use crate::delivery::index::IndexFile;
 use crate::delivery::records::ProgressTopic;
 use crate::exit::Exit;
 use crate::files::FileSink;
+use crate::files::sftp::SftpSink;
 use crate::kafka::Reader;
 use crate::output;
-use crate::setup::{self, Access, RunPlan, Sinks, noted_start};
+use crate::setup::{self, RunPlan, Sinks, noted_start};
 use crate::telemetry::{Count, Gauge, Mode, Terminal};
 use crate::verify::{Expected, FileComparison, FilesReport, RecordComparison, RecordsReport, Report};
 
@@ -72,19 +73,19 @@ pub(super) async fn look(
     terminal: &Terminal,
 ) -> anyhow::Result<Report> {
     let begun = Instant::now();
-    let Sinks { targets, files: file_sinks } = setup::sinks(config, Access::Read)?;
+    let Sinks { targets, files: file_sinks } = setup::sinks(config, SftpSink::read_only)?;
     let connected = match targets.contains_key(KAFKA) {
         true => Some(connect(config, shutdown).await?),
         false => None,
     };
     let (reader, committed) = connected.unzip();
     let subject = Arc::new(Subject::new(config, targets, committed.flatten())?);
-    let counts = [Count::new("records"), Count::new("files")];
+    let (of_records, of_files) = (Count::new("records"), Count::new("files"));
+    let mut shown = Vec::new();
+    shown.extend(reader.is_some().then(|| of_records.clone()));
+    shown.extend((!file_sinks.is_empty()).then(|| of_files.clone()));
     let mode = Mode::choose(&config.log, terminal.is_terminal());
-    let shown = [reader.is_some(), !file_sinks.is_empty()];
-    let shown = counts.iter().zip(shown).filter(|(_, shown)| *shown).map(|(count, _)| count.clone());
-    let gauge = Gauge::start(mode, shown.collect(), terminal).context("cannot show progress")?;
-    let [of_records, of_files] = counts;
+    let gauge = Gauge::start(mode, shown, terminal).context("cannot show progress")?;
     let records = async {
         let (Some(reader), subject) = (reader, subject.clone()) else { return Ok(Vec::new()) };
         blocking("reading", move || subject.records(reader, &of_records)).await
@@ -173,22 +174,29 @@ impl Subject {
         };
         let differences = was.map(|was| was.differences(&parameters)).unwrap_or_default();
         if !differences.is_empty() {
-            return Err(Conflict::ParametersDiffer(differences).into());
+            bail!(Conflict::ParametersDiffer(differences));
         }
         let generator = Arc::new(Generator::new(&scenario)?);
-        let extent = match committed {
-            Some(committed) => {
+        let extent = match (committed, local) {
+            (Some(committed), _) => {
                 let (generator, plan) = (generator.clone(), plan.clone());
                 let format = config.records.message_format;
                 Extent::Committed(Expected { generator, format, plan, committed }.check()?)
             }
-            None if with_kafka => bail!(
+            (None, _) if with_kafka => bail!(
                 "topic {} has no progress of a run named {}, so there is nothing to verify. Set RUN_NAME \
                  and KAFKA_BROKERS as the run had them, or leave kafka out of --sinks",
                 config.records.topic_progress,
                 config.run.name
             ),
-            None => Extent::by_index(local, &plan)?,
+            (None, LocalIndex::Absent) => Extent::All,
+            (None, LocalIndex::Unreadable(why)) => bail!(Conflict::IndexUnreadable(why)),
+            (None, LocalIndex::Complete { last, .. }) if plan.owns(last) && !plan.is_done(last) => {
+                Extent::Before(plan.after(last))
+            }
+            (None, LocalIndex::Complete { last: index, .. }) => {
+                bail!(Conflict::IndexBeyondPlan { index, parts: plan.parts() })
+            }
         };
         Ok(Subject { config: config.clone(), plan, generator, targets, extent })
     }
@@ -258,20 +266,6 @@ impl Subject {
                 let here = progress.cursors.clone().at(&progress.targets, &self.targets);
                 here.files.get(sink).is_some_and(|cursor| part < *cursor)
             }),
-        }
-    }
-}
-
-impl Extent {
-    /// By the index file of this shard.
-    fn by_index(local: LocalIndex, plan: &Plan) -> Result<Extent, Conflict> {
-        match local {
-            LocalIndex::Complete { last: index, .. } => match !plan.owns(index) || plan.is_done(index) {
-                true => Err(Conflict::IndexBeyondPlan { index, parts: plan.parts() }),
-                false => Ok(Extent::Before(plan.after(index))),
-            },
-            LocalIndex::Absent => Ok(Extent::All),
-            LocalIndex::Unreadable(why) => Err(Conflict::IndexUnreadable(why)),
         }
     }
 }

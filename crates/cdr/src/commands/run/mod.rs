@@ -16,9 +16,10 @@ use crate::commands::signals::Signals;
 use crate::config::{Config, RunFlags, load};
 use crate::delivery::{DeliveryError, RunEnd};
 use crate::exit::Exit;
+use crate::files::sftp::SftpSink;
 use crate::kafka::KafkaError;
 use crate::output::print;
-use crate::setup::{self, Access, Sinks};
+use crate::setup::{self, Sinks};
 use crate::telemetry::Terminal;
 
 pub const EXAMPLES: &str = "\
@@ -100,7 +101,7 @@ async fn start_and_deliver(
 ) -> anyhow::Result<Option<RunEnd>> {
     let index = lock_index(config).await?;
     // It reads the key file, and uses no network yet.
-    let Sinks { targets, files: file_sinks } = setup::sinks(config, Access::Deliver)?;
+    let Sinks { targets, files: file_sinks } = setup::sinks(config, SftpSink::new)?;
     let start = Start { config, mode, local: index.read(), targets };
     let Some(found) = shutdown.run_until_cancelled(start.find_point(shutdown)).await else {
         return Ok(None);

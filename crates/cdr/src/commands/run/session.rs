@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use cdr_model::progress::{KAFKA, Progress, SinkTargets};
 use cdr_model::resume::Decision;
-use cdr_model::{Generator, Micros, PerStream, Shard, Stream};
+use cdr_model::{Generator, Micros, PerStream, Shard};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -107,17 +107,14 @@ impl Session<'_> {
             let cursor = plan.nth(parts);
             PerStream::from_fn(|stream| plan.records_before(stream, cursor))
         };
-        let with_kafka = self.targets.contains_key(KAFKA);
-        let records = if with_kafka { counters.records() } else { in_parts(now.parts_complete) };
+        let (records, earlier) = match self.targets.contains_key(KAFKA) {
+            true => (counters.records(), before.records),
+            false => (in_parts(now.parts_complete), in_parts(before.parts_complete).values().sum()),
+        };
         if end == RunEnd::Finished {
-            let of_stream = |stream: Stream| (stream, records[stream]);
-            let records: Vec<_> = plan.streams().map(of_stream).collect();
+            let records: Vec<_> = plan.streams().map(|stream| (stream, records[stream])).collect();
             telemetry::log_completion(&records, now.parts_complete);
         }
-        let earlier = match with_kafka {
-            true => before.records,
-            false => in_parts(before.parts_complete).values().sum(),
-        };
         let delivered = Delivered {
             records: records.values().sum::<u64>() - earlier,
             files: now.files(),
