@@ -69,22 +69,15 @@ pub fn begin_now(config: &Config) -> anyhow::Result<NaiveDateTime> {
     Ok(now - TimeDelta::seconds(i64::try_from(interval_s)?))
 }
 
-/// Where a run delivers to.
-pub struct Sinks {
-    /// Of all of them, by name.
-    pub targets: SinkTargets,
-    /// Those that take files.
-    pub files: Vec<Arc<dyn FileSink>>,
-}
-
-/// The sinks of the run; that of SFTP is made by `sftp`. Key files are read; no network is used yet.
+/// Where the run delivers to: all targets, and the sinks that take files. That of SFTP is made by
+/// `sftp`. Key files are read; no network is used yet.
 ///
 /// # Errors
 /// Credentials that cannot be used.
 pub fn sinks(
     config: &Config,
     sftp: fn(&SftpConfig) -> Result<SftpSink, SftpError>,
-) -> Result<Sinks, FileSinkError> {
+) -> Result<(SinkTargets, Vec<Arc<dyn FileSink>>), FileSinkError> {
     let (mut targets, mut files) = (SinkTargets::new(), Vec::<Arc<dyn FileSink>>::new());
     for kind in &config.run.sinks {
         match kind {
@@ -97,7 +90,7 @@ pub fn sinks(
         }
     }
     targets.extend(files.iter().map(|sink| (sink.name().to_owned(), sink.target())));
-    Ok(Sinks { targets, files })
+    Ok((targets, files))
 }
 
 /// What the stream processor counts. `accept_loss`: go on where messages were lost; `until_end`: rather

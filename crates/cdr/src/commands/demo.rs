@@ -99,12 +99,12 @@ async fn deliver_and_show(
     if exit != Exit::Complete {
         return Ok(exit);
     }
-    let shutdown = CancellationToken::new();
-    let signals = Signals::watch(shutdown.clone())?;
-    let (files, records) = (files(config).await?, records(config, &shutdown).await?);
+    let signals = Signals::watch()?;
+    let shutdown = &signals.shutdown;
+    let (files, records) = (files(config).await?, records(config, shutdown).await?);
     print(&format!("\n{files}\n{records}\n"))?;
     print("Is everything there, once? `cdr verify` compares it with what should be:\n\n")?;
-    let report = verify::look(config, &shutdown, terminal).await?;
+    let report = verify::look(config, shutdown, terminal).await?;
     if let Some(exit) = signals.exit() {
         return Ok(exit);
     }
@@ -121,7 +121,7 @@ async fn deliver_and_show(
         return Ok(Exit::Differs);
     }
     print("Who used most? `cdr process` counts from the topics, each record once:\n\n")?;
-    let mut store = process::count_to_the_end(config, &shutdown).await?;
+    let mut store = process::count_to_the_end(config, shutdown).await?;
     if let Some(exit) = signals.exit() {
         return Ok(exit);
     }

@@ -58,11 +58,10 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// Counts usage until a signal comes.
 pub async fn execute(args: &ProcessArgs, context: &Context) -> anyhow::Result<Exit> {
     let config = context.config(&args.settings.values)?;
-    let shutdown = CancellationToken::new();
-    let signals = Signals::watch(shutdown.clone())?;
+    let signals = Signals::watch()?;
     let session = Arc::new(Session::new(&config));
     let servers = serve(&config, &session).await?;
-    let outcome = count(args, &config, &shutdown, session.clone()).await;
+    let outcome = count(args, &config, &signals.shutdown, session.clone()).await;
     servers.stop().await;
     if let Some(exit) = signals.exit() {
         session.log_end();

@@ -22,8 +22,6 @@ pub struct Received {
 }
 
 impl Received {
-    /// # Errors
-    /// When the system does not let us listen.
     pub fn listen() -> io::Result<Received> {
         let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
         Ok(Received { interrupt: signal(interrupt)?, terminate: signal(terminate)? })
@@ -40,24 +38,22 @@ impl Received {
 
 /// Listens for signals until it is dropped, and remembers which came first.
 pub struct Signals {
+    /// The first signal cancels it.
+    pub shutdown: CancellationToken,
     first: Arc<OnceLock<Exit>>,
     _listener: AbortOnDropHandle<()>,
 }
 
 impl Signals {
-    /// Begins to listen; the first signal cancels `shutdown`.
-    ///
-    /// # Errors
-    /// When the system does not let us listen.
-    pub fn watch(shutdown: CancellationToken) -> io::Result<Signals> {
-        let first = Arc::new(OnceLock::new());
-        let (noted, mut received) = (first.clone(), Received::listen()?);
+    pub fn watch() -> io::Result<Signals> {
+        let (shutdown, first) = (CancellationToken::new(), Arc::new(OnceLock::new()));
+        let (stop, noted, mut received) = (shutdown.clone(), first.clone(), Received::listen()?);
         let listener = tokio::spawn(async move {
             let exit = received.next().await;
             let begun = Instant::now();
             noted.get_or_init(|| exit);
             info!("Stopping: finishing what is in flight (a second signal stops at once)");
-            shutdown.cancel();
+            stop.cancel();
             loop {
                 received.next().await;
                 if is_another(begun, Instant::now()) {
@@ -71,7 +67,7 @@ impl Signals {
             )]
             std::process::exit(exit as i32);
         });
-        Ok(Signals { first, _listener: AbortOnDropHandle::new(listener) })
+        Ok(Signals { shutdown, first, _listener: AbortOnDropHandle::new(listener) })
     }
 
     /// How the process should end, if a signal came.

@@ -22,7 +22,7 @@ use crate::files::FileSink;
 use crate::files::sftp::SftpSink;
 use crate::kafka::Reader;
 use crate::output;
-use crate::setup::{self, RunPlan, Sinks, noted_start};
+use crate::setup::{self, RunPlan, noted_start};
 use crate::telemetry::{Count, Gauge, Mode, Terminal};
 use crate::verify::{Expected, FileComparison, FilesReport, RecordComparison, RecordsReport, Report};
 
@@ -51,9 +51,8 @@ pub struct VerifyArgs {
 /// something is not right is no error, but an exit code.
 pub async fn execute(args: &VerifyArgs, context: &Context) -> anyhow::Result<Exit> {
     let config = context.config(&args.settings.values)?;
-    let shutdown = CancellationToken::new();
-    let signals = Signals::watch(shutdown.clone())?;
-    let report = look(&config, &shutdown, &context.terminal).await;
+    let signals = Signals::watch()?;
+    let report = look(&config, &signals.shutdown, &context.terminal).await;
     if let Some(exit) = signals.exit() {
         info!("Stopped before all was looked at");
         return Ok(exit);
@@ -73,7 +72,7 @@ pub(super) async fn look(
     terminal: &Terminal,
 ) -> anyhow::Result<Report> {
     let begun = Instant::now();
-    let Sinks { targets, files: file_sinks } = setup::sinks(config, SftpSink::read_only)?;
+    let (targets, file_sinks) = setup::sinks(config, SftpSink::read_only)?;
     let connected = match targets.contains_key(KAFKA) {
         true => Some(connect(config, shutdown).await?),
         false => None,

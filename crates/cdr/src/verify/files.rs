@@ -141,22 +141,16 @@ impl FileComparison {
     }
 
     fn sort(&self, name: &str, temporary_for: Option<&str>, Listing { present, report }: &mut Listing) {
-        if let Some(for_name) = temporary_for {
-            if !self.is_shaped_as_ours(for_name) {
-                report.others += 1;
-                return;
+        match (temporary_for, self.plan.part_of_file(name, self.format)) {
+            (Some(for_name), _) if self.is_shaped_as_ours(for_name) => {
+                report.temporary += 1;
+                report.describe(format!("{name} was left behind by an upload, or is one in progress"));
             }
-            report.temporary += 1;
-            report.describe(format!("{name} was left behind by an upload, or is one in progress"));
-            return;
-        }
-        match self.plan.part_of_file(name, self.format) {
-            Some((_, part)) if part.0 >= self.parts_end => report.ahead += 1,
-            Some((stream, part)) if self.plan.owns(part) => present[stream].insert(part.0),
-            // What belongs to another shard is not this verification's concern.
-            Some(_) => report.others += 1,
-            None if self.is_shaped_as_ours(name) => report.foreign += 1,
-            None => report.others += 1,
+            (None, Some((_, part))) if part.0 >= self.parts_end => report.ahead += 1,
+            (None, Some((stream, part))) if self.plan.owns(part) => present[stream].insert(part.0),
+            (None, None) if self.is_shaped_as_ours(name) => report.foreign += 1,
+            // What belongs to another shard is not this verification's concern, either.
+            _ => report.others += 1,
         }
     }
 

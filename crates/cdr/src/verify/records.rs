@@ -37,12 +37,9 @@ impl RecordComparison<'_> {
             for ((from, to), partition) in range.from.iter_mut().zip(&range.to).zip(0..) {
                 let begin = self.expected.begin_offsets(*stream, partition).min().unwrap_or(0);
                 *from = (*from).max(begin).min(*to);
+                self.count.total.fetch_add((*to - *from) as u64, Ordering::Relaxed);
             }
         }
-        let length = |range: &TopicRange| -> i64 {
-            range.to.iter().zip(&range.from).map(|(to, from)| to - from).sum()
-        };
-        self.count.total.store(ranges.iter().map(length).sum::<i64>() as u64, Ordering::Relaxed);
         let mut first_pass = FirstPass::new(self.expected);
         let whole = read(&ranges, &mut |range, record| {
             first_pass.take(streams[range], &record);
@@ -59,10 +56,7 @@ impl RecordComparison<'_> {
         }
         if suspects.values().any(|suspects| suspects.count > 0) {
             let mut second_pass = SecondPass::new(self.expected, &suspects);
-            let mut take = |range: usize, record: ReadRecord<'_>| {
-                second_pass.take(streams[range], &record);
-            };
-            if !read(&ranges, &mut take)? {
+            if !read(&ranges, &mut |range, record| second_pass.take(streams[range], &record))? {
                 return Ok(None);
             }
             self.add_findings(second_pass, &suspects, &mut reports);

@@ -19,7 +19,7 @@ use crate::exit::Exit;
 use crate::files::sftp::SftpSink;
 use crate::kafka::KafkaError;
 use crate::output::print;
-use crate::setup::{self, Sinks};
+use crate::setup;
 use crate::telemetry::Terminal;
 
 pub const EXAMPLES: &str = "\
@@ -67,9 +67,8 @@ pub async fn execute(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> 
 
 /// Runs the job as configured.
 pub(super) async fn run(config: &Config, mode: StartMode, terminal: &Terminal) -> anyhow::Result<Exit> {
-    let shutdown = CancellationToken::new();
-    let signals = Signals::watch(shutdown.clone())?;
-    let result = start_and_deliver(config, mode, terminal, &shutdown).await;
+    let signals = Signals::watch()?;
+    let result = start_and_deliver(config, mode, terminal, &signals.shutdown).await;
     let exit = match (result, signals.exit()) {
         (Ok(Some(RunEnd::Finished)), _) | (Ok(None), None) => return Ok(Exit::Complete),
         // A run that stops itself does so by an error; without one, somebody requested it.
@@ -101,7 +100,7 @@ async fn start_and_deliver(
 ) -> anyhow::Result<Option<RunEnd>> {
     let index = lock_index(config).await?;
     // It reads the key file, and uses no network yet.
-    let Sinks { targets, files: file_sinks } = setup::sinks(config, SftpSink::new)?;
+    let (targets, file_sinks) = setup::sinks(config, SftpSink::new)?;
     let start = Start { config, mode, local: index.read(), targets };
     let Some(found) = shutdown.run_until_cancelled(start.find_point(shutdown)).await else {
         return Ok(None);
