@@ -1,6 +1,6 @@
 //! The command line: what can be typed. No logic.
 
-use clap::{ArgAction, Args, Parser};
+use clap::{ArgAction, Parser};
 
 use crate::commands::Command;
 
@@ -26,13 +26,6 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 
-    #[command(flatten)]
-    pub verbosity: Verbosity,
-}
-
-/// How much is logged, relative to `--log-level`.
-#[derive(Args)]
-pub struct Verbosity {
     /// Log warnings and errors only; twice: errors only
     #[arg(short, long, action = ArgAction::Count, global = true, conflicts_with = "verbose")]
     quiet: u8,
@@ -42,9 +35,9 @@ pub struct Verbosity {
     verbose: u8,
 }
 
-impl Verbosity {
-    /// Steps towards more (positive) or less (negative) verbose, for `LogLevel::shifted`.
-    pub fn steps(&self) -> i32 {
+impl Cli {
+    /// How much is logged, relative to `--log-level`: steps towards more (positive) or less.
+    pub fn verbosity(&self) -> i32 {
         i32::from(self.verbose) - i32::from(self.quiet)
     }
 }
@@ -75,7 +68,7 @@ mod tests {
             panic!("not run");
         };
         let given = &args.settings.values;
-        assert_eq!(cli.as_ref().ok().unwrap().verbosity.steps(), 2);
+        assert_eq!(cli.as_ref().ok().unwrap().verbosity(), 2);
         assert!(args.dry_run && !args.restart && !args.trust_index);
         assert_eq!(given.values["data.line_count"], "5");
         assert_eq!(given.values["run.follow"], "true");

@@ -1,5 +1,6 @@
 //! How the process reports its end to its caller.
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use cdr_model::ScenarioError;
@@ -45,34 +46,26 @@ impl Exit {
     }
 }
 
-fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
-    if cause.is::<UsageError>() || cause.is::<ConfigError>() || cause.is::<ScenarioError>() {
-        return Some(Exit::Usage);
-    }
-    if cause.is::<Conflict>() {
-        return Some(Exit::Refused);
-    }
+fn of_cause(cause: &(dyn Error + 'static)) -> Option<Exit> {
     // Transparent errors show their inner one only by matching on it.
-    if let Some(error) = cause.downcast_ref::<DeliveryError>() {
-        return match error {
-            DeliveryError::Kafka(error) => of_kafka(error),
-            DeliveryError::Files(error) => of_files(error),
-            DeliveryError::Conflict(_) => Some(Exit::Refused),
-            _ => None,
-        };
+    match (cause.downcast_ref(), cause.downcast_ref()) {
+        (Some(DeliveryError::Kafka(error)), _) | (_, Some(ProcessError::Kafka(error))) => {
+            of_cause(error)
+        }
+        (Some(DeliveryError::Files(error)), _) => of_cause(error),
+        (Some(DeliveryError::Conflict(error)), _) => of_cause(error),
+        (_, Some(ProcessError::Store(error))) => of_cause(error),
+        (_, Some(ProcessError::Shrunk { .. } | ProcessError::Lost { .. })) => Some(Exit::Refused),
+        _ if cause.is::<Conflict>() => Some(Exit::Refused),
+        _ if cause.is::<UsageError>() || cause.is::<ConfigError>() || cause.is::<ScenarioError>() => {
+            Some(Exit::Usage)
+        }
+        _ => {
+            let of_store = || cause.downcast_ref().and_then(of_store);
+            let of_sink = || cause.downcast_ref().and_then(of_files);
+            cause.downcast_ref().and_then(of_kafka).or_else(of_store).or_else(of_sink)
+        }
     }
-    if let Some(error) = cause.downcast_ref::<ProcessError>() {
-        return match error {
-            ProcessError::Kafka(error) => of_kafka(error),
-            ProcessError::Store(error) => of_store(error),
-            ProcessError::Shrunk { .. } | ProcessError::Lost { .. } => Some(Exit::Refused),
-        };
-    }
-    if let Some(error) = cause.downcast_ref::<StoreError>() {
-        return of_store(error);
-    }
-    let of_sink = || cause.downcast_ref().and_then(of_files);
-    cause.downcast_ref().and_then(of_kafka).or_else(of_sink)
 }
 
 fn of_kafka(error: &KafkaError) -> Option<Exit> {
@@ -86,12 +79,10 @@ fn of_kafka(error: &KafkaError) -> Option<Exit> {
 
 fn of_store(error: &StoreError) -> Option<Exit> {
     match error {
-        StoreError::OtherCluster { .. } | StoreError::OtherTopic { .. } | StoreError::Newer { .. } => {
-            Some(Exit::Refused)
+        StoreError::Open { passing, .. } | StoreError::Failed { passing, .. } => {
+            passing.then_some(Exit::Unreachable)
         }
-        StoreError::Open { .. } | StoreError::Failed { .. } => {
-            error.is_passing().then_some(Exit::Unreachable)
-        }
+        _ => Some(Exit::Refused),
     }
 }
 

@@ -10,7 +10,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let context = Context { verbosity: cli.verbosity.steps(), terminal: Terminal::stderr() };
+    let context = Context { verbosity: cli.verbosity(), terminal: Terminal::stderr() };
     let exit = cli.command.execute(&context).unwrap_or_else(|error| {
         let exit = Exit::of(&error);
         context.report(&error);

@@ -11,7 +11,6 @@ pub struct Output<W: Write = Stdout> {
 }
 
 impl Output {
-    /// The process's own.
     pub fn stdout() -> Output {
         Output::to(io::stdout())
     }
@@ -35,36 +34,26 @@ impl<W: Write> Output<W> {
                 Ok(closed)
             }
             Err(error) => {
-                let why = format!("cannot write to standard output: {error}");
-                Err(io::Error::new(error.kind(), why))
+                Err(io::Error::new(error.kind(), format!("cannot write to standard output: {error}")))
             }
-            written => written,
+            Ok(done) => Ok(done),
         }
     }
 }
 
 impl<W: Write> Write for Output<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.is_closed {
-            return Ok(bytes.len());
-        }
-        let written = self.out.write(bytes);
+        let written = if self.is_closed { Ok(bytes.len()) } else { self.out.write(bytes) };
         self.unless_closed(written, bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.is_closed {
-            return Ok(());
-        }
-        let flushed = self.out.flush();
+        let flushed = if self.is_closed { Ok(()) } else { self.out.flush() };
         self.unless_closed(flushed, ())
     }
 }
 
-/// Prints a text.
-///
-/// # Errors
-/// Standard output that cannot be written, unless its reader has left.
+/// Prints a text; fails when standard output cannot be written, unless its reader has left.
 pub fn print(text: &str) -> io::Result<()> {
     let mut out = Output::stdout();
     out.write_all(text.as_bytes())?;

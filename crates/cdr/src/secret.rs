@@ -11,7 +11,6 @@ pub struct Secret(String);
 pub const MASK: &str = "***";
 
 impl Secret {
-    /// Wraps `value`.
     pub fn new(value: impl Into<String>) -> Self {
         Self(value.into())
     }

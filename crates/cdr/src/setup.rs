@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use cdr_model::progress::{KAFKA, Parameters, SinkTargets};
-use cdr_model::{Scenario, Stream, Streams};
-use chrono::NaiveDateTime;
+use cdr_model::progress::{KAFKA, Parameters, Progress, SinkTargets};
+use cdr_model::resume::LocalIndex;
+use cdr_model::{Plan, Scenario, Stream, Streams};
+use chrono::{NaiveDateTime, SubsecRound as _, TimeDelta, Utc};
 
 use crate::config::{Config, SinkKind};
 use crate::delivery::records::RunId;
-use crate::files::sftp::SftpSink;
+use crate::files::sftp::{SftpConfig, SftpError, SftpSink};
 use crate::files::{DirectorySink, FileSink, FileSinkError, FileSinkKind};
 use crate::processing::{ProcessConfig, message};
 
@@ -25,7 +26,7 @@ pub fn parameters(config: &Config, scenario: &Scenario) -> Parameters {
     scenario
         .streams
         .iter()
-        .fold(parameters, |parameters, stream| parameters.with_topic(stream, &records.topics[stream]))
+        .fold(parameters, |all, stream| all.with_topic(stream, &records.topics[stream]))
 }
 
 /// The run and the shard that the configuration names.
@@ -33,66 +34,70 @@ pub fn run_id(config: &Config) -> RunId {
     RunId { name: config.run.name.clone(), shard: config.run.shard }
 }
 
-/// What a file sink is used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    Deliver,
-    /// Nothing is made where it is missing.
-    Read,
+/// What is simulated, and how it is cut into parts.
+pub struct RunPlan {
+    pub scenario: Scenario,
+    pub plan: Plan,
+    pub parameters: Parameters,
 }
 
-/// Where a run delivers to.
-pub struct Sinks {
-    /// Of all of them, by name.
-    pub targets: SinkTargets,
-    /// Those that take files.
-    pub files: Vec<Arc<dyn FileSink>>,
-}
-
-impl Sinks {
-    /// Whether records go to Kafka.
-    pub fn with_kafka(&self) -> bool {
-        self.targets.contains_key(KAFKA)
+impl RunPlan {
+    /// Of the configured shard. Fails for a scenario that cannot be simulated.
+    pub fn new(config: &Config, start: NaiveDateTime) -> anyhow::Result<RunPlan> {
+        let scenario = scenario(config, start);
+        let plan = Plan::new(&scenario, config.run.shard)?;
+        let plan = if config.run.follow { plan.without_end() } else { plan };
+        let parameters = parameters(config, &scenario);
+        Ok(RunPlan { scenario, plan, parameters })
     }
 }
 
-/// The sinks of the run. Key files are read; no network is used yet.
+/// The base time that a run has noted when it began: in its progress, or else beside its index file.
+pub fn noted_start(recorded: Option<&Progress>, local: &LocalIndex) -> Option<NaiveDateTime> {
+    let known = match (recorded, local) {
+        (Some(progress), _) => &progress.parameters,
+        (None, LocalIndex::Complete { owner: Some(owner), .. }) => &owner.parameters,
+        _ => return None,
+    };
+    NaiveDateTime::parse_from_str(known.get("START")?, "%Y-%m-%d %H:%M:%S").ok()
+}
+
+/// The base time of a run that begins now: the first window begins one interval after it.
+pub fn begin_now(config: &Config) -> anyhow::Result<NaiveDateTime> {
+    let now = Utc::now().naive_utc().trunc_subsecs(0);
+    let interval_s = RunPlan::new(config, now)?.plan.interval_s();
+    Ok(now - TimeDelta::seconds(i64::try_from(interval_s)?))
+}
+
+/// Where the run delivers to: all targets, and the sinks that take files. That of SFTP is made by
+/// `sftp`. Key files are read; no network is used yet.
 ///
 /// # Errors
 /// Credentials that cannot be used.
-pub fn sinks(config: &Config, access: Access) -> Result<Sinks, FileSinkError> {
-    let kinds = &config.run.sinks;
-    let of_files = kinds.iter().filter_map(|kind| match kind {
-        SinkKind::Kafka => None,
-        SinkKind::Files(kind) => Some(file_sink(config, *kind, access)),
-    });
-    let files = of_files.collect::<Result<Vec<_>, _>>()?;
-    let mut targets: SinkTargets =
-        files.iter().map(|sink| (sink.name().to_owned(), sink.target())).collect();
-    if kinds.contains(&SinkKind::Kafka) {
-        // A Kafka cluster shows by its own progress record whether it is the same.
-        targets.insert(KAFKA.to_owned(), KAFKA.to_owned());
-    }
-    Ok(Sinks { targets, files })
-}
-
-fn file_sink(
+pub fn sinks(
     config: &Config,
-    kind: FileSinkKind,
-    access: Access,
-) -> Result<Arc<dyn FileSink>, FileSinkError> {
-    Ok(match (kind, access) {
-        (FileSinkKind::Sftp, Access::Deliver) => Arc::new(SftpSink::new(&config.sftp)?),
-        (FileSinkKind::Sftp, Access::Read) => Arc::new(SftpSink::read_only(&config.sftp)?),
-        (FileSinkKind::Directory, _) => Arc::new(DirectorySink::new(&config.run.directory)),
-    })
+    sftp: fn(&SftpConfig) -> Result<SftpSink, SftpError>,
+) -> Result<(SinkTargets, Vec<Arc<dyn FileSink>>), FileSinkError> {
+    let (mut targets, mut files) = (SinkTargets::new(), Vec::<Arc<dyn FileSink>>::new());
+    for kind in &config.run.sinks {
+        match kind {
+            SinkKind::Files(FileSinkKind::Sftp) => files.push(Arc::new(sftp(&config.sftp)?)),
+            SinkKind::Files(FileSinkKind::Directory) => {
+                files.push(Arc::new(DirectorySink::new(&config.run.directory)));
+            }
+            // A Kafka cluster shows by its own progress record whether it is the same.
+            SinkKind::Kafka => drop(targets.insert(KAFKA.to_owned(), KAFKA.to_owned())),
+        }
+    }
+    targets.extend(files.iter().map(|sink| (sink.name().to_owned(), sink.target())));
+    Ok((targets, files))
 }
 
 /// What the stream processor counts. `accept_loss`: go on where messages were lost; `until_end`: rather
 /// end than wait for more.
 pub fn process(config: &Config, accept_loss: bool, until_end: bool) -> ProcessConfig {
-    let streams: Vec<Stream> =
-        config.data.scenario.streams.iter().filter(|&of| message::reports_usage(of)).collect();
+    let streams = config.data.scenario.streams.iter();
+    let streams: Vec<Stream> = streams.filter(|&of| message::reports_usage(of)).collect();
     ProcessConfig {
         kafka: config.kafka.clone(),
         streams: Streams::of(&streams),

@@ -1,7 +1,5 @@
 //! `cdr config`: the configuration in force, or the table of all settings.
 
-use std::fmt::Write;
-
 use clap::Args;
 
 use crate::commands::context::Context;
@@ -28,26 +26,19 @@ pub struct ConfigArgs {
 }
 
 /// Prints the configuration in force, or the table of all settings.
-///
-/// # Errors
-/// A configuration that cannot be.
 pub fn execute(args: &ConfigArgs, context: &Context) -> anyhow::Result<Exit> {
-    if args.markdown {
-        print(&markdown())?;
-        return Ok(Exit::Complete);
-    }
-    let loaded = context.without_log(&args.settings.values)?;
-    print(&effective(&loaded.resolved)?)?;
+    print(&match args.markdown {
+        true => markdown(),
+        false => effective(&context.without_log(&args.settings.values)?.resolved)?,
+    })?;
     Ok(Exit::Complete)
 }
 
 /// The environment and why it was chosen, then one line per setting: key, value, origin. Secrets
 /// are masked; what has no value shows `-`.
-///
-/// # Errors
-/// Only if the registry lacks `run.env`.
 pub(crate) fn effective(resolved: &Resolved) -> Result<String, ConfigError> {
-    let values = resolved.values.iter().filter(|value| !is_table(value.setting));
+    // A table is shown by what is in it.
+    let values = resolved.values.iter().filter(|value| !matches!(value.setting.kind, Kind::Properties));
     let settings = values.map(|value| {
         [value.setting.key.to_owned(), value.shown().to_owned(), origin(value.setting, &value.origin)]
     });
@@ -65,11 +56,6 @@ pub(crate) fn effective(resolved: &Resolved) -> Result<String, ConfigError> {
     Ok(format!("Environment: {}, {because}\n\n{}", resolved.environment, aligned(&rows)))
 }
 
-/// Whether a setting is shown by what is in it.
-fn is_table(setting: &Setting) -> bool {
-    matches!(setting.kind, Kind::Properties)
-}
-
 /// The origin, with what it means that there is no value.
 fn origin(setting: &Setting, origin: &Origin) -> String {
     match (origin, setting.default) {
@@ -83,22 +69,16 @@ fn origin(setting: &Setting, origin: &Origin) -> String {
 fn aligned(rows: &[[String; 3]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let (first, second) = (width(0).unwrap_or_default(), width(1).unwrap_or_default());
-    rows.iter().fold(String::new(), |mut text, [key, value, origin]| {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{key:first$}  {value:second$}  {origin}");
-        text
-    })
+    let line = |[key, value, origin]: &[String; 3]| format!("{key:first$}  {value:second$}  {origin}\n");
+    rows.iter().map(line).collect()
 }
 
 /// The table of all settings in Markdown, as it stands in the documentation.
 pub(crate) fn markdown() -> String {
-    let mut table = String::from(
-        "| `cdr.toml` | Environment variable | Flag | Default | Meaning |\n|---|---|---|---|---|\n",
-    );
-    for setting in std::iter::once(&*CONFIG_FILE).chain(SETTINGS.iter()) {
-        table.push_str(&markdown_row(setting));
-    }
-    table
+    let header =
+        "| `cdr.toml` | Environment variable | Flag | Default | Meaning |\n|---|---|---|---|---|\n";
+    let rows = std::iter::once(&*CONFIG_FILE).chain(SETTINGS.iter()).map(markdown_row);
+    header.to_owned() + &rows.collect::<String>()
 }
 
 fn markdown_row(setting: &Setting) -> String {
@@ -114,12 +94,7 @@ fn markdown_row(setting: &Setting) -> String {
         Kind::Properties => "none".to_owned(),
         _ => setting.default_shown().replace(',', ", ").replace(",  ", ", "),
     };
-    let cells = [
-        key,
-        format!("`{}`", setting.env),
-        flag,
-        default,
-        format!("{}: {}", setting.help, setting.kind.allowed()),
-    ];
+    let meaning = format!("{}: {}", setting.help, setting.kind.allowed());
+    let cells = [key, format!("`{}`", setting.env), flag, default, meaning];
     format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "))
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use anyhow::Context as _;
 use tracing::{error, warn};
 
 use crate::config::{Config, FlagValues, Loaded, load};
@@ -11,24 +12,18 @@ use crate::telemetry::{self, Terminal};
 /// What all commands work in.
 #[derive(Debug)]
 pub struct Context {
-    /// By how many steps more (positive) or less (negative) is logged than by the settings.
+    /// By how many steps more (positive) or less is logged than by the settings.
     pub verbosity: i32,
     pub terminal: Terminal,
 }
 
 impl Context {
     /// Loads the configuration, and begins to log by it.
-    ///
-    /// # Errors
-    /// A configuration that cannot be.
     pub fn config(&self, flags: &FlagValues) -> anyhow::Result<Config> {
         self.begin_log(load(flags)?)
     }
 
     /// Begins to log as configured.
-    ///
-    /// # Errors
-    /// That there is a log already.
     pub fn begin_log(&self, mut loaded: Loaded) -> anyhow::Result<Config> {
         let log = &mut loaded.config.log;
         log.level = log.level.shifted(self.verbosity);
@@ -38,9 +33,6 @@ impl Context {
     }
 
     /// Loads the configuration for a command that has no log.
-    ///
-    /// # Errors
-    /// A configuration that cannot be.
     pub fn without_log(&self, flags: &FlagValues) -> anyhow::Result<Loaded> {
         let loaded = load(flags)?;
         loaded.warnings.iter().for_each(|warning| self.print_error(warning));
@@ -48,9 +40,6 @@ impl Context {
     }
 
     /// Runs what waits.
-    ///
-    /// # Errors
-    /// Its own.
     pub fn block_on(&self, command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let result = runtime.block_on(command);
@@ -68,8 +57,16 @@ impl Context {
     }
 
     fn print_error(&self, text: impl Display) {
-        if self.terminal.write(&format!("cdr: {text}\n")).is_err() {
-            // Nobody reads it; the exit code still reports the command's end.
-        }
+        // If nobody reads it, the exit code still reports the command's end.
+        let _ = self.terminal.write(&format!("cdr: {text}\n"));
     }
+}
+
+/// Does what blocks where it may.
+pub async fn blocking<T: Send + 'static, E: Into<anyhow::Error> + Send + 'static>(
+    what: &'static str,
+    call: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> anyhow::Result<T> {
+    let done = tokio::task::spawn_blocking(call).await;
+    done.with_context(|| format!("{what} ended unexpectedly"))?.map_err(Into::into)
 }

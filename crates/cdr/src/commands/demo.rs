@@ -4,19 +4,18 @@ use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use cdr_model::resume::StartMode;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use crate::commands::context::Context;
-use crate::commands::sandbox::{SandboxArgs, Services, wait_for_signal};
-use crate::commands::signals::Signals;
+use crate::commands::context::{Context, blocking};
+use crate::commands::sandbox::{SandboxArgs, Services};
+use crate::commands::signals::{Received, Signals};
 use crate::commands::{process, run, usage, verify};
-use crate::config::{Config, DataFlags, FlagValues, SinkKind};
+use crate::config::{Config, DataFlags, SinkKind};
 use crate::exit::Exit;
 use crate::files::sftp::SftpSink;
-use crate::files::{FileSink as _, FileSinkKind, Listed};
+use crate::files::{FileSinkKind, Listed};
 use crate::kafka::Cluster;
 use crate::output::print;
 use crate::processing::store::StoreConfig;
@@ -43,16 +42,6 @@ pub struct DemoArgs {
     pub settings: DataFlags,
 }
 
-/// Runs services, the job, a verification, and shows what arrived. On a terminal it then serves until
-/// a signal comes.
-///
-/// # Errors
-/// Whatever keeps one of these from its end.
-pub fn execute(args: &DemoArgs, context: &Context) -> anyhow::Result<Exit> {
-    let config = context.config(&flags(args))?;
-    context.block_on(demo(args, config, &context.terminal))
-}
-
 /// How many of each are shown.
 const FILES_SHOWN: usize = 3;
 const LINES_SHOWN: usize = 4;
@@ -62,41 +51,39 @@ const HEAVY_SHOWN: u32 = 3;
 /// In the demo's folder.
 const USAGE_FILE: &str = "usage.db";
 
-/// The flags of the job: those given, and the dev environment whatever `USER` is.
-fn flags(args: &DemoArgs) -> FlagValues {
+/// Runs services, the job, a verification, and shows what arrived. On a terminal it then serves until
+/// a signal comes.
+pub async fn execute(args: &DemoArgs, context: &Context) -> anyhow::Result<Exit> {
     let mut flags = args.settings.values.clone();
+    // Whatever USER is.
     flags.values.entry("run.env").or_insert_with(|| "dev".to_owned());
-    flags
-}
-
-async fn demo(args: &DemoArgs, config: Config, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let (config, terminal) = (context.config(&flags)?, &context.terminal);
     print("An SFTP server and a Kafka-compatible broker start in this process:\n\n")?;
     let services = Services::start(&args.services, config.sftp.password.clone()).await?;
-    print(&format!("{}\n", services.describe(&args.services)))?;
+    print(&format!("{}\n", services.describe(&args.services.sftp_user)))?;
     let config = at(config, args, &services);
     let exit = deliver_and_show(args, &config, terminal).await;
     if matches!(exit, Ok(Exit::Complete)) && terminal.is_terminal() && std::io::stdin().is_terminal() {
         print("\nThe servers stay up for you to look around. Ctrl-C ends them.\n")?;
-        wait_for_signal().await?;
+        Received::listen()?.next().await;
     }
-    services.stop().await;
+    services.servers.stop().await;
     exit
 }
 
 /// The configuration, with the services of the demo for destinations and its folder for files.
-fn at(config: Config, args: &DemoArgs, services: &Services) -> Config {
-    let mut config = config;
+fn at(mut config: Config, args: &DemoArgs, services: &Services) -> Config {
     let folder = &args.services.dir;
     config.run.sinks = vec![SinkKind::Files(FileSinkKind::Sftp), SinkKind::Kafka];
     config.run.index_file = folder.join("idx_data.dat");
-    config.sftp.host = services.sftp_host();
-    config.sftp.port = services.sftp.port();
+    config.sftp.host.clone_from(&services.sftp_host);
+    config.sftp.port = services.sftp_port;
     config.sftp.user.clone_from(&args.services.sftp_user);
     config.sftp.key_file = None;
     config.sftp.use_agent = false;
     config.sftp.known_hosts = folder.join("known_hosts");
     let kafka = Arc::make_mut(&mut config.kafka);
-    kafka.brokers = services.brokers();
+    kafka.brokers.clone_from(&services.brokers);
     kafka.properties.clear();
     config.process.store = StoreConfig::File(folder.join(USAGE_FILE));
     config
@@ -108,26 +95,33 @@ async fn deliver_and_show(
     terminal: &Terminal,
 ) -> anyhow::Result<Exit> {
     let mode = if args.restart { StartMode::Restart } else { StartMode::Continue };
-    let exit = run::run(config.clone(), mode, terminal).await?;
+    let exit = run::run(config, mode, terminal).await?;
     if exit != Exit::Complete {
         return Ok(exit);
     }
-    let shutdown = CancellationToken::new();
-    let signals = Signals::watch(shutdown.clone())?;
-    let (files, records) = (files(config).await?, records(config, &shutdown).await?);
+    let signals = Signals::watch()?;
+    let shutdown = &signals.shutdown;
+    let (files, records) = (files(config).await?, records(config, shutdown).await?);
     print(&format!("\n{files}\n{records}\n"))?;
     print("Is everything there, once? `cdr verify` compares it with what should be:\n\n")?;
-    let report = verify::look(config, &shutdown, terminal).await?;
+    let report = verify::look(config, shutdown, terminal).await?;
     if let Some(exit) = signals.exit() {
         return Ok(exit);
     }
     print(&report.text())?;
-    print(&format!("\nTo do so yourself, in another terminal: {}\n\n", verify_command(args, config)))?;
+    print(&format!(
+        "\nTo do so yourself, in another terminal: SFTP_PORT={} SFTP_KNOWN_HOSTS={} KAFKA_BROKERS={} \
+         cdr verify --env {}\n\n",
+        config.sftp.port,
+        config.sftp.known_hosts.display(),
+        config.kafka.brokers,
+        config.run.env.name(),
+    ))?;
     if !report.right {
         return Ok(Exit::Differs);
     }
     print("Who used most? `cdr process` counts from the topics, each record once:\n\n")?;
-    let mut store = process::count_to_the_end(config, &shutdown).await?;
+    let mut store = process::count_to_the_end(config, shutdown).await?;
     if let Some(exit) = signals.exit() {
         return Ok(exit);
     }
@@ -138,16 +132,6 @@ async fn deliver_and_show(
         print(&format!("To query one: cdr usage --store-path {} {msisdn}\n", path.display()))?;
     }
     Ok(Exit::Complete)
-}
-
-fn verify_command(args: &DemoArgs, config: &Config) -> String {
-    format!(
-        "SFTP_PORT={} SFTP_KNOWN_HOSTS={} KAFKA_BROKERS={} cdr verify --env {}",
-        config.sftp.port,
-        args.services.dir.join("known_hosts").display(),
-        config.kafka.brokers,
-        config.run.env.name(),
-    )
 }
 
 /// The names of some files, and the beginning of one.
@@ -186,7 +170,7 @@ async fn files(config: &Config) -> anyhow::Result<String> {
 async fn records(config: &Config, shutdown: &CancellationToken) -> anyhow::Result<String> {
     let (kafka, topics, shutdown) =
         (config.kafka.clone(), config.records.topics.clone(), shutdown.clone());
-    let looking = tokio::task::spawn_blocking(move || {
+    let looking = move || {
         let mut cluster = Cluster::new(&kafka, &shutdown)?;
         let mut text = String::new();
         for topic in topics.values() {
@@ -204,6 +188,6 @@ async fn records(config: &Config, shutdown: &CancellationToken) -> anyhow::Resul
             lines.iter().try_for_each(|line| writeln!(text, "{line}"))?;
         }
         anyhow::Ok(text)
-    });
-    looking.await.context("looking at the topics ended unexpectedly")?
+    };
+    blocking("looking at the topics", looking).await
 }

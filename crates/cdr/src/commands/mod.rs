@@ -5,7 +5,6 @@ pub mod context;
 mod demo;
 mod process;
 mod run;
-mod run_plan;
 mod sample;
 mod sandbox;
 mod schema;
@@ -13,7 +12,6 @@ mod signals;
 mod usage;
 mod verify;
 
-use cdr_model::Stream;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Subcommand, ValueEnum};
 
@@ -62,17 +60,14 @@ pub enum Command {
 
 impl Command {
     /// Does it.
-    ///
-    /// # Errors
-    /// Whatever keeps it from its end.
     pub fn execute(&self, context: &Context) -> anyhow::Result<Exit> {
         match self {
-            Command::Run(args) => run::execute(args, context),
-            Command::Verify(args) => verify::execute(args, context),
-            Command::Process(args) => process::execute(args, context),
+            Command::Run(args) => context.block_on(run::execute(args, context)),
+            Command::Verify(args) => context.block_on(verify::execute(args, context)),
+            Command::Process(args) => context.block_on(process::execute(args, context)),
             Command::Usage(args) => usage::execute(args, context),
-            Command::Demo(args) => demo::execute(args, context),
-            Command::Sandbox(args) => sandbox::execute(args, context),
+            Command::Demo(args) => context.block_on(demo::execute(args, context)),
+            Command::Sandbox(args) => context.block_on(sandbox::execute(args, context)),
             Command::Sample(args) => sample::execute(args, context),
             Command::Schema(args) => schema::execute(args),
             Command::Config(args) => config::execute(args, context),
@@ -89,8 +84,11 @@ pub enum ReportFormat {
     Json,
 }
 
-/// A stream, by its short name.
-fn stream() -> impl TypedValueParser<Value = Stream> {
-    PossibleValuesParser::new(Stream::ALL.map(Stream::short_name))
-        .try_map(|name| Stream::from_name(&name).ok_or("there is no such stream"))
+/// One of some values, by its name.
+fn named<T: Copy + Send + Sync + 'static, const N: usize>(
+    all: [T; N],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    let find = move |given: &str| all.into_iter().find(|one| name(*one) == given);
+    PossibleValuesParser::new(all.map(name)).try_map(move |given| find(&given).ok_or("is not known"))
 }

@@ -7,8 +7,8 @@ use chrono::Utc;
 use clap::{Args, ValueEnum};
 
 use crate::commands::context::Context;
-use crate::commands::stream;
-use crate::config::{Config, DataFlags, StartTime};
+use crate::commands::named;
+use crate::config::DataFlags;
 use crate::exit::{Exit, UsageError};
 use crate::output::Output;
 use crate::setup;
@@ -23,7 +23,7 @@ Examples:
 #[derive(Args)]
 pub struct SampleArgs {
     /// Which records
-    #[arg(value_parser = stream())]
+    #[arg(value_parser = named(Stream::ALL, Stream::short_name))]
     pub stream: Stream,
 
     /// How many records
@@ -54,25 +54,13 @@ pub enum SampleFormat {
 }
 
 /// Prints records from a part on, as files or topics have them.
-///
-/// # Errors
-/// A scenario that cannot be simulated, a part that cannot be, or standard output that cannot be
-/// written.
 pub fn execute(args: &SampleArgs, context: &Context) -> anyhow::Result<Exit> {
-    let loaded = context.without_log(&args.settings.values)?;
-    print(args, &loaded.config, &mut Output::stdout())?;
-    Ok(Exit::Complete)
-}
-
-fn print<W: Write>(args: &SampleArgs, config: &Config, out: &mut Output<W>) -> anyhow::Result<()> {
-    let start = match config.data.start {
-        StartTime::At(start) => start,
-        StartTime::Now => Utc::now().naive_utc(),
-    };
-    let scenario = setup::scenario(config, start);
+    let config = context.without_log(&args.settings.values)?.config;
+    let start = config.data.start.given().unwrap_or_else(|| Utc::now().naive_utc());
+    let scenario = setup::scenario(&config, start);
     // A sample may lie anywhere, so the plan has no end but the calendar's.
     let plan = Plan::new(&scenario, Shard::WHOLE)?.without_end();
-    let generator = Generator::new(&scenario)?;
+    let (generator, mut out) = (Generator::new(&scenario)?, Output::stdout());
     let (stream, files, messages) = (args.stream, config.file_format, config.records.message_format);
     let (mut left, mut index, last) = (args.count, PartIndex(args.part), plan.last());
     if index > last {
@@ -99,5 +87,6 @@ fn print<W: Write>(args: &SampleArgs, config: &Config, out: &mut Output<W>) -> a
         text.clear();
         (left, index) = (left - u64::from(count), plan.after(index));
     }
-    Ok(out.flush()?)
+    out.flush()?;
+    Ok(Exit::Complete)
 }

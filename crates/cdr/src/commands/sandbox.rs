@@ -1,6 +1,5 @@
 //! `cdr sandbox`: an SFTP server and a Kafka-compatible broker in this process.
 
-use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -8,13 +7,13 @@ use anyhow::Context as _;
 use cdr_sandbox::{kafka, sftp};
 use clap::Args;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::commands::context::Context;
-use crate::config::{Config, FlagValues};
+use crate::commands::context::{Context, blocking};
+use crate::commands::signals::Received;
+use crate::config::FlagValues;
 use crate::exit::Exit;
 use crate::output;
 use crate::secret::Secret;
@@ -61,142 +60,110 @@ pub struct SandboxArgs {
     pub authorized_keys: Option<PathBuf>,
 }
 
-/// Serves until a signal comes.
-///
-/// # Errors
-/// Servers that cannot start.
-pub fn execute(args: &SandboxArgs, context: &Context) -> anyhow::Result<Exit> {
-    let config = context.config(&FlagValues::default())?;
-    context.block_on(sandbox(args, &config))
-}
-
 /// Everybody knows it, so it is for the loopback address.
 const DEFAULT_PASSWORD: &str = "password";
 
 /// Partitions of a topic that a client creates by naming it, as `cdr run` makes them.
 const PARTITIONS: i32 = 3;
 
-async fn sandbox(args: &SandboxArgs, config: &Config) -> anyhow::Result<Exit> {
+/// Serves until a signal comes.
+pub async fn execute(args: &SandboxArgs, context: &Context) -> anyhow::Result<Exit> {
+    let config = context.config(&FlagValues::default())?;
     let services = Services::start(args, config.sftp.password.clone()).await?;
-    let dir = args.dir.display();
-    let described = services.describe(args);
+    let (described, dir) = (services.describe(&args.sftp_user), args.dir.display());
     output::print(&format!("{described}\nServing until Ctrl-C; the data stays in {dir}\n"))?;
-    wait_for_signal().await?;
+    Received::listen()?.next().await;
     info!("Stopping the servers");
-    services.stop().await;
+    services.servers.stop().await;
     Ok(Exit::Complete)
 }
 
-/// Waits for SIGINT or SIGTERM.
-///
-/// # Errors
-/// When the system does not let us listen.
-pub async fn wait_for_signal() -> std::io::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    Ok(())
+/// Servers that run until they are stopped.
+#[derive(Default)]
+pub struct Servers {
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
 }
 
-/// Both servers, at work.
+impl Servers {
+    /// Begins to serve, until the token is cancelled.
+    pub fn spawn<F>(&mut self, serve: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tasks.spawn(serve(self.stop.clone()));
+    }
+
+    /// Ends when the requests that have begun are answered.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(failure) = ended {
+                error!("A server has ended badly: {failure}");
+            }
+        }
+    }
+}
+
+/// Both servers, at work, and where clients on this machine find them.
 pub struct Services {
-    pub sftp: SocketAddr,
-    pub kafka: SocketAddr,
+    pub sftp_host: String,
+    pub sftp_port: u16,
+    pub brokers: String,
     /// Of the SFTP server's host key.
     fingerprint: String,
     password_is_default: bool,
-    stop: CancellationToken,
-    tasks: [JoinHandle<()>; 2],
+    pub servers: Servers,
 }
 
 impl Services {
-    /// Starts both.
-    ///
-    /// # Errors
-    /// A folder that cannot be used, or a port that is taken.
     pub async fn start(args: &SandboxArgs, password: Option<Secret>) -> anyhow::Result<Services> {
         let password = password.unwrap_or_else(|| Secret::new(DEFAULT_PASSWORD));
         let password_is_default = password.expose() == DEFAULT_PASSWORD;
-        let stop = CancellationToken::new();
         let sftp_server = open_sftp(args, &password)?;
         let fingerprint = sftp_server.host_key_fingerprint();
         let sftp_listener = listen((args.bind, args.sftp_port).into(), "--sftp-port").await?;
         let kafka_listener = listen((args.bind, args.kafka_port).into(), "--kafka-port").await?;
-        let kafka_port = kafka_listener.local_addr().context("the broker has no address")?.port();
+        let (sftp, kafka) = (sftp_listener.local_addr()?, kafka_listener.local_addr()?);
         let settings = kafka::Config {
-            advertised: args.advertise.clone().map(|host| (host, kafka_port)),
+            advertised: args.advertise.clone().map(|host| (host, kafka.port())),
             default_partitions: PARTITIONS,
             ..kafka::Config::new(args.dir.join("kafka"))
         };
-        let broker = tokio::task::spawn_blocking(move || kafka::Broker::open(settings)).await??;
-        let (sftp, kafka) = (sftp_listener.local_addr()?, kafka_listener.local_addr()?);
+        let broker = blocking("opening the broker", move || kafka::Broker::open(settings)).await?;
         if !args.bind.is_loopback() && password_is_default {
             warn!(
                 "SFTP on {sftp} can be reached from other machines, with a password that everybody knows; \
                  set SFTP_PASSWORD"
             );
         }
-        let (of_sftp, of_kafka) = (stop.clone(), stop.clone());
-        let tasks = [
-            tokio::spawn(async move { sftp_server.serve(sftp_listener, of_sftp.cancelled()).await }),
-            tokio::spawn(async move {
-                if let Err(failure) = broker.serve(kafka_listener, of_kafka.cancelled()).await {
-                    error!("The broker has ended: {failure}");
-                }
-            }),
-        ];
-        Ok(Services { sftp, kafka, fingerprint, password_is_default, stop, tasks })
-    }
-
-    /// Ends both; what they acknowledged is on disk then.
-    pub async fn stop(self) {
-        self.stop.cancel();
-        for task in self.tasks {
-            if let Err(failure) = task.await {
-                error!("A server has ended badly: {failure}");
+        let mut servers = Servers::default();
+        servers.spawn(async move |stop| sftp_server.serve(sftp_listener, stop.cancelled()).await);
+        servers.spawn(async move |stop| {
+            if let Err(failure) = broker.serve(kafka_listener, stop.cancelled()).await {
+                error!("The broker has ended: {failure}");
             }
-        }
-    }
-
-    /// The broker's address for clients on this machine.
-    pub fn brokers(&self) -> String {
-        format!("{}:{}", host(self.kafka), self.kafka.port())
-    }
-
-    /// The SFTP server's host for clients on this machine.
-    pub fn sftp_host(&self) -> String {
-        host(self.sftp)
+        });
+        let brokers = format!("{}:{}", host(kafka), kafka.port());
+        let (sftp_host, sftp_port) = (host(sftp), sftp.port());
+        Ok(Services { sftp_host, sftp_port, brokers, fingerprint, password_is_default, servers })
     }
 
     /// Addresses, and commands to try.
-    pub fn describe(&self, args: &SandboxArgs) -> String {
-        let (user, brokers) = (&args.sftp_user, self.brokers());
-        let (host, port) = (self.sftp_host(), self.sftp.port());
-        let password = match self.password_is_default {
-            true => "password: password",
-            false => "password: SFTP_PASSWORD's",
-        };
-        let mut text = String::new();
-        let mut row = |what: &str, value: &str| {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "  {what:<9} {value}");
-        };
-        row("SFTP", &format!("{host}:{port}, user {user}, {password}"));
-        row("", &format!("host key {}", self.fingerprint));
-        row("Kafka", &brokers);
-        row("Try", &format!("sftp -P {port} {user}@{host}"));
-        row("", &format!("kcat -b {brokers} -L"));
-        row(
-            "",
-            &format!(
-                "kcat -b {brokers} -C -t cdr_data -o beginning -c 5 -X isolation.level=read_committed"
-            ),
-        );
-        row("", &format!("rpk topic consume cdr_data --num 5 --brokers {brokers}"));
-        text
+    pub fn describe(&self, user: &str) -> String {
+        let Services { sftp_host: host, sftp_port: port, brokers, fingerprint, .. } = self;
+        let password = if self.password_is_default { DEFAULT_PASSWORD } else { "SFTP_PASSWORD's" };
+        let consume = "-C -t cdr_data -o beginning -c 5 -X isolation.level=read_committed";
+        let rows = [
+            ("SFTP", format!("{host}:{port}, user {user}, password: {password}")),
+            ("", format!("host key {fingerprint}")),
+            ("Kafka", brokers.clone()),
+            ("Try", format!("sftp -P {port} {user}@{host}")),
+            ("", format!("kcat -b {brokers} -L")),
+            ("", format!("kcat -b {brokers} {consume}")),
+            ("", format!("rpk topic consume cdr_data --num 5 --brokers {brokers}")),
+        ];
+        rows.iter().map(|(what, value)| format!("  {what:<9} {value}\n")).collect()
     }
 }
 

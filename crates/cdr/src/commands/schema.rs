@@ -2,9 +2,8 @@
 
 use cdr_model::{SchemaFormat, Stream};
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::commands::stream;
+use crate::commands::named;
 use crate::exit::{Exit, UsageError};
 use crate::output::print;
 
@@ -19,20 +18,14 @@ Examples:
 #[derive(Args)]
 pub struct SchemaArgs {
     /// Which records; without it, those of all streams (sql and markdown)
-    #[arg(value_parser = stream())]
+    #[arg(value_parser = named(Stream::ALL, Stream::short_name))]
     pub stream: Option<Stream>,
 
     /// json-schema (of a message), sql (CREATE TABLE for PostgreSQL, DuckDB and SQLite), frictionless
     /// (Table Schema for readers of the CSV files), markdown
-    #[arg(long, default_value = "json-schema", value_name = "FORMAT", value_parser = schema_format())]
+    #[arg(long, default_value = "json-schema", value_name = "FORMAT",
+        value_parser = named(SchemaFormat::ALL, SchemaFormat::name))]
     pub format: SchemaFormat,
-}
-
-/// A schema's format, by its name.
-fn schema_format() -> impl TypedValueParser<Value = SchemaFormat> {
-    let named = |name: &str| SchemaFormat::ALL.into_iter().find(|format| format.name() == name);
-    PossibleValuesParser::new(SchemaFormat::ALL.map(SchemaFormat::name))
-        .try_map(move |name| named(&name).ok_or("there is no such format"))
 }
 
 /// Prints the schema of a stream's records, or those of all streams.
@@ -40,22 +33,18 @@ fn schema_format() -> impl TypedValueParser<Value = SchemaFormat> {
 /// # Errors
 /// A format in which a text describes one stream only, where none is named.
 pub fn execute(args: &SchemaArgs) -> anyhow::Result<Exit> {
-    print(&describe(args)?)?;
-    Ok(Exit::Complete)
-}
-
-fn describe(args: &SchemaArgs) -> Result<String, UsageError> {
     let SchemaArgs { stream, format } = *args;
-    if let Some(stream) = stream {
-        return Ok(format.describe(stream));
-    }
-    if !format.takes_several() {
-        return Err(UsageError(format!(
-            "a schema in the format {} is that of one stream; name it, as in: cdr schema {}",
-            format.name(),
-            Stream::Data.short_name()
-        )));
-    }
-    let schemas: Vec<String> = Stream::ALL.map(|stream| format.describe(stream)).into();
-    Ok(schemas.join("\n"))
+    print(&match stream {
+        Some(stream) => format.describe(stream),
+        None if format.takes_several() => Stream::ALL.map(|stream| format.describe(stream)).join("\n"),
+        None => {
+            return Err(UsageError(format!(
+                "a schema in the format {} is that of one stream; name it, as in: cdr schema {}",
+                format.name(),
+                Stream::Data.short_name()
+            ))
+            .into());
+        }
+    })?;
+    Ok(Exit::Complete)
 }

@@ -3,21 +3,21 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, ensure};
 use cdr_model::usage::{Dwell, Hour, Sighting, Usage, UsageType, dwells};
 use cdr_model::{Generator, Micros, PartIndex, Plan, Shard};
-use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
+use chrono::{NaiveDate, NaiveTime};
 use clap::Args;
 use serde_json::json;
 
 use crate::commands::ReportFormat;
 use crate::commands::context::Context;
-use crate::config::{Config, StartTime, UsageFlags};
+use crate::config::{Config, UsageFlags};
 use crate::exit::{Exit, UsageError};
 use crate::output::print;
 use crate::processing::message;
 use crate::processing::statement::Statement;
-use crate::processing::store::{Heavy, HourUsage, Store};
+use crate::processing::store::{Heavy, HourUsage, Store, StoreConfig};
 use crate::setup;
 use crate::telemetry::units;
 
@@ -60,9 +60,6 @@ pub struct UsageArgs {
 }
 
 /// Prints a subscriber's usage, or the heaviest subscribers and towers.
-///
-/// # Errors
-/// A number or dates that cannot be, and a store that cannot be read.
 pub fn execute(args: &UsageArgs, context: &Context) -> anyhow::Result<Exit> {
     let loaded = context.without_log(&args.settings.values)?;
     print(&usage(args, &loaded.config)?)?;
@@ -88,9 +85,12 @@ fn usage(args: &UsageArgs, config: &Config) -> anyhow::Result<String> {
             (store.usage(who, wanted.start, wanted.end)?, store.dwells(who, wanted.start, wanted.end)?)
         }
     };
-    let Some(days) = days(args, &found) else {
-        bail!("subscriber {who} has no usage there{}", hint(args));
+    let hint = match args.expected {
+        true => "Give the settings that the run had",
+        false => "`cdr usage` shows who has; `cdr process` counts what is in the topics",
     };
+    let days = days(args, &found);
+    let days = days.with_context(|| format!("subscriber {who} has no usage there. {hint}"))?;
     let statement = Statement::of(who, days, &config.tariff, &found, &dwells);
     Ok(match args.format {
         ReportFormat::Text => statement.text(),
@@ -98,16 +98,9 @@ fn usage(args: &UsageArgs, config: &Config) -> anyhow::Result<String> {
     })
 }
 
-fn hint(args: &UsageArgs) -> &'static str {
-    match args.expected {
-        true => ". Give the settings that the run had",
-        false => ". `cdr usage` shows who has; `cdr process` counts what is in the topics",
-    }
-}
-
 /// A query makes no file.
 fn open(config: &Config) -> anyhow::Result<Store> {
-    if let crate::processing::store::StoreConfig::File(path) = &config.process.store {
+    if let StoreConfig::File(path) = &config.process.store {
         ensure!(
             path.exists(),
             "there is no usage store {}. `cdr process` makes it; choose another with --store-path or STORE_URL",
@@ -139,12 +132,9 @@ fn expected(
     who: u64,
     wanted: Range<Hour>,
 ) -> anyhow::Result<(Vec<HourUsage>, Vec<Dwell>)> {
-    let start: NaiveDateTime = match config.data.start {
-        StartTime::At(start) => start,
-        StartTime::Now => {
-            bail!("of a run that began \"now\" nothing can be computed; set START to its time")
-        }
-    };
+    let start = config.data.start.given();
+    let start =
+        start.context("of a run that began \"now\" nothing can be computed; set START to its time")?;
     let scenario = setup::scenario(config, start);
     let (plan, generator) = (Plan::new(&scenario, Shard::WHOLE)?, Generator::new(&scenario)?);
     let (mut usage, mut sightings) = (Usage::default(), Vec::new());
@@ -172,8 +162,8 @@ fn heaviest_of(args: &UsageArgs, config: &Config) -> anyhow::Result<String> {
         return Ok(heaviest(&mut store, args.top)?.0);
     }
     let rows = |rows: Vec<Heavy>, id: &str| -> Vec<_> {
-        let row = |heavy: &Heavy| json!({ id: heavy.id.to_string(), "bytes": heavy.bytes, "call_seconds": heavy.seconds, "records": heavy.records });
-        rows.iter().map(row).collect()
+        let row = |Heavy { id: value, bytes, seconds, records }: Heavy| json!({ id: value.to_string(), "bytes": bytes, "call_seconds": seconds, "records": records });
+        rows.into_iter().map(row).collect()
     };
     let subscribers = rows(store.heaviest_subscribers(args.top)?, "msisdn");
     let towers = rows(store.heaviest_towers(args.top)?, "tower_id");
@@ -181,9 +171,6 @@ fn heaviest_of(args: &UsageArgs, config: &Config) -> anyhow::Result<String> {
 }
 
 /// The heaviest subscribers and towers as a table, and the first subscriber.
-///
-/// # Errors
-/// A store that fails.
 pub(super) fn heaviest(store: &mut Store, count: u32) -> anyhow::Result<(String, Option<u64>)> {
     let (subscribers, towers) = (store.heaviest_subscribers(count)?, store.heaviest_towers(count)?);
     let first = subscribers.first().map(|heavy| heavy.id);

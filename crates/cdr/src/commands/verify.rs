@@ -1,34 +1,30 @@
 //! `cdr verify`: what should be delivered, against what is there.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use cdr_model::progress::{Committed, KAFKA, SinkTargets};
 use cdr_model::resume::{Conflict, LocalIndex};
-use cdr_model::{Generator, PartIndex, Plan};
-use chrono::NaiveDateTime;
+use cdr_model::{Generator, PartIndex, Plan, Shard};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::commands::ReportFormat;
-use crate::commands::context::Context;
-use crate::commands::run_plan::{RunPlan, noted_start};
+use crate::commands::context::{Context, blocking};
 use crate::commands::signals::Signals;
-use crate::config::{Config, RunFlags, StartTime};
+use crate::config::{Config, RunFlags};
 use crate::delivery::index::IndexFile;
 use crate::delivery::records::ProgressTopic;
 use crate::exit::Exit;
 use crate::files::FileSink;
+use crate::files::sftp::SftpSink;
 use crate::kafka::Cluster;
 use crate::output;
-use crate::setup::{self, Access, Sinks};
+use crate::setup::{self, RunPlan, noted_start};
 use crate::telemetry::{Count, Gauge, Mode, Terminal};
-use crate::verify::{
-    CommittedProgress, Expected, FileComparison, FilesReport, RecordComparison, RecordsReport, Report,
-};
+use crate::verify::{Expected, FileComparison, FilesReport, RecordComparison, RecordsReport, Report};
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -51,25 +47,18 @@ pub struct VerifyArgs {
     pub settings: RunFlags,
 }
 
-/// Verifies the run that the configuration names, and prints the report to standard output.
-///
-/// # Errors
-/// Whatever keeps it from looking; that something is not right is no error, but an exit code.
-pub fn execute(args: &VerifyArgs, context: &Context) -> anyhow::Result<Exit> {
+/// Verifies the run that the configuration names, and prints the report to standard output. That
+/// something is not right is no error, but an exit code.
+pub async fn execute(args: &VerifyArgs, context: &Context) -> anyhow::Result<Exit> {
     let config = context.config(&args.settings.values)?;
-    context.block_on(verify(config, args.format, &context.terminal))
-}
-
-async fn verify(config: Config, format: ReportFormat, terminal: &Terminal) -> anyhow::Result<Exit> {
-    let shutdown = CancellationToken::new();
-    let signals = Signals::watch(shutdown.clone())?;
-    let report = look(&config, &shutdown, terminal).await;
+    let signals = Signals::watch()?;
+    let report = look(&config, &signals.shutdown, &context.terminal).await;
     if let Some(exit) = signals.exit() {
         info!("Stopped before all was looked at");
         return Ok(exit);
     }
     let report = report?;
-    output::print(&match format {
+    output::print(&match args.format {
         ReportFormat::Text => report.text(),
         ReportFormat::Json => serde_json::to_string_pretty(&report)? + "\n",
     })?;
@@ -83,26 +72,22 @@ pub(super) async fn look(
     terminal: &Terminal,
 ) -> anyhow::Result<Report> {
     let begun = Instant::now();
-    let Sinks { targets, files: file_sinks } = setup::sinks(config, Access::Read)?;
-    let (cluster, committed) = match targets.contains_key(KAFKA) {
-        true => {
-            let (cluster, committed) = connect(config, shutdown).await?;
-            (Some(cluster), committed)
-        }
-        false => (None, None),
+    let (targets, file_sinks) = setup::sinks(config, SftpSink::read_only)?;
+    let connected = match targets.contains_key(KAFKA) {
+        true => Some(connect(config, shutdown).await?),
+        false => None,
     };
-    let subject = Arc::new(Subject::new(config, targets, committed)?);
-    let counts = [Count::new("records"), Count::new("files")];
+    let (cluster, committed) = connected.unzip();
+    let subject = Arc::new(Subject::new(config, targets, committed.flatten())?);
+    let (of_records, of_files) = (Count::new("records"), Count::new("files"));
+    let mut shown = Vec::new();
+    shown.extend(cluster.is_some().then(|| of_records.clone()));
+    shown.extend((!file_sinks.is_empty()).then(|| of_files.clone()));
     let mode = Mode::choose(&config.log, terminal.is_terminal());
-    let shown = [cluster.is_some(), !file_sinks.is_empty()];
-    let shown = counts.iter().zip(shown).filter(|(_, shown)| *shown).map(|(count, _)| count.clone());
-    let gauge = Gauge::start(mode, shown.collect(), terminal).context("cannot show progress")?;
-    let [of_records, of_files] = counts;
+    let gauge = Gauge::start(mode, shown, terminal).context("cannot show progress")?;
     let records = async {
-        let Some(cluster) = cluster else { return anyhow::Ok(Vec::new()) };
-        let subject = subject.clone();
-        let compared = tokio::task::spawn_blocking(move || subject.records(cluster, &of_records)).await;
-        compared.context("reading ended unexpectedly")?
+        let (Some(cluster), subject) = (cluster, subject.clone()) else { return Ok(Vec::new()) };
+        blocking("reading", move || subject.records(cluster, &of_records)).await
     };
     let files = async {
         let mut reports = Vec::new();
@@ -135,12 +120,12 @@ async fn connect(
     let (kafka, run, shutdown) = (config.kafka.clone(), config.run.name.clone(), shutdown.clone());
     let topic = config.records.topic_progress.clone();
     info!("Connecting to Kafka brokers {}", kafka.brokers);
-    let connected = tokio::task::spawn_blocking(move || {
+    let connecting = move || {
         let mut cluster = Cluster::new(&kafka, &shutdown)?;
         let committed = ProgressTopic { cluster: &mut cluster, topic: &topic }.committed(&run)?;
         anyhow::Ok((cluster, committed))
-    });
-    connected.await.context("connecting ended unexpectedly")?
+    };
+    blocking("connecting", connecting).await
 }
 
 /// What is verified.
@@ -156,7 +141,7 @@ struct Subject {
 /// How far the run has come.
 enum Extent {
     /// By its progress in Kafka.
-    Committed(CommittedProgress),
+    Committed(Expected),
     /// Without Kafka: every part of this shard before this one.
     Before(PartIndex),
     /// Without Kafka and without an index file: the run is finished.
@@ -171,79 +156,82 @@ impl Subject {
     ) -> anyhow::Result<Subject> {
         let with_kafka = targets.contains_key(KAFKA);
         let local = IndexFile::peek(&config.run.index_file, config.run.shard);
-        let start = start_time(config, committed.as_ref(), &local)?;
-        let RunPlan { scenario, plan, parameters } = match with_kafka {
-            true => RunPlan::whole(config, start)?,
-            false => RunPlan::new(config, start)?,
-        };
         let begun = committed.as_ref().and_then(|committed| committed.begun().next());
-        let was = match (&local, begun) {
-            (_, Some(progress)) => Some(&progress.parameters),
-            (LocalIndex::Complete { owner: Some(owner), .. }, None) if !with_kafka => {
+        let start = config.data.start.given().or_else(|| noted_start(begun, &local)).context(
+            "a run that began \"now\" has left no progress with that time; set START to its time",
+        )?;
+        let RunPlan { scenario, mut plan, parameters } = RunPlan::new(config, start)?;
+        if with_kafka {
+            plan = plan.for_shard(Shard::WHOLE);
+        }
+        let was = match (begun, &local) {
+            (Some(progress), _) => Some(&progress.parameters),
+            (None, LocalIndex::Complete { owner: Some(owner), .. }) if !with_kafka => {
                 Some(&owner.parameters)
             }
             _ => None,
         };
         let differences = was.map(|was| was.differences(&parameters)).unwrap_or_default();
         if !differences.is_empty() {
-            return Err(Conflict::ParametersDiffer(differences).into());
+            bail!(Conflict::ParametersDiffer(differences));
         }
-        let extent = match (with_kafka, committed) {
-            (true, Some(committed)) => {
-                Extent::Committed(CommittedProgress::new(committed, plan.clone())?)
+        let generator = Arc::new(Generator::new(&scenario)?);
+        let extent = match (committed, local) {
+            (Some(committed), _) => {
+                let (generator, plan) = (generator.clone(), plan.clone());
+                let format = config.records.message_format;
+                Extent::Committed(Expected { generator, format, plan, committed }.check()?)
             }
-            (true, None) => bail!(
+            (None, _) if with_kafka => bail!(
                 "topic {} has no progress of a run named {}, so there is nothing to verify. Set RUN_NAME \
                  and KAFKA_BROKERS as the run had them, or leave kafka out of --sinks",
                 config.records.topic_progress,
                 config.run.name
             ),
-            (false, _) => Extent::by_index(local, &plan)?,
+            (None, LocalIndex::Absent) => Extent::All,
+            (None, LocalIndex::Unreadable(why)) => bail!(Conflict::IndexUnreadable(why)),
+            (None, LocalIndex::Complete { last, .. }) if plan.owns(last) && !plan.is_done(last) => {
+                Extent::Before(plan.after(last))
+            }
+            (None, LocalIndex::Complete { last: index, .. }) => {
+                bail!(Conflict::IndexBeyondPlan { index, parts: plan.parts() })
+            }
         };
-        let (config, generator) = (config.clone(), Arc::new(Generator::new(&scenario)?));
-        Ok(Subject { config, plan, generator, targets, extent })
+        Ok(Subject { config: config.clone(), plan, generator, targets, extent })
     }
 
     /// No part from this one on can have files: a run that follows has more than its history.
     fn parts_end(&self) -> u64 {
         let history = self.plan.files();
-        let furthest = |committed: &CommittedProgress| {
-            let furthest = committed.begun().filter_map(|progress| progress.cursors.furthest());
-            furthest.map(|part| part.0).max().unwrap_or(0)
+        let furthest = match &self.extent {
+            Extent::Committed(of) => of.committed.begun().filter_map(|of| of.cursors.furthest()).max(),
+            Extent::Before(part) => Some(*part),
+            Extent::All => None,
         };
-        match &self.extent {
-            Extent::Committed(committed) if self.plan.is_endless() => furthest(committed).max(history),
-            Extent::Before(part) if self.plan.is_endless() => part.0.max(history),
-            _ => history,
-        }
+        furthest.filter(|_| self.plan.is_endless()).map_or(history, |part| part.0.max(history))
     }
 
     fn is_finished(&self) -> bool {
         match &self.extent {
-            Extent::Committed(committed) => committed.is_finished(),
+            Extent::Committed(expected) => expected.committed.is_finished(),
             Extent::Before(part) => self.plan.is_done(*part),
             Extent::All => true,
         }
     }
 
     fn records(&self, mut cluster: Cluster, count: &Count) -> anyhow::Result<Vec<RecordsReport>> {
-        let Extent::Committed(committed) = &self.extent else { return Ok(Vec::new()) };
-        let (split, begun) = (committed.split(), committed.begun().count());
-        if begun < split {
+        let Extent::Committed(expected) = &self.extent else { return Ok(Vec::new()) };
+        let (split, begun) = (expected.committed.split(), expected.committed.begun().count());
+        if begun < split as usize {
             info!("{begun} of {split} shards have begun");
         }
-        let comparison = RecordComparison {
-            expected: Expected {
-                generator: &self.generator,
-                plan: &self.plan,
-                format: self.config.records.message_format,
-                committed,
-            },
-            topics: &self.config.records.topics,
-            done: &count.done,
-            total: &count.total,
-        };
-        Ok(comparison.run(&mut cluster)?.unwrap_or_default())
+        let (topics, mut ranges) = (&self.config.records.topics, Vec::new());
+        for stream in self.plan.streams() {
+            ranges.extend(cluster.committed_range(&topics[stream])?.map(|range| (stream, range)));
+        }
+        let comparison = RecordComparison { expected, topics, count };
+        let reports = comparison.run(ranges, |ranges, each| cluster.read(ranges, each))?;
+        Ok(reports.unwrap_or_default())
     }
 
     async fn files(
@@ -260,9 +248,8 @@ impl Subject {
             generator: self.generator.clone(),
             format: self.config.file_format,
             shutdown: shutdown.clone(),
-            done: count.done.clone(),
+            count: count.clone(),
         };
-        count.total.fetch_add(comparison.total(), Ordering::Relaxed);
         let report = comparison.run(|part| self.has_files(part, name)).await?;
         let target = self.targets.get(name).cloned().unwrap_or_default();
         Ok(report.map(|report| FilesReport { target, ..report }))
@@ -273,38 +260,11 @@ impl Subject {
         match &self.extent {
             Extent::All => true,
             Extent::Before(end) => part < *end,
-            Extent::Committed(committed) => committed.of_part(part.0).is_some_and(|progress| {
+            Extent::Committed(expected) => expected.progress_of(part.0).is_some_and(|progress| {
                 // What stands at another target does not stand here.
                 let here = progress.cursors.clone().at(&progress.targets, &self.targets);
                 here.files.get(sink).is_some_and(|cursor| part < *cursor)
             }),
         }
     }
-}
-
-impl Extent {
-    /// By the index file of this shard.
-    fn by_index(local: LocalIndex, plan: &Plan) -> Result<Extent, Conflict> {
-        match local {
-            LocalIndex::Complete { last: index, .. } => match !plan.owns(index) || plan.is_done(index) {
-                true => Err(Conflict::IndexBeyondPlan { index, parts: plan.parts() }),
-                false => Ok(Extent::Before(plan.after(index))),
-            },
-            LocalIndex::Absent => Ok(Extent::All),
-            LocalIndex::Unreadable(why) => Err(Conflict::IndexUnreadable(why)),
-        }
-    }
-}
-
-/// The run's base time. A run that began "now" has noted when that was.
-fn start_time(
-    config: &Config,
-    committed: Option<&Committed>,
-    local: &LocalIndex,
-) -> anyhow::Result<NaiveDateTime> {
-    if let StartTime::At(start) = config.data.start {
-        return Ok(start);
-    }
-    let start = noted_start(committed.and_then(|committed| committed.begun().next()), local);
-    start.context("a run that began \"now\" has left no progress with that time; set START to its time")
 }

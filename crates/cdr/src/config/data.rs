@@ -17,6 +17,16 @@ pub enum StartTime {
     Now,
 }
 
+impl StartTime {
+    /// The time, where it is given.
+    pub fn given(self) -> Option<NaiveDateTime> {
+        match self {
+            StartTime::At(time) => Some(time),
+            StartTime::Now => None,
+        }
+    }
+}
+
 settings! {
     /// What is simulated.
     pub struct DataConfig in "data" {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use cdr_model::{FileFormat, Generator, PartIndex, PerStream, Plan, Stream};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,7 @@ use super::DESCRIBED_MAX;
 use super::part_set::PartSet;
 use super::report::FilesReport;
 use crate::files::{Content, FileSink, FileSinkError, Listed, PartFile, Pieces};
+use crate::telemetry::Count;
 
 /// Bytes of a file that are generated at once.
 const PIECE_BYTES: usize = 256 << 10;
@@ -64,8 +65,8 @@ pub struct FileComparison {
     pub generator: Arc<Generator>,
     pub format: FileFormat,
     pub shutdown: CancellationToken,
-    /// Files that were looked at.
-    pub done: Arc<AtomicU64>,
+    /// Of the files that were looked at.
+    pub count: Count,
 }
 
 /// A file's name, and what is wrong with it.
@@ -86,11 +87,16 @@ impl FileComparison {
         &self,
         delivered: impl Fn(PartIndex) -> bool,
     ) -> Result<Option<FilesReport>, FileSinkError> {
-        let Listing { present, mut report } = tokio::select! {
-            listed = self.list() => listed?,
-            () = self.shutdown.cancelled() => return Ok(None),
-        };
-        let mut running: VecDeque<AbortOnDropHandle<Result<Compared, FileSinkError>>> = VecDeque::new();
+        self.count.total.fetch_add(self.total(), Ordering::Relaxed);
+        self.shutdown.run_until_cancelled(self.compare_all(delivered)).await.transpose()
+    }
+
+    async fn compare_all(
+        &self,
+        delivered: impl Fn(PartIndex) -> bool,
+    ) -> Result<FilesReport, FileSinkError> {
+        let Listing { present, mut report } = self.list().await?;
+        let mut running = VecDeque::new();
         let mut part = self.plan.first();
         while part.0 < self.parts_end {
             let is_due = delivered(part);
@@ -107,32 +113,20 @@ impl FileComparison {
                     (false, false) => {}
                 }
                 report.expected += u64::from(is_due);
-                self.done.fetch_add(u64::from(!(is_due && is_present)), Ordering::Relaxed);
+                self.count.done.fetch_add(u64::from(!(is_due && is_present)), Ordering::Relaxed);
             }
             while running.len() >= self.sink.in_flight()
                 && let Some(first) = running.pop_front()
             {
-                let Some(compared) = self.until_shutdown(first).await? else { return Ok(None) };
-                report.add(compared);
+                report.add(first.await??);
             }
             part = self.plan.after(part);
         }
         for compared in running {
-            let Some(compared) = self.until_shutdown(compared).await? else { return Ok(None) };
-            report.add(compared);
+            report.add(compared.await??);
         }
         report.findings.sort();
-        Ok(Some(report))
-    }
-
-    async fn until_shutdown(
-        &self,
-        compared: AbortOnDropHandle<Result<Compared, FileSinkError>>,
-    ) -> Result<Option<Compared>, FileSinkError> {
-        tokio::select! {
-            compared = compared => Ok(Some(compared??)),
-            () = self.shutdown.cancelled() => Ok(None),
-        }
+        Ok(report)
     }
 
     /// Lists the sink. Nothing of it is held but which files of the run are there.
@@ -146,27 +140,17 @@ impl FileComparison {
         Ok(listing)
     }
 
-    fn sort(&self, name: &str, temporary_for: Option<&str>, listing: &mut Listing) {
-        let report = &mut listing.report;
-        match temporary_for {
-            Some(name) if !self.is_shaped_as_ours(name) => report.others += 1,
-            Some(_) => {
+    fn sort(&self, name: &str, temporary_for: Option<&str>, Listing { present, report }: &mut Listing) {
+        match (temporary_for, self.plan.part_of_file(name, self.format)) {
+            (Some(for_name), _) if self.is_shaped_as_ours(for_name) => {
                 report.temporary += 1;
-                report
-                    .describe(|| format!("{name} was left behind by an upload, or is one in progress"));
+                report.describe(format!("{name} was left behind by an upload, or is one in progress"));
             }
-            None => match self.plan.part_of_file(name, self.format) {
-                Some((stream, part)) if part.0 < self.parts_end => {
-                    // What belongs to another shard is not this verification's concern.
-                    match self.plan.owns(part) {
-                        true => listing.present[stream].insert(part.0),
-                        false => report.others += 1,
-                    }
-                }
-                Some(_) => report.ahead += 1,
-                None if self.is_shaped_as_ours(name) => report.foreign += 1,
-                None => report.others += 1,
-            },
+            (None, Some((_, part))) if part.0 >= self.parts_end => report.ahead += 1,
+            (None, Some((stream, part))) if self.plan.owns(part) => present[stream].insert(part.0),
+            (None, None) if self.is_shaped_as_ours(name) => report.foreign += 1,
+            // What belongs to another shard is not this verification's concern, either.
+            _ => report.others += 1,
         }
     }
 
@@ -178,6 +162,7 @@ impl FileComparison {
         stem.is_some_and(|stem| stem.ends_with('.'))
     }
 
+    /// Begins to compare a file.
     fn begin(
         &self,
         stream: Stream,
@@ -186,10 +171,13 @@ impl FileComparison {
         let (generator, part) = (self.generator.clone(), self.plan.part(part));
         let name = part.file_name(stream, self.format);
         let expected = PartFile { generator, stream, part, format: self.format };
-        let (sink, done) = (self.sink.clone(), self.done.clone());
+        let (sink, count) = (self.sink.clone(), self.count.clone());
         AbortOnDropHandle::new(tokio::spawn(async move {
-            let wrong = compare(sink.as_ref(), &name, &expected).await?;
-            done.fetch_add(1, Ordering::Relaxed);
+            let mut comparison = Comparison::new(&expected);
+            let is_there = sink.read(&name, &mut |found| comparison.take(found)).await?;
+            // It may have gone since it was listed.
+            let wrong = if is_there { comparison.end() } else { Some(WrongFile::Missing) };
+            count.done.fetch_add(1, Ordering::Relaxed);
             Ok((name, wrong))
         }))
     }
@@ -204,49 +192,35 @@ struct Listing {
 
 impl FilesReport {
     fn add(&mut self, (name, wrong): Compared) {
-        let Some(wrong) = wrong else {
-            self.right += 1;
-            return;
-        };
-        match wrong {
-            WrongFile::Missing => self.missing += 1,
-            _ => self.altered += 1,
+        match &wrong {
+            None => self.right += 1,
+            Some(WrongFile::Missing) => self.missing += 1,
+            Some(_) => self.altered += 1,
         }
-        self.describe(|| format!("{name} {wrong}"));
+        if let Some(wrong) = wrong {
+            self.describe(format!("{name} {wrong}"));
+        }
     }
 
-    fn describe(&mut self, finding: impl FnOnce() -> String) {
+    fn describe(&mut self, finding: String) {
         if self.findings.len() < DESCRIBED_MAX {
-            self.findings.push(finding());
+            self.findings.push(finding);
         }
     }
-}
-
-async fn compare(
-    sink: &dyn FileSink,
-    name: &str,
-    expected: &dyn Content,
-) -> Result<Option<WrongFile>, FileSinkError> {
-    let mut comparison = Comparison::new(expected);
-    let is_there = sink.read(name, &mut |found| comparison.take(found)).await?;
-    Ok(match is_there {
-        true => comparison.end().map(|difference| difference.in_file(expected)),
-        // It has gone since it was listed.
-        false => Some(WrongFile::Missing),
-    })
 }
 
 /// Where two contents differ, if they do.
 pub fn difference(expected: &dyn Content, found: &[u8]) -> Option<WrongFile> {
     let mut comparison = Comparison::new(expected);
     comparison.take(found);
-    comparison.end().map(|difference| difference.in_file(expected))
+    comparison.end()
 }
 
 /// A content that comes piece by piece, against what it should be.
 struct Comparison<'a> {
-    expected: Pieces<'a>,
-    /// What is left of the piece that was generated last.
+    expected: &'a dyn Content,
+    pieces: Pieces<'a>,
+    /// The piece that was generated last, and how much of it is taken.
     piece: Cow<'a, [u8]>,
     taken: usize,
     /// Bytes that are the same.
@@ -254,73 +228,58 @@ struct Comparison<'a> {
     differs: bool,
 }
 
-/// Where a content differs, in bytes from its beginning.
-enum Difference {
-    EndsEarly { at: u64 },
-    GoesOn { at: u64 },
-    Byte { at: u64 },
-}
-
 impl<'a> Comparison<'a> {
     fn new(expected: &'a dyn Content) -> Self {
-        let expected = expected.pieces(PIECE_BYTES);
-        Comparison { expected, piece: Cow::Borrowed(&[]), taken: 0, same: 0, differs: false }
+        let (pieces, piece) = (expected.pieces(PIECE_BYTES), Cow::Borrowed(&[][..]));
+        Comparison { expected, pieces, piece, taken: 0, same: 0, differs: false }
     }
 
     /// Takes what comes next; `false`: no more is needed.
     fn take(&mut self, mut found: &[u8]) -> bool {
-        while !found.is_empty() {
+        while !found.is_empty() && !self.differs {
             if self.taken == self.piece.len() {
-                let Some(next) = self.expected.next() else {
+                let Some(next) = self.pieces.next() else {
                     self.differs = true;
-                    return false;
+                    break;
                 };
                 (self.piece, self.taken) = (next, 0);
             }
             let expected = &self.piece[self.taken..];
             let length = expected.len().min(found.len());
             let (expected, now) = (&expected[..length], &found[..length]);
-            if expected != now {
-                let same = expected.iter().zip(now).take_while(|(a, b)| a == b).count();
-                self.same += same as u64;
-                self.taken += same;
-                self.differs = true;
-                return false;
-            }
-            self.same += length as u64;
-            self.taken += length;
+            let same = match expected == now {
+                true => length,
+                false => expected.iter().zip(now).take_while(|(a, b)| a == b).count(),
+            };
+            self.same += same as u64;
+            self.taken += same;
+            self.differs = same < length;
             found = &found[length..];
         }
-        true
+        !self.differs
     }
 
-    fn end(mut self) -> Option<Difference> {
-        let at = self.same;
-        let all_was_taken = self.taken == self.piece.len() && self.expected.next().is_none();
+    /// What is wrong with all that was taken.
+    fn end(mut self) -> Option<WrongFile> {
+        let all_was_taken = self.taken == self.piece.len() && self.pieces.next().is_none();
+        let (same, mut pieces) = (self.same, self.expected.pieces(PIECE_BYTES));
         match (self.differs, all_was_taken) {
             (false, true) => None,
-            (false, false) => Some(Difference::EndsEarly { at }),
-            (true, true) => Some(Difference::GoesOn { at }),
-            (true, false) => Some(Difference::Byte { at }),
-        }
-    }
-}
-
-impl Difference {
-    fn in_file(self, expected: &dyn Content) -> WrongFile {
-        let whole = || expected.pieces(PIECE_BYTES).map(|piece| piece.len() as u64).sum();
-        match self {
-            Difference::EndsEarly { at } => WrongFile::Shorter { expected: whole(), found: at },
-            Difference::GoesOn { at } => WrongFile::Longer { expected: at },
-            Difference::Byte { at } => {
-                let mut left = at as usize;
-                let mut line = 1;
-                for piece in expected.pieces(PIECE_BYTES) {
+            (false, false) => {
+                let expected = pieces.map(|piece| piece.len() as u64).sum();
+                Some(WrongFile::Shorter { expected, found: same })
+            }
+            (true, true) => Some(WrongFile::Longer { expected: same }),
+            (true, false) => {
+                let (mut left, mut line) = (same as usize, 1);
+                while left > 0
+                    && let Some(piece) = pieces.next()
+                {
                     let before = &piece[..left.min(piece.len())];
                     line += before.iter().filter(|&&byte| byte == b'\n').count() as u64;
                     left -= before.len();
                 }
-                WrongFile::Differs { line }
+                Some(WrongFile::Differs { line })
             }
         }
     }
@@ -337,7 +296,7 @@ mod tests {
         for length in 1..4 {
             let mut comparison = Comparison::new(expected);
             found.chunks(length).all(|piece| comparison.take(piece));
-            assert_eq!(comparison.end().map(|at| at.in_file(expected)), wrong);
+            assert_eq!(comparison.end(), wrong);
         }
     }
 

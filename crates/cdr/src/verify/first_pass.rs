@@ -5,13 +5,15 @@
 //! right are forgotten but for one bit; the others are read again afterwards, record by record.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 
-use cdr_model::{PartIndex, PerStream, Stream};
+use cdr_model::{PerStream, Stream};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::expected::Expected;
-use super::filter::{Belongs, RecordFilter};
+use super::filter::{At, Belongs, RecordFilter};
 use super::part_set::PartSet;
+use super::report::RecordsReport;
 use crate::kafka::{ReadRecord, partition};
 
 /// Parts of a stream that differ and are remembered; a run that has more is beyond repair anyway.
@@ -38,45 +40,24 @@ pub fn fingerprint(key: &[u8], value: &[u8]) -> u128 {
 }
 
 /// What is known of a part so far.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Sum {
     count: u32,
     fingerprints: u128,
 }
 
 impl Sum {
-    fn add(&mut self, fingerprint: u128) {
+    fn add(&mut self, key: &[u8], value: &[u8]) {
         self.count += 1;
-        self.fingerprints = self.fingerprints.wrapping_add(fingerprint);
+        self.fingerprints = self.fingerprints.wrapping_add(fingerprint(key, value));
     }
 }
 
-/// A record that belongs to no part of the run, or to another partition.
-#[derive(Clone, Debug)]
-pub struct UnexpectedRecord {
-    pub stream: Stream,
-    pub partition: i32,
-    pub offset: i64,
-    pub why: String,
-}
-
-/// The parts of a stream that differ.
-#[derive(Clone, Debug, Default)]
+/// The parts of a stream that differ: the first of them, and how many there are in all.
+#[derive(Default)]
 pub struct Suspects {
-    /// The first of them.
     pub parts: Vec<u64>,
-    /// How many there are in all.
     pub count: u64,
-}
-
-/// What was found of one stream.
-#[derive(Clone, Debug, Default)]
-pub struct StreamCounts {
-    /// Records that the progress counts.
-    pub counted: u64,
-    pub younger: u64,
-    pub unexpected: u64,
-    pub misplaced: u64,
 }
 
 #[derive(Default)]
@@ -90,25 +71,25 @@ struct StreamParts {
 
 /// The first pass.
 pub struct FirstPass<'a> {
-    expected: Expected<'a>,
+    expected: &'a Expected,
     filter: RecordFilter<'a>,
     open: HashMap<PartOfStream, Sum>,
     partitions: PerStream<u32>,
     parts: PerStream<StreamParts>,
-    pub counts: PerStream<StreamCounts>,
-    pub described: Vec<UnexpectedRecord>,
+    described: usize,
+    reports: PerStream<RecordsReport>,
 }
 
 impl<'a> FirstPass<'a> {
-    pub fn new(expected: Expected<'a>) -> Self {
+    pub fn new(expected: &'a Expected) -> Self {
         FirstPass {
             expected,
-            filter: RecordFilter::of_counted(expected.plan, expected.format, expected.committed),
+            filter: RecordFilter::of_counted(expected),
             open: HashMap::new(),
-            partitions: PerStream::from_fn(|stream| expected.committed.partitions(stream)),
+            partitions: PerStream::from_fn(|stream| expected.partitions(stream)),
             parts: PerStream::default(),
-            counts: PerStream::default(),
-            described: Vec::new(),
+            described: 0,
+            reports: PerStream::default(),
         }
     }
 
@@ -117,87 +98,75 @@ impl<'a> FirstPass<'a> {
         match self.filter.sort(stream, record) {
             Belongs::ToPart(part) => self.count((part, stream), record),
             Belongs::Older => {}
-            Belongs::Younger => self.counts[stream].younger += 1,
+            Belongs::Younger => self.reports[stream].younger += 1,
             Belongs::Unexpected(why) => {
-                self.counts[stream].unexpected += 1;
-                self.describe(stream, record, why.to_owned());
+                self.reports[stream].foreign += 1;
+                self.describe(stream, record, why);
             }
         }
     }
 
     fn count(&mut self, of: PartOfStream, record: &ReadRecord<'_>) {
         let (part, stream) = of;
-        self.counts[stream].counted += 1;
+        self.reports[stream].found += 1;
         let due = partition(record.key, self.partitions[stream]) as i32;
         if due != record.partition {
-            self.counts[stream].misplaced += 1;
-            self.describe(stream, record, format!("it belongs in partition {due}, by its key"));
+            self.reports[stream].misplaced += 1;
+            self.describe(stream, record, &format!("it belongs in partition {due}, by its key"));
         }
         if self.parts[stream].right.contains(part) {
             // All of the part has been here already.
             self.parts[stream].right.remove(part);
             return self.suspect(of);
         }
-        let range = self.expected.committed.delivered(stream, part);
+        let range = self.expected.delivered(stream, part);
         let sum = self.open.entry(of).or_default();
-        sum.add(fingerprint(record.key, record.value));
+        sum.add(record.key, record.value);
         if (sum.count as usize) < range.len() {
             return;
         }
-        let found = *sum;
-        self.open.remove(&of);
-        let is_right =
-            found.count as usize == range.len() && found.fingerprints == self.sum(of).fingerprints;
-        match is_right {
+        match self.open.remove(&of) == Some(self.sum(of, range)) {
             true => self.parts[stream].right.insert(part),
             false => self.suspect(of),
         }
     }
 
-    fn sum(&self, (part, stream): PartOfStream) -> Sum {
-        let range = self.expected.committed.delivered(stream, part);
+    fn sum(&self, (part, stream): PartOfStream, range: Range<u32>) -> Sum {
         let mut sum = Sum::default();
-        self.expected.messages(stream, PartIndex(part), range, |message| {
-            sum.add(fingerprint(message.key.as_bytes(), message.value));
-        });
+        let add = |message: cdr_model::Message<'_>| sum.add(message.key.as_bytes(), message.value);
+        self.expected.messages(stream, part, range, add);
         sum
     }
 
     fn suspect(&mut self, (part, stream): PartOfStream) {
         let parts = &mut self.parts[stream];
         // A forged time can name any part, so only those of the run get a bit.
-        if part < self.expected.committed.parts_end() {
+        if part < self.expected.parts_end() {
             parts.wrong.insert(part);
         } else if parts.beyond.len() < SUSPECTS_MAX {
             parts.beyond.insert(part);
         }
     }
 
-    /// Ends the pass: the parts of each stream that differ.
-    pub fn suspects(&self) -> PerStream<Suspects> {
-        PerStream::from_fn(|stream| {
-            let (parts, committed) = (&self.parts[stream], self.expected.committed);
+    /// What was found, but for what is of parts that differ, and which these are.
+    pub fn end(self) -> (PerStream<RecordsReport>, PerStream<Suspects>) {
+        let suspects = PerStream::from_fn(|stream| {
+            let (parts, expected) = (&self.parts[stream], self.expected);
             let is_suspect = |&part: &u64| {
-                let is_missed =
-                    !parts.right.contains(part) && !committed.delivered(stream, part).is_empty();
-                is_missed || parts.wrong.contains(part)
+                let is_due = !expected.delivered(stream, part).is_empty();
+                parts.wrong.contains(part) || is_due && !parts.right.contains(part)
             };
-            let within = (0..committed.parts_end()).filter(is_suspect);
-            let mut suspects = Suspects::default();
-            for part in within.chain(parts.beyond.iter().copied()) {
-                if suspects.parts.len() < SUSPECTS_MAX {
-                    suspects.parts.push(part);
-                }
-                suspects.count += 1;
-            }
-            suspects
-        })
+            let within = (0..expected.parts_end()).filter(is_suspect);
+            let all = within.chain(parts.beyond.iter().copied());
+            Suspects { count: all.clone().count() as u64, parts: all.take(SUSPECTS_MAX).collect() }
+        });
+        (self.reports, suspects)
     }
 
-    fn describe(&mut self, stream: Stream, record: &ReadRecord<'_>, why: String) {
-        if self.described.len() < UNEXPECTED_MAX {
-            let (partition, offset) = (record.partition, record.offset);
-            self.described.push(UnexpectedRecord { stream, partition, offset, why });
+    fn describe(&mut self, stream: Stream, record: &ReadRecord<'_>, why: &str) {
+        if self.described < UNEXPECTED_MAX {
+            self.described += 1;
+            self.reports[stream].findings.push(format!("{}: {why}", At::from(record)));
         }
     }
 }

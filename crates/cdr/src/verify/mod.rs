@@ -3,7 +3,6 @@
 //! What should be there is generated again, not stored. The progress has how far the run has come;
 //! everything before that must be in its place, once, to the byte.
 
-mod committed;
 mod expected;
 mod files;
 mod filter;
@@ -15,10 +14,9 @@ mod second_pass;
 #[cfg(test)]
 mod tests;
 
-pub use self::committed::CommittedProgress;
 pub use self::expected::Expected;
 pub use self::files::{FileComparison, WrongFile, difference};
-pub use self::records::{RecordComparison, Source};
+pub use self::records::{EachRecord, RecordComparison};
 pub use self::report::{FilesReport, RecordsReport, Report};
 
 /// Findings that are described; the others are only counted.

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
-use crate::telemetry::units;
+use crate::telemetry::units::count;
 
 /// Findings of each kind that are printed; the others are only counted.
 const SHOWN: usize = 20;
@@ -53,8 +53,7 @@ impl RecordsReport {
     pub fn is_right(&self) -> bool {
         let wrong = [self.missing, self.doubled, self.altered, self.foreign, self.misplaced];
         // Were fewer read than counted, without one that is missed, the reading itself would be wrong.
-        let all_were_read = self.found >= self.expected;
-        wrong.iter().all(|&count| count == 0) && self.parts_differing == 0 && all_were_read
+        wrong == [0; 5] && self.parts_differing == 0 && self.found >= self.expected
     }
 }
 
@@ -97,13 +96,9 @@ impl Report {
     fn write(&self, out: &mut String) -> fmt::Result {
         let state =
             if self.finished { "finished" } else { "not finished, verified as far as it has come" };
-        writeln!(out, "Run {}, {} parts: {state}", self.run, units::count(self.parts))?;
-        for records in &self.records {
-            records.write(out)?;
-        }
-        for files in &self.files {
-            files.write(out)?;
-        }
+        writeln!(out, "Run {}, {} parts: {state}", self.run, count(self.parts))?;
+        self.records.iter().try_for_each(|records| records.write(out))?;
+        self.files.iter().try_for_each(|files| files.write(out))?;
         let verdict = match self.right {
             true => "All is right: nothing is missing, nothing is doubled",
             false => "NOT all is right",
@@ -114,13 +109,8 @@ impl Report {
 
 impl RecordsReport {
     fn write(&self, out: &mut String) -> fmt::Result {
-        write!(
-            out,
-            "  topic {}: {} of {} records",
-            self.topic,
-            units::count(self.found),
-            units::count(self.expected)
-        )?;
+        let (found, expected) = (count(self.found), count(self.expected));
+        write!(out, "  topic {}: {found} of {expected} records", self.topic)?;
         let kinds = [
             (self.missing, "missing"),
             (self.doubled, "doubled"),
@@ -131,8 +121,7 @@ impl RecordsReport {
         ];
         write_kinds(out, &kinds)?;
         if self.parts_differing > self.parts_examined {
-            let (examined, all) =
-                (units::count(self.parts_examined), units::count(self.parts_differing));
+            let (examined, all) = (count(self.parts_examined), count(self.parts_differing));
             writeln!(out, "    {all} parts differ; the first {examined} of them were examined")?;
         }
         write_findings(out, &self.findings)
@@ -141,13 +130,8 @@ impl RecordsReport {
 
 impl FilesReport {
     fn write(&self, out: &mut String) -> fmt::Result {
-        write!(
-            out,
-            "  files in {}: {} of {} right",
-            self.target,
-            units::count(self.right),
-            units::count(self.expected)
-        )?;
+        let (right, expected) = (count(self.right), count(self.expected));
+        write!(out, "  files in {}: {right} of {expected} right", self.target)?;
         let kinds = [
             (self.missing, "missing"),
             (self.altered, "altered"),
@@ -162,18 +146,16 @@ impl FilesReport {
 }
 
 fn write_kinds(out: &mut String, kinds: &[(u64, &str)]) -> fmt::Result {
-    for (count, kind) in kinds.iter().filter(|(count, _)| *count > 0) {
-        write!(out, ", {} {kind}", units::count(*count))?;
+    for (number, kind) in kinds.iter().filter(|(number, _)| *number > 0) {
+        write!(out, ", {} {kind}", count(*number))?;
     }
     writeln!(out)
 }
 
 fn write_findings(out: &mut String, findings: &[String]) -> fmt::Result {
-    for finding in findings.iter().take(SHOWN) {
-        writeln!(out, "    {finding}")?;
-    }
+    findings.iter().take(SHOWN).try_for_each(|finding| writeln!(out, "    {finding}"))?;
     match findings.len().saturating_sub(SHOWN) {
         0 => Ok(()),
-        more => writeln!(out, "    … and {} more; --format json has them", units::count(more as u64)),
+        more => writeln!(out, "    … and {} more; --format json has them", count(more as u64)),
     }
 }

@@ -1,12 +1,13 @@
 //! The second pass, over parts that differ: what is missing, doubled, altered or foreign.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::ops::Range;
 
 use cdr_model::{PartIndex, PerStream, Stream};
 
 use super::expected::Expected;
-use super::filter::{Belongs, RecordFilter};
+use super::filter::{At, Belongs, RecordFilter};
 use super::first_pass::{PartOfStream, Suspects, fingerprint};
 use crate::kafka::ReadRecord;
 
@@ -17,7 +18,6 @@ const RECORDS_MAX: usize = 500_000;
 const UNEXPECTED_MAX: usize = 500_000;
 
 /// What is wrong with one record.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wrong {
     Missing,
     /// Stands where `first` stands, too.
@@ -26,24 +26,23 @@ pub enum Wrong {
         first: At,
     },
     /// Another record has its time, and its place.
-    Altered {
-        at: At,
-    },
+    Altered(At),
     /// No record of the part looks like it.
-    Foreign {
-        at: At,
-    },
+    Foreign(At),
 }
 
-/// A position in a topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct At {
-    pub partition: i32,
-    pub offset: i64,
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wrong::Missing => f.write_str("is missing"),
+            Wrong::Doubled { at, first } => write!(f, "is doubled: {at}, first at {first}"),
+            Wrong::Altered(at) => write!(f, "is altered: {at}"),
+            Wrong::Foreign(at) => write!(f, "is foreign: {at}"),
+        }
+    }
 }
 
 /// A finding: which record of which part, by its number, where it is one of the part's own.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     pub part: u64,
     pub stream: Stream,
@@ -53,7 +52,7 @@ pub struct Finding {
 
 /// The second pass.
 pub struct SecondPass<'a> {
-    expected: Expected<'a>,
+    expected: &'a Expected,
     filter: RecordFilter<'a>,
     parts: BTreeMap<PartOfStream, Examined>,
     /// Records that are kept to be compared.
@@ -75,21 +74,21 @@ struct Examined {
 
 impl<'a> SecondPass<'a> {
     /// Examines as many of the parts as fit into memory, from the first on.
-    pub fn new(expected: Expected<'a>, suspects: &PerStream<Suspects>) -> Self {
-        let of_stream = |(stream, suspects): (Stream, &Suspects)| {
-            suspects.parts.iter().map(move |&part| (part, stream)).collect::<Vec<_>>()
-        };
-        let mut suspects: Vec<PartOfStream> = suspects.iter().flat_map(of_stream).collect();
-        suspects.sort_unstable();
+    pub fn new(expected: &'a Expected, suspects: &PerStream<Suspects>) -> Self {
+        let mut all: Vec<PartOfStream> = Vec::new();
+        for (stream, suspects) in suspects.iter() {
+            all.extend(suspects.parts.iter().map(|&part| (part, stream)));
+        }
+        all.sort_unstable();
         let (mut parts, mut records) = (BTreeMap::new(), 0);
-        for of @ (part, stream) in suspects {
+        for of @ (part, stream) in all {
             records += expected.plan.count(stream, PartIndex(part)) as usize;
             if records > RECORDS_MAX && !parts.is_empty() {
                 break;
             }
-            parts.insert(of, Examined::new(&expected, of));
+            parts.insert(of, Examined::new(expected, of));
         }
-        let filter = RecordFilter::of_run(expected.plan, expected.format, expected.committed);
+        let filter = RecordFilter::of_run(expected);
         SecondPass { expected, filter, parts, kept: 0, not_kept: PerStream::default() }
     }
 
@@ -102,7 +101,7 @@ impl<'a> SecondPass<'a> {
     pub fn take(&mut self, stream: Stream, record: &ReadRecord<'_>) {
         let Belongs::ToPart(part) = self.filter.sort(stream, record) else { return };
         let Some(examined) = self.parts.get_mut(&(part, stream)) else { return };
-        let at = At { partition: record.partition, offset: record.offset };
+        let at = At::from(record);
         match examined.expected.get_mut(&fingerprint(record.key, record.value)) {
             Some((_, first @ None)) => *first = Some(at),
             Some((number, Some(first))) => {
@@ -119,54 +118,43 @@ impl<'a> SecondPass<'a> {
     }
 
     /// All findings, by part.
-    pub fn findings(self) -> Vec<Finding> {
+    pub fn findings(self) -> impl Iterator<Item = Finding> {
         let expected = self.expected;
-        let findings = self.parts.into_iter().flat_map(|((part, stream), examined)| {
-            let window = expected.plan.part(PartIndex(part));
-            let time = |number| expected.generator.time(stream, &window, number).0;
-            examined.findings(part, stream, time)
-        });
-        findings.collect()
+        self.parts.into_iter().flat_map(move |(of, examined)| examined.findings(of, expected))
     }
 }
 
 impl Examined {
-    fn new(of: &Expected<'_>, (part, stream): PartOfStream) -> Examined {
+    fn new(of: &Expected, (part, stream): PartOfStream) -> Examined {
         let all = 0..of.plan.count(stream, PartIndex(part));
         let (mut expected, mut number) = (HashMap::with_capacity(all.len()), 0);
-        of.messages(stream, PartIndex(part), all, |message| {
-            let fingerprint = fingerprint(message.key.as_bytes(), message.value);
-            expected.insert(fingerprint, (number, None));
+        of.messages(stream, part, all, |message| {
+            expected.insert(fingerprint(message.key.as_bytes(), message.value), (number, None));
             number += 1;
         });
-        let due = of.committed.delivered(stream, part);
+        let due = of.delivered(stream, part);
         Examined { due, expected, findings: Vec::new(), unexpected: Vec::new() }
     }
 
-    fn findings(self, part: u64, stream: Stream, time: impl Fn(u32) -> i64) -> Vec<Finding> {
-        let (mut findings, due) = (self.findings, self.due);
+    fn findings(self, (part, stream): PartOfStream, expected: &Expected) -> Vec<Finding> {
+        let (mut findings, window) = (self.findings, expected.plan.part(PartIndex(part)));
         let unseen = self.expected.into_values().filter(|(_, first)| first.is_none());
-        let mut missing: Vec<u32> =
-            unseen.map(|(number, _)| number).filter(|number| due.contains(number)).collect();
+        let numbers = unseen.map(|(number, _)| number);
+        let mut missing: Vec<u32> = numbers.filter(|number| self.due.contains(number)).collect();
         missing.sort_unstable_by(|a, b| b.cmp(a));
         // From the last on, so that the first of one time is taken first.
         let mut by_time: HashMap<i64, Vec<u32>> = HashMap::with_capacity(missing.len());
         for number in missing {
-            by_time.entry(time(number)).or_default().push(number);
+            by_time.entry(expected.generator.time(stream, &window, number).0).or_default().push(number);
         }
         for (at, time) in self.unexpected {
             // A record that has the time of a missing one was that one before it was altered.
             let record = time.and_then(|time| by_time.get_mut(&time)?.pop());
-            let wrong = match record {
-                Some(_) => Wrong::Altered { at },
-                None => Wrong::Foreign { at },
-            };
+            let wrong = if record.is_some() { Wrong::Altered(at) } else { Wrong::Foreign(at) };
             findings.push(Finding { part, stream, record, wrong });
         }
-        findings.extend(by_time.into_values().flatten().map(|number| {
-            let record = Some(number);
-            Finding { part, stream, record, wrong: Wrong::Missing }
-        }));
+        let missing = by_time.into_values().flatten().map(Some);
+        findings.extend(missing.map(|record| Finding { part, stream, record, wrong: Wrong::Missing }));
         findings.sort_by_key(|finding| finding.record);
         findings
     }

@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use cdr_model::{Generator, PartIndex, Plan};
 
-use crate::commands::run_plan::{RunPlan, begin_now};
-use crate::config::{Config, StartTime};
+use crate::config::Config;
 use crate::settings::Choice as _;
+use crate::setup::{RunPlan, begin_now};
 use crate::telemetry::units;
 
 /// Parts whose files are generated to estimate the size of all.
@@ -16,14 +16,8 @@ const SAMPLED_PARTS: u64 = 4;
 const SAMPLED_RECORDS: u32 = 100_000;
 
 /// The plan of a run as text: parts, files, records, bytes, first and last window.
-///
-/// # Errors
-/// A scenario that cannot be simulated.
 pub fn describe(config: &Config) -> anyhow::Result<String> {
-    let start = match config.data.start {
-        StartTime::At(start) => start,
-        StartTime::Now => begin_now(config)?,
-    };
+    let start = config.data.start.given().map_or_else(|| begin_now(config), Ok)?;
     let RunPlan { scenario, plan, .. } = RunPlan::new(config, start)?;
     let generator = Generator::new(&scenario)?;
     let (parts, streams) = (plan.parts(), plan.streams().count() as u64);

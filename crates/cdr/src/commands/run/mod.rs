@@ -4,21 +4,22 @@ mod dry_run;
 mod session;
 mod start;
 
-use cdr_model::resume::{Decision, IndexOwner, StartMode};
+use cdr_model::resume::{IndexOwner, StartMode};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use self::session::{Session, log_start};
-use self::start::{ResumeOutcome, Start, StartPoint, lock_index, prepare, record_start};
+use self::session::Session;
+use self::start::{Start, lock_index};
 use crate::commands::context::Context;
 use crate::commands::signals::Signals;
 use crate::config::{Config, RunFlags, load};
 use crate::delivery::{DeliveryError, RunEnd};
 use crate::exit::Exit;
+use crate::files::sftp::SftpSink;
 use crate::kafka::KafkaError;
 use crate::output::print;
-use crate::setup::{self, Access, Sinks};
+use crate::setup;
 use crate::telemetry::Terminal;
 
 pub const EXAMPLES: &str = "\
@@ -49,10 +50,7 @@ pub struct RunArgs {
 }
 
 /// Runs the job, or shows its plan.
-///
-/// # Errors
-/// Whatever keeps the run from its end; progress up to then is kept.
-pub fn execute(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
+pub async fn execute(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
     let loaded = load(&args.settings.values)?;
     if args.dry_run {
         print(&dry_run::describe(&loaded.config)?)?;
@@ -64,28 +62,24 @@ pub fn execute(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
         (false, true) => StartMode::TrustIndex,
         (false, false) => StartMode::Continue,
     };
-    context.block_on(run(config, mode, &context.terminal))
+    run(&config, mode, &context.terminal).await
 }
 
 /// Runs the job as configured.
-pub(super) async fn run(config: Config, mode: StartMode, terminal: &Terminal) -> anyhow::Result<Exit> {
-    let shutdown = CancellationToken::new();
-    let signals = Signals::watch(shutdown.clone())?;
-    let result = start_and_deliver(&config, mode, terminal, &shutdown).await;
-    match (result, signals.exit()) {
-        (Ok(Some(RunEnd::Finished)), _) | (Ok(None), None) => Ok(Exit::Complete),
-        (Ok(_), Some(exit)) => Ok(stopped(&config, exit)),
+pub(super) async fn run(config: &Config, mode: StartMode, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let signals = Signals::watch()?;
+    let result = start_and_deliver(config, mode, terminal, &signals.shutdown).await;
+    let exit = match (result, signals.exit()) {
+        (Ok(Some(RunEnd::Finished)), _) | (Ok(None), None) => return Ok(Exit::Complete),
         // A run that stops itself does so by an error; without one, somebody requested it.
-        (Ok(Some(RunEnd::Stopped)), None) => Ok(Exit::Failed),
-        (Err(error), Some(exit)) if was_interrupted(&error) => Ok(stopped(&config, exit)),
-        (Err(error), _) => Err(error),
-    }
-}
-
-fn stopped(config: &Config, exit: Exit) -> Exit {
+        (Ok(Some(RunEnd::Stopped)), None) => return Ok(Exit::Failed),
+        (Ok(_), Some(exit)) => exit,
+        (Err(error), Some(exit)) if was_interrupted(&error) => exit,
+        (Err(error), _) => return Err(error),
+    };
     let name = &config.run.name;
     info!("Stopped; progress is saved. Start run {name} again with the same settings to continue it");
-    exit
+    Ok(exit)
 }
 
 /// Whether an error only means that waiting was cut short.
@@ -106,30 +100,26 @@ async fn start_and_deliver(
 ) -> anyhow::Result<Option<RunEnd>> {
     let index = lock_index(config).await?;
     // It reads the key file, and uses no network yet.
-    let Sinks { targets, files: file_sinks } = setup::sinks(config, Access::Deliver)?;
-    let start = Start::new(config, mode, index.read(), targets);
-    let found = tokio::select! {
-        found = start.find_point(shutdown) => found?,
-        () = shutdown.cancelled() => return Ok(None),
+    let (targets, file_sinks) = setup::sinks(config, SftpSink::new)?;
+    let start = Start { config, mode, local: index.read(), targets };
+    let Some(found) = shutdown.run_until_cancelled(start.find_point(shutdown)).await else {
+        return Ok(None);
     };
-    let Some(StartPoint { resume, kafka }) = found else {
+    let Some((point, fenced)) = found? else {
         index.remove()?;
         info!("Run {} is finished already; --restart begins a new one", config.run.name);
         return Ok(None);
     };
-    let ResumeOutcome { run, cursors, decision } = resume;
     let targets = start.targets;
-    let records = match kafka {
-        Some((producer, state)) => {
-            let ready = prepare(producer, run.plan.clone()).await?;
-            Some(record_start(ready, state, &decision, &run, &targets, &cursors))
-        }
+    let records = match fenced {
+        Some(fenced) => Some(point.record_start(fenced, &targets).await?),
         None => None,
     };
-    let complete = cursors.complete_before(&targets).and_then(|cursor| run.plan.before(cursor));
-    let (parameters, owned) = (run.parameters.clone(), targets.clone());
+    let complete = point.cursors.complete_before(&targets);
+    let complete = complete.and_then(|cursor| point.run.plan.before(cursor));
+    let (parameters, owned) = (point.run.parameters.clone(), targets.clone());
     index.begin(&IndexOwner { parameters, targets: owned }, complete)?;
-    log_start(config, &run.plan, decision == Decision::Start, &cursors, &targets);
-    let session = Session { config, terminal, shutdown: shutdown.clone(), run, cursors, targets };
+    let session = Session { config, terminal, shutdown: shutdown.clone(), point, targets };
+    session.log_start();
     session.deliver(index, file_sinks, records).await.map(Some)
 }

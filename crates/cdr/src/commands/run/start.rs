@@ -2,101 +2,121 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
-use cdr_model::Plan;
 use cdr_model::progress::{Cursors, KAFKA, SinkTargets};
-use cdr_model::resume::{Decision, Facts, KafkaState, LocalIndex, StartMode, decide, is_final};
-use chrono::{NaiveDateTime, Utc};
+use cdr_model::resume::{
+    Conflict, Decision, Facts, KafkaState, LocalIndex, StartMode, decide, is_final,
+};
+use chrono::Utc;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::commands::run_plan::{RunPlan, begin_now, noted_start};
-use crate::config::{Config, StartTime};
+use crate::commands::context::blocking;
+use crate::config::Config;
 use crate::delivery::RecordStart;
 use crate::delivery::index::{IndexError, IndexFile};
-use crate::delivery::records::{FencedProducer, Probe, ReadyProducer, RunAtKafka};
-use crate::kafka::KafkaError;
-use crate::setup;
+use crate::delivery::records::{FencedProducer, Probe, RunAtKafka};
+use crate::setup::{self, RunPlan, begin_now, noted_start};
 
 /// A start that has not found out yet where to begin.
 pub(super) struct Start<'a> {
-    config: &'a Config,
-    mode: StartMode,
-    local: LocalIndex,
-    index_file: String,
+    pub config: &'a Config,
+    pub mode: StartMode,
+    pub local: LocalIndex,
     pub targets: SinkTargets,
 }
 
-/// What some facts mean for the run, and where it resumes by them.
-pub(super) struct ResumeOutcome {
+/// Where a run begins by some facts.
+pub(super) struct StartPoint {
     pub run: RunPlan,
     pub decision: Decision,
     /// Of a decision to deliver.
     pub cursors: Cursors,
 }
 
-/// Where a run begins, and its producer, if it delivers to Kafka.
-pub(super) struct StartPoint {
-    pub resume: ResumeOutcome,
-    pub kafka: Option<(FencedProducer, KafkaState)>,
-}
+/// A producer, if the run delivers to Kafka, and what was found there.
+pub(super) type Fenced = Option<(FencedProducer, KafkaState)>;
 
-impl<'a> Start<'a> {
-    pub fn new(config: &'a Config, mode: StartMode, local: LocalIndex, targets: SinkTargets) -> Self {
-        let index_file = config.run.index_file.display().to_string();
-        Start { config, mode, local, index_file, targets }
-    }
-
+impl Start<'_> {
     /// Decides where to begin, by Kafka and the index file alone; `None` if the run is finished.
     ///
     /// The first decision is made by a probe that disturbs nobody: a start that is refused must not
     /// end a healthy process of the run. The one that counts is made once all others are fenced.
-    pub async fn find_point(&self, shutdown: &CancellationToken) -> anyhow::Result<Option<StartPoint>> {
+    pub async fn find_point(
+        &self,
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<Option<(StartPoint, Fenced)>> {
         if !self.targets.contains_key(KAFKA) {
-            let resume = self.resume(None)?.into_action()?;
-            return Ok(resume.map(|resume| StartPoint { resume, kafka: None }));
+            return Ok(self.point(None)?.unless_finished()?.map(|point| (point, None)));
         }
         let (probe, state) = probe(self.config, shutdown).await?;
-        let resume = self.resume(Some(&state))?;
-        if is_final(&resume.decision, &state) && resume.into_action()?.is_none() {
+        let point = self.point(Some(&state))?;
+        if is_final(&point.decision, &state) && point.unless_finished()?.is_none() {
             return Ok(None);
         }
-        let (producer, state) = blocking("fencing older processes", || probe.fence()).await?;
-        let Some(resume) = self.resume(Some(&state))?.into_action()? else { return Ok(None) };
-        Ok(Some(StartPoint { resume, kafka: Some((producer, state)) }))
+        let fenced = blocking("fencing older processes", || probe.fence()).await?;
+        let point = self.point(Some(&fenced.1))?.unless_finished()?;
+        Ok(point.map(|point| (point, Some(fenced))))
     }
 
-    fn resume(&self, kafka: Option<&KafkaState>) -> anyhow::Result<ResumeOutcome> {
-        let start = start_time(self.config, self.mode, &self.local, kafka)?;
-        let run = RunPlan::new(self.config, start)?;
+    fn point(&self, kafka: Option<&KafkaState>) -> anyhow::Result<StartPoint> {
+        let config = self.config;
+        // A run that began "now" keeps the time at which it began.
+        let noted = || match self.mode {
+            StartMode::Restart => None,
+            _ => noted_start(kafka.and_then(|found| found.progress.as_ref()), &self.local),
+        };
+        let start = config.data.start.given().or_else(noted).map_or_else(|| begin_now(config), Ok)?;
+        let run = RunPlan::new(config, start)?;
         let decision = decide(&Facts {
             plan: &run.plan,
             parameters: &run.parameters,
             targets: &self.targets,
             kafka: kafka.cloned(),
             local: self.local.clone(),
-            index_file: &self.index_file,
+            index_file: &config.run.index_file.display().to_string(),
             mode: self.mode,
         });
         let cursors = match &decision {
             Decision::Continue(cursors) | Decision::Adopt(cursors) => cursors.clone(),
             _ => Cursors::all_at(&self.targets, run.plan.first()),
         };
-        Ok(ResumeOutcome { run, decision, cursors })
+        Ok(StartPoint { run, decision, cursors })
     }
 }
 
-impl ResumeOutcome {
-    /// `None` if nothing is left to do.
-    ///
+impl StartPoint {
     /// # Errors
     /// The conflict for which the run is refused.
-    fn into_action(self) -> anyhow::Result<Option<ResumeOutcome>> {
+    fn unless_finished(self) -> Result<Option<StartPoint>, Conflict> {
         match self.decision {
-            Decision::Refuse(conflict) => Err(conflict.into()),
+            Decision::Refuse(conflict) => Err(conflict),
             Decision::Finished => Ok(None),
             Decision::Start | Decision::Continue(_) | Decision::Adopt(_) => Ok(Some(self)),
         }
+    }
+
+    /// What the records go on from, with topics for all that is missing there.
+    pub async fn record_start(
+        &self,
+        (producer, state): (FencedProducer, KafkaState),
+        targets: &SinkTargets,
+    ) -> anyhow::Result<RecordStart> {
+        let (plan, cursors) = (self.run.plan.clone(), &self.cursors);
+        let ready = blocking("preparing Kafka", move || producer.prepare(&plan)).await?;
+        let known = match self.decision {
+            Decision::Continue(_) => state.progress.clone(),
+            _ => None,
+        };
+        let mut progress = known.unwrap_or_else(|| {
+            let (parameters, begun_ms) = (self.run.parameters.clone(), Utc::now().timestamp_millis());
+            ready.new_progress(parameters, targets.clone(), &state, cursors.clone(), begun_ms)
+        });
+        // Sinks that are not used now keep their cursors.
+        progress.cursors.records = cursors.records.or(progress.cursors.records);
+        progress.cursors.files.extend(cursors.files.clone());
+        progress.targets.extend(targets.clone());
+        progress.finished = false;
+        Ok(RecordStart { ready, progress, recorded: state.progress })
     }
 }
 
@@ -121,56 +141,4 @@ async fn probe(config: &Config, shutdown: &CancellationToken) -> anyhow::Result<
     };
     info!("Connecting to Kafka brokers {}", run.kafka.brokers);
     blocking("connecting to Kafka", move || Probe::open(run)).await
-}
-
-pub(super) async fn prepare(producer: FencedProducer, plan: Plan) -> anyhow::Result<ReadyProducer> {
-    blocking("preparing Kafka", move || producer.prepare(&plan)).await
-}
-
-/// Does what blocks where it may.
-async fn blocking<T: Send + 'static>(
-    what: &'static str,
-    call: impl FnOnce() -> Result<T, KafkaError> + Send + 'static,
-) -> anyhow::Result<T> {
-    let done = tokio::task::spawn_blocking(call).await;
-    Ok(done.with_context(|| format!("{what} ended unexpectedly"))??)
-}
-
-/// What the records go on from.
-pub(super) fn record_start(
-    ready: ReadyProducer,
-    state: KafkaState,
-    decision: &Decision,
-    run: &RunPlan,
-    targets: &SinkTargets,
-    cursors: &Cursors,
-) -> RecordStart {
-    let known = match decision {
-        Decision::Continue(_) => state.progress.clone(),
-        _ => None,
-    };
-    let mut progress = known.unwrap_or_else(|| {
-        let (parameters, begun_ms) = (run.parameters.clone(), Utc::now().timestamp_millis());
-        ready.new_progress(parameters, targets.clone(), &state, cursors.clone(), begun_ms)
-    });
-    // Sinks that are not used now keep their cursors.
-    progress.cursors.records = cursors.records.or(progress.cursors.records);
-    progress.cursors.files.extend(cursors.files.clone());
-    progress.targets.extend(targets.clone());
-    progress.finished = false;
-    RecordStart { ready, progress, recorded: state.progress }
-}
-
-/// The run's base time. A run that began "now" keeps the time at which it began.
-fn start_time(
-    config: &Config,
-    mode: StartMode,
-    local: &LocalIndex,
-    found: Option<&KafkaState>,
-) -> anyhow::Result<NaiveDateTime> {
-    if let StartTime::At(start) = config.data.start {
-        return Ok(start);
-    }
-    let noted = noted_start(found.and_then(|found| found.progress.as_ref()), local);
-    noted.filter(|_| mode != StartMode::Restart).map_or_else(|| begin_now(config), Ok)
 }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::{FileComparison, FilesReport};
 use super::topics::Run;
 use crate::files::DirectorySink;
+use crate::telemetry::Count;
 
 /// All files of a run of four parts.
 fn delivered() -> TempDir {
@@ -33,7 +34,7 @@ fn comparison(folder: &Path, plan: Plan) -> FileComparison {
         plan,
         format: FileFormat::default(),
         shutdown: CancellationToken::new(),
-        done: Arc::default(),
+        count: Count::new("files"),
     }
 }
 

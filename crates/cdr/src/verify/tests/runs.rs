@@ -129,7 +129,7 @@ fn of_a_run_that_was_begun_again_otherwise_the_last_beginning_counts() {
 #[test]
 fn progress_that_is_of_no_part_of_the_plan_is_refused() {
     let check_refused = |run: &Run| {
-        assert_eq!(run.committed().err(), Some(Conflict::ProgressInvalid));
+        assert_eq!(run.expected().err(), Some(Conflict::ProgressInvalid));
     };
     let mut run = Run::new();
     run.begin("1/2");

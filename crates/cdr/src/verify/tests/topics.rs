@@ -1,6 +1,6 @@
 //! A run whose records stand in memory, and the hands that spoil them.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::Arc;
 
 use cdr_model::progress::{
     Committed, Cursors, PROGRESS_VERSION, Parameters, Progress, RecordCursor, SinkTargets,
@@ -10,8 +10,9 @@ use cdr_model::{
     FileFormat, Generator, MessageFormat, PartIndex, PerStream, Plan, Scenario, Shard, Stream,
 };
 
-use super::super::{CommittedProgress, Expected, RecordComparison, RecordsReport, Source};
-use crate::kafka::{KafkaError, ReadRecord, TopicRange, partition};
+use super::super::{EachRecord, Expected, RecordComparison, RecordsReport};
+use crate::kafka::{ReadRecord, TopicRange, partition};
+use crate::telemetry::Count;
 
 const PARTITIONS: u32 = 3;
 
@@ -37,7 +38,7 @@ pub struct Topic {
 pub struct Run {
     pub scenario: Scenario,
     pub plan: Plan,
-    pub generator: Generator,
+    pub generator: Arc<Generator>,
     /// `None`: the topic does not exist.
     pub topics: PerStream<Option<Topic>>,
     pub progress: Vec<Progress>,
@@ -67,7 +68,7 @@ impl Run {
     /// Of any other scenario.
     pub fn with(scenario: Scenario) -> Run {
         let plan = Plan::new(&scenario, Shard::WHOLE).unwrap();
-        let generator = Generator::new(&scenario).unwrap();
+        let generator = Arc::new(Generator::new(&scenario).unwrap());
         let empty = || Topic { partitions: vec![vec![]; 3], ends: vec![0; 3] };
         let topics = PerStream::from_fn(|_| Some(empty()));
         Run { scenario, plan, generator, topics, progress: Vec::new() }
@@ -181,24 +182,22 @@ impl Run {
     }
 
     /// What the progress counts.
-    pub fn committed(&self) -> Result<CommittedProgress, Conflict> {
+    pub fn expected(&self) -> Result<Expected, Conflict> {
         let committed = Committed::newest(self.progress.clone()).expect("some progress");
-        CommittedProgress::new(committed, self.plan.clone())
+        let (generator, plan) = (self.generator.clone(), self.plan.clone());
+        Expected { generator, format: MessageFormat::Json, plan, committed }.check()
     }
 
     /// What a verification reports of the data and the voice stream.
     pub fn verify(&mut self) -> [RecordsReport; 2] {
-        let committed = self.committed().unwrap();
-        let (done, total) = (AtomicU64::new(0), AtomicU64::new(0));
-        let expected = Expected {
-            generator: &self.generator,
-            plan: &self.plan,
-            format: MessageFormat::Json,
-            committed: &committed,
-        };
+        let expected = self.expected().unwrap();
+        let count = Count::new("records");
         let topics = PerStream::from_fn(|stream| stream.name().to_owned());
-        let comparison = RecordComparison { expected, topics: &topics, done: &done, total: &total };
-        let reports = comparison.run(&mut Memory(&self.topics)).unwrap();
+        let comparison = RecordComparison { expected: &expected, topics: &topics, count: &count };
+        let memory = Memory(&self.topics);
+        let of_topics = self.plan.streams().filter_map(|of| Some((of, memory.range(&topics[of])?)));
+        let reports = comparison.run(of_topics.collect(), |ranges, each| Ok(memory.read(ranges, each)));
+        let reports = reports.unwrap();
         reports.expect("there is no shutdown").try_into().unwrap()
     }
 }
@@ -211,22 +210,17 @@ impl Memory<'_> {
     }
 }
 
-impl Source for Memory<'_> {
-    fn range(&mut self, topic: &str) -> Result<Option<TopicRange>, KafkaError> {
-        let found = self.named(topic);
-        Ok(found.map(|found| TopicRange {
+impl Memory<'_> {
+    fn range(&self, topic: &str) -> Option<TopicRange> {
+        self.named(topic).map(|found| TopicRange {
             topic: topic.to_owned(),
             from: vec![0; found.ends.len()],
             to: found.ends.clone(),
-        }))
+        })
     }
 
     /// One record of each partition in turn, as far as there are any.
-    fn read(
-        &mut self,
-        ranges: &[TopicRange],
-        each: &mut dyn FnMut(usize, ReadRecord<'_>),
-    ) -> Result<bool, KafkaError> {
+    fn read(&self, ranges: &[TopicRange], each: &mut EachRecord<'_>) -> bool {
         let mut partitions: Vec<_> = Vec::new();
         for (number, range) in ranges.iter().enumerate() {
             let topic = self.named(&range.topic).unwrap();
@@ -246,6 +240,6 @@ impl Source for Memory<'_> {
                 }
             }
         }
-        Ok(true)
+        true
     }
 }
