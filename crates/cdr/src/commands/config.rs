@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::Args;
 
 use crate::commands::context::Context;
-use crate::config::{CONFIG_FILE, SETTINGS, SettingFlags};
+use crate::config::{All, CONFIG_FILE, Flags, SETTINGS};
 use crate::exit::Exit;
 use crate::output::print;
 use crate::settings::{ConfigError, DefaultValue, Kind, Origin, Resolved, Setting};
@@ -24,7 +24,7 @@ pub struct ConfigArgs {
     pub markdown: bool,
 
     #[command(flatten)]
-    pub settings: SettingFlags,
+    pub settings: Flags<All>,
 }
 
 /// Prints the configuration in force, or the table of all settings.
@@ -47,7 +47,8 @@ pub fn execute(args: &ConfigArgs, context: &Context) -> anyhow::Result<Exit> {
 /// # Errors
 /// Only if the registry lacks `run.env`.
 pub(crate) fn effective(resolved: &Resolved) -> Result<String, ConfigError> {
-    let values = resolved.values.iter().filter(|value| !is_table(value.setting));
+    // A table is shown by what is in it.
+    let values = resolved.values.iter().filter(|value| value.setting.kind != Kind::Properties);
     let settings = values.map(|value| {
         [value.setting.key.to_owned(), value.shown().to_owned(), origin(value.setting, &value.origin)]
     });
@@ -63,11 +64,6 @@ pub(crate) fn effective(resolved: &Resolved) -> Result<String, ConfigError> {
         given => format!("because of {given}"),
     };
     Ok(format!("Environment: {}, {because}\n\n{}", resolved.environment, aligned(&rows)))
-}
-
-/// Whether a setting is shown by what is in it.
-fn is_table(setting: &Setting) -> bool {
-    matches!(setting.kind, Kind::Properties)
 }
 
 /// The origin, with what it means that there is no value.
@@ -119,7 +115,7 @@ fn markdown_row(setting: &Setting) -> String {
         format!("`{}`", setting.env),
         flag,
         default,
-        format!("{}: {}", setting.help, setting.kind.allowed()),
+        format!("{}: {}", setting.help, setting.allowed),
     ];
     format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "))
 }

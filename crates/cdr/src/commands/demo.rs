@@ -13,7 +13,7 @@ use crate::commands::context::Context;
 use crate::commands::sandbox::{SandboxArgs, Services, wait_for_signal};
 use crate::commands::signals::Signals;
 use crate::commands::{process, run, usage, verify};
-use crate::config::{Config, DataFlags, FlagValues, SinkKind};
+use crate::config::{Config, DataOnly, FlagValues, Flags, SinkKind};
 use crate::exit::Exit;
 use crate::files::sftp::SftpSink;
 use crate::files::{FileSinkKind, Listed};
@@ -40,7 +40,7 @@ pub struct DemoArgs {
     pub services: SandboxArgs,
 
     #[command(flatten)]
-    pub settings: DataFlags,
+    pub settings: Flags<DataOnly>,
 }
 
 /// Runs services, the job, a verification, and shows what arrived. On a terminal it then serves until

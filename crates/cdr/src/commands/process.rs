@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use crate::commands::context::Context;
 use crate::commands::sandbox::listen;
 use crate::commands::signals::Signals;
-use crate::config::{Config, ProcessFlags};
+use crate::config::{Config, Flags, ProcessOnly};
 use crate::exit::Exit;
 use crate::kafka::{Lags, TopicPartition};
 use crate::processing::api::{self, Api};
@@ -52,7 +52,7 @@ pub struct ProcessArgs {
     pub until_end: bool,
 
     #[command(flatten)]
-    pub settings: ProcessFlags,
+    pub settings: Flags<ProcessOnly>,
 }
 
 /// Counts usage until a signal comes.

@@ -17,7 +17,7 @@ use crate::commands::ReportFormat;
 use crate::commands::context::Context;
 use crate::commands::run_plan::{RunPlan, noted_start};
 use crate::commands::signals::Signals;
-use crate::config::{Config, RunFlags, StartTime};
+use crate::config::{Config, Flags, RunOnly, StartTime};
 use crate::delivery::index::IndexFile;
 use crate::delivery::records::ProgressTopic;
 use crate::exit::Exit;
@@ -48,7 +48,7 @@ pub struct VerifyArgs {
     pub format: ReportFormat,
 
     #[command(flatten)]
-    pub settings: RunFlags,
+    pub settings: Flags<RunOnly>,
 }
 
 /// Verifies the run that the configuration names, and prints the report to standard output.

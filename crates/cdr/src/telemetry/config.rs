@@ -57,11 +57,11 @@ settings! {
     #[derive(Eq)]
     pub struct LogConfig in "log" {
         /// least severe level that is logged
-        pub level: LogLevel = word("LOG_LEVEL").value("LEVEL").default("info"),
+        pub level: LogLevel = word("LOG_LEVEL", LogLevel::NAMES, LogLevel::from_name).value("LEVEL").default("info"),
         /// log lines as text, or as JSON objects
-        pub format: LogFormat = word("LOG_FORMAT").value("FORMAT").default("text"),
+        pub format: LogFormat = word("LOG_FORMAT", LogFormat::NAMES, LogFormat::from_name).value("FORMAT").default("text"),
         /// bars, log lines or nothing; auto: bars on a terminal, lines elsewhere
-        pub progress: ProgressMode = word("PROGRESS").value("MODE").default("auto"),
+        pub progress: ProgressMode = word("PROGRESS", ProgressMode::NAMES, ProgressMode::from_name).value("MODE").default("auto"),
     }
 }
 

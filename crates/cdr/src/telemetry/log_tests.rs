@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use chrono::TimeZone;
 
 use super::*;
+use crate::settings::ConfigError;
 
 #[derive(Clone, Default)]
 struct Buffer(Arc<Mutex<Vec<u8>>>);
@@ -88,7 +89,7 @@ fn fields_follow_the_message() {
 #[test]
 fn an_error_is_written_with_its_causes() {
     let cause = io::Error::other("disk full");
-    let error = crate::settings::ConfigError::ConfigFile { path: "cdr.toml".into(), source: cause };
+    let error = ConfigError::reading("cannot read the configuration file cdr.toml".to_owned(), cause);
     assert_eq!(
         text(|| tracing::error!(error = &error as &dyn Error, "stopped")),
         "2024-12-07 10:00:00 - ERROR - stopped \

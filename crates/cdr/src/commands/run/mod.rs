@@ -13,7 +13,7 @@ use self::session::{Session, log_start};
 use self::start::{ResumeOutcome, Start, StartPoint, lock_index, prepare, record_start};
 use crate::commands::context::Context;
 use crate::commands::signals::Signals;
-use crate::config::{Config, RunFlags, load};
+use crate::config::{Config, Flags, RunOnly, load};
 use crate::delivery::{DeliveryError, RunEnd};
 use crate::exit::Exit;
 use crate::kafka::KafkaError;
@@ -45,7 +45,7 @@ pub struct RunArgs {
     pub dry_run: bool,
 
     #[command(flatten)]
-    pub settings: RunFlags,
+    pub settings: Flags<RunOnly>,
 }
 
 /// Runs the job, or shows its plan.
