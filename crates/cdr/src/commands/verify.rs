@@ -25,7 +25,7 @@ use crate::files::FileSink;
 use crate::kafka::Reader;
 use crate::output;
 use crate::setup::{self, Access, Sinks};
-use crate::telemetry::{Count, Gauge, Mode, Terminal};
+use crate::telemetry::{Count, Display, Gauge, Terminal};
 use crate::verify::{
     CommittedProgress, Expected, FileComparison, FilesReport, RecordComparison, RecordsReport, Report,
 };
@@ -93,10 +93,10 @@ pub(super) async fn look(
     };
     let subject = Arc::new(Subject::new(config, targets, committed)?);
     let counts = [Count::new("records"), Count::new("files")];
-    let mode = Mode::choose(&config.log, terminal.is_terminal());
     let shown = [reader.is_some(), !file_sinks.is_empty()];
     let shown = counts.iter().zip(shown).filter(|(_, shown)| *shown).map(|(count, _)| count.clone());
-    let gauge = Gauge::start(mode, shown.collect(), terminal).context("cannot show progress")?;
+    let display = Display::start(&config.log, Gauge::new(shown.collect()), terminal);
+    let display = display.context("cannot show progress")?;
     let [of_records, of_files] = counts;
     let records = async {
         let Some(reader) = reader else { return anyhow::Ok(Vec::new()) };
@@ -114,7 +114,7 @@ pub(super) async fn look(
         anyhow::Ok(reports)
     };
     let (records, files) = tokio::try_join!(records, files)?;
-    drop(gauge);
+    drop(display);
     let right = records.iter().all(RecordsReport::is_right) && files.iter().all(FilesReport::is_right);
     Ok(Report {
         run: config.run.name.clone(),

@@ -112,7 +112,7 @@ pub struct Member<L: RebalanceListener> {
     group: String,
     deadline: RetryDeadline,
     corrupt: Option<CorruptBatches>,
-    logged: RateLimit<String>,
+    logged: RateLimit,
 }
 
 /// How often brokers gave what cannot be used, one time soon after the other.

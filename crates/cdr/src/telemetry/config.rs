@@ -21,10 +21,8 @@ choice! {
 impl LogLevel {
     /// The level `steps` more verbose (negative: quieter), stopping at either end.
     pub fn shifted(self, steps: i32) -> Self {
-        const LEVELS: [LogLevel; 5] =
-            [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
-        let index = (self as i32).saturating_add(steps).clamp(0, LEVELS.len() as i32 - 1);
-        LEVELS[index as usize]
+        let index = (self as i32).saturating_add(steps).clamp(0, Self::ALL.len() as i32 - 1);
+        Self::ALL[index as usize]
     }
 }
 
