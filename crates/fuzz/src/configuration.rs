@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use cdr::config::{Config, FileText, FlagValues, Inputs, SETTINGS, SettingFlags, StartTime, resolve};
+use cdr::config::{All, Config, FileText, FlagValues, Flags, Inputs, SETTINGS, StartTime, resolve};
 use cdr::delivery::pace::SimulatedClock;
 use cdr::settings::Setting;
 use cdr::setup;
@@ -65,7 +65,7 @@ static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
 thread_local! {
     /// Making the command takes longer than parsing with it.
     static COMMAND: RefCell<Command> =
-        RefCell::new(SettingFlags::augment_args(Command::new("cdr").no_binary_name(true)));
+        RefCell::new(Flags::<All>::augment_args(Command::new("cdr").no_binary_name(true)));
 }
 
 /// The flags as the command line gives them; `None` where they are none.
@@ -75,7 +75,7 @@ fn parsed(arguments: &[&str]) -> Option<FlagValues> {
     }
     COMMAND.with_borrow_mut(|command| {
         let matches = command.try_get_matches_from_mut(arguments).ok()?;
-        Some(SettingFlags::from_arg_matches(&matches).expect("what was matched").values)
+        Some(Flags::<All>::from_arg_matches(&matches).expect("what was matched").values)
     })
 }
 

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::commands::context::Context;
-use crate::config::{CONFIG_FILE, SETTINGS, SettingFlags};
+use crate::config::{All, CONFIG_FILE, Flags, SETTINGS};
 use crate::exit::Exit;
 use crate::output::print;
 use crate::settings::{ConfigError, DefaultValue, Kind, Origin, Resolved, Setting};
@@ -22,7 +22,7 @@ pub struct ConfigArgs {
     pub markdown: bool,
 
     #[command(flatten)]
-    pub settings: SettingFlags,
+    pub settings: Flags<All>,
 }
 
 /// Prints the configuration in force, or the table of all settings.
@@ -38,7 +38,7 @@ pub fn execute(args: &ConfigArgs, context: &Context) -> anyhow::Result<Exit> {
 /// are masked; what has no value shows `-`.
 pub(crate) fn effective(resolved: &Resolved) -> Result<String, ConfigError> {
     // A table is shown by what is in it.
-    let values = resolved.values.iter().filter(|value| !matches!(value.setting.kind, Kind::Properties));
+    let values = resolved.values.iter().filter(|value| value.setting.kind != Kind::Properties);
     let settings = values.map(|value| {
         [value.setting.key.to_owned(), value.shown().to_owned(), origin(value.setting, &value.origin)]
     });
@@ -94,7 +94,7 @@ fn markdown_row(setting: &Setting) -> String {
         Kind::Properties => "none".to_owned(),
         _ => setting.default_shown().replace(',', ", ").replace(",  ", ", "),
     };
-    let meaning = format!("{}: {}", setting.help, setting.kind.allowed());
+    let meaning = format!("{}: {}", setting.help, setting.allowed);
     let cells = [key, format!("`{}`", setting.env), flag, default, meaning];
     format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "))
 }

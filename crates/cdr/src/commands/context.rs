@@ -28,14 +28,14 @@ impl Context {
         let log = &mut loaded.config.log;
         log.level = log.level.shifted(self.verbosity);
         telemetry::init(log, &self.terminal)?;
-        loaded.warnings.iter().for_each(|warning| warn!("{warning}"));
+        loaded.warning.iter().for_each(|warning| warn!("{warning}"));
         Ok(loaded.config)
     }
 
     /// Loads the configuration for a command that has no log.
     pub fn without_log(&self, flags: &FlagValues) -> anyhow::Result<Loaded> {
         let loaded = load(flags)?;
-        loaded.warnings.iter().for_each(|warning| self.print_error(warning));
+        loaded.warning.iter().for_each(|warning| self.print_error(warning));
         Ok(loaded)
     }
 

@@ -12,7 +12,7 @@ use crate::commands::context::{Context, blocking};
 use crate::commands::sandbox::{SandboxArgs, Services};
 use crate::commands::signals::{Received, Signals};
 use crate::commands::{process, run, usage, verify};
-use crate::config::{Config, DataFlags, SinkKind};
+use crate::config::{Config, DataOnly, Flags, SinkKind};
 use crate::exit::Exit;
 use crate::files::sftp::SftpSink;
 use crate::files::{FileSinkKind, Listed};
@@ -39,7 +39,7 @@ pub struct DemoArgs {
     pub services: SandboxArgs,
 
     #[command(flatten)]
-    pub settings: DataFlags,
+    pub settings: Flags<DataOnly>,
 }
 
 /// How many of each are shown.

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use crate::commands::context::{Context, blocking};
 use crate::commands::sandbox::{Servers, listen};
 use crate::commands::signals::Signals;
-use crate::config::{Config, ProcessFlags};
+use crate::config::{Config, Flags, ProcessOnly};
 use crate::exit::Exit;
 use crate::http;
 use crate::kafka::{Lags, TopicPartition};
@@ -50,7 +50,7 @@ pub struct ProcessArgs {
     pub until_end: bool,
 
     #[command(flatten)]
-    pub settings: ProcessFlags,
+    pub settings: Flags<ProcessOnly>,
 }
 
 /// At most one line about the course in this time.

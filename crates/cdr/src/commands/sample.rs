@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use crate::commands::context::Context;
 use crate::commands::named;
-use crate::config::DataFlags;
+use crate::config::{DataOnly, Flags};
 use crate::exit::{Exit, UsageError};
 use crate::output::Output;
 use crate::setup;
@@ -39,7 +39,7 @@ pub struct SampleArgs {
     pub part: u64,
 
     #[command(flatten)]
-    pub settings: DataFlags,
+    pub settings: Flags<DataOnly>,
 }
 
 /// How `cdr sample` writes records.

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::commands::ReportFormat;
 use crate::commands::context::Context;
-use crate::config::{Config, UsageFlags};
+use crate::config::{Config, Flags, UsageOnly};
 use crate::exit::{Exit, UsageError};
 use crate::output::print;
 use crate::processing::message;
@@ -56,7 +56,7 @@ pub struct UsageArgs {
     pub format: ReportFormat,
 
     #[command(flatten)]
-    pub settings: UsageFlags,
+    pub settings: Flags<UsageOnly>,
 }
 
 /// Prints a subscriber's usage, or the heaviest subscribers and towers.

@@ -14,7 +14,7 @@ use tracing::info;
 use crate::commands::ReportFormat;
 use crate::commands::context::{Context, blocking};
 use crate::commands::signals::Signals;
-use crate::config::{Config, RunFlags};
+use crate::config::{Config, Flags, RunOnly};
 use crate::delivery::index::IndexFile;
 use crate::delivery::records::ProgressTopic;
 use crate::exit::Exit;
@@ -23,7 +23,7 @@ use crate::files::sftp::SftpSink;
 use crate::kafka::Cluster;
 use crate::output;
 use crate::setup::{self, RunPlan, noted_start};
-use crate::telemetry::{Count, Gauge, Mode, Terminal};
+use crate::telemetry::{Count, Display, Gauge, Terminal};
 use crate::verify::{Expected, FileComparison, FilesReport, RecordComparison, RecordsReport, Report};
 
 pub const EXAMPLES: &str = "\
@@ -44,7 +44,7 @@ pub struct VerifyArgs {
     pub format: ReportFormat,
 
     #[command(flatten)]
-    pub settings: RunFlags,
+    pub settings: Flags<RunOnly>,
 }
 
 /// Verifies the run that the configuration names, and prints the report to standard output. That
@@ -83,8 +83,8 @@ pub(super) async fn look(
     let mut shown = Vec::new();
     shown.extend(cluster.is_some().then(|| of_records.clone()));
     shown.extend((!file_sinks.is_empty()).then(|| of_files.clone()));
-    let mode = Mode::choose(&config.log, terminal.is_terminal());
-    let gauge = Gauge::start(mode, shown, terminal).context("cannot show progress")?;
+    let display = Display::start(&config.log, Gauge::new(shown), terminal);
+    let display = display.context("cannot show progress")?;
     let records = async {
         let (Some(cluster), subject) = (cluster, subject.clone()) else { return Ok(Vec::new()) };
         blocking("reading", move || subject.records(cluster, &of_records)).await
@@ -99,7 +99,7 @@ pub(super) async fn look(
         anyhow::Ok(reports)
     };
     let (records, files) = tokio::try_join!(records, files)?;
-    drop(gauge);
+    drop(display);
     let right = records.iter().all(RecordsReport::is_right) && files.iter().all(FilesReport::is_right);
     Ok(Report {
         run: config.run.name.clone(),

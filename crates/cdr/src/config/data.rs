@@ -4,7 +4,7 @@ use cdr_model::{FileFormat, LineEnd, NumberingPlan, Profile, Scenario, ScenarioE
 use chrono::{Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
 use crate::settings::{
-    ConfigError, Resolved, computed, list, nested, one_of, parsed, seconds, settings, whole, word, words,
+    ConfigError, Resolved, list, nested, parsed, seconds, settings, whole, word, words,
 };
 
 /// The simulated time at which a run begins.
@@ -45,7 +45,7 @@ settings! {
     impl Scenario in "data" {
         /// same seed, same records
         seed: u64 = whole("CDR_SEED", 0..=u64::MAX).key("data.seed").flag("seed").default("418001"),
-        start: NaiveDateTime = computed(|_| Scenario::default().start),
+        start: NaiveDateTime = nested(|(), _| Ok(Scenario::default().start)),
         /// simulated time, in seconds
         total_seconds: u64 =
             seconds("TOTAL_SECONDS", 1..=1_000_000_000).map(|time| time.as_secs()).dev_prod("86400", "172800"),
@@ -54,9 +54,10 @@ settings! {
         /// records per simulated second and stream
         lines_per_second: u32 = whole("LINES_PER_SECOND", 1..=1_000_000).dev_prod("1", "5"),
         /// how the simulated subscribers behave
-        profile: Profile = word("PROFILE").default("uniform"),
+        profile: Profile = word("PROFILE", &Profile::ALL.map(Profile::name), profile).default("uniform"),
         /// which kinds of record there are
-        streams: Streams = words("STREAMS").map(|streams: Vec<Stream>| Streams::of(&streams)).default("data,voice"),
+        streams: Streams = words("STREAMS", &Stream::ALL.map(Stream::short_name), Stream::from_name)
+            .map(|streams| Streams::of(&streams)).default("data,voice"),
         /// number of subscribers
         subscribers: u32 = whole("SUBSCRIBERS", 1..=1_000_000_000).default("50000"),
         /// number of numbers that are called
@@ -94,17 +95,26 @@ settings! {
     /// How files hold records.
     pub struct FilesSettings in "files" {
         /// encoding of the files
-        pub format: &'static str =
-            one_of("FILE_FORMAT", FileFormat::NAMES).key("files.format").default("csv"),
+        pub format: String = word("FILE_FORMAT", FileFormat::NAMES, |name| {
+            FileFormat::NAMES.contains(&name).then(|| name.to_owned())
+        }).key("files.format").default("csv"),
         /// line ends of CSV files
-        pub line_end: LineEnd = word("LINE_END").default("lf"),
+        pub line_end: LineEnd = word("LINE_END", &LineEnd::ALL.map(LineEnd::name), line_end).default("lf"),
     }
 }
 
 impl FilesSettings {
     pub(super) fn format(self, _: &Resolved) -> Result<FileFormat, ConfigError> {
-        Ok(FileFormat::from_name(self.format, self.line_end).unwrap_or_default())
+        Ok(FileFormat::from_name(&self.format, self.line_end).unwrap_or_default())
     }
+}
+
+fn profile(name: &str) -> Option<Profile> {
+    Profile::ALL.into_iter().find(|profile| profile.name() == name)
+}
+
+fn line_end(name: &str) -> Option<LineEnd> {
+    LineEnd::ALL.into_iter().find(|line_end| line_end.name() == name)
 }
 
 /// `now`, a date, or a date and time of whole seconds with a space or `T` between them.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use strsim::damerau_levenshtein;
 use toml::de::{DeTable, DeValue};
 
-use super::registry::{SETTINGS, by_key};
+use super::{SETTINGS, by_key};
 use crate::secret::Secret;
 use crate::settings::{ConfigError, Kind, Origin, Setting};
 
@@ -29,10 +29,9 @@ pub struct FileValues {
 impl FileValues {
     /// Parses `file`. Refuses what no setting is called.
     pub fn parse(file: FileText<'_>) -> Result<Self, ConfigError> {
-        let table = DeTable::parse(file.text).map_err(|error| ConfigError::Syntax {
-            file: file.name.to_owned(),
-            line: file.line(error.span().unwrap_or_default()),
-            message: error.message().to_owned(),
+        let table = DeTable::parse(file.text).map_err(|error| {
+            let message = format_args!("not valid TOML: {}", error.message());
+            file.error(error.span().unwrap_or_default(), message)
         })?;
         let mut values = Self::default();
         values.settings(file, "", table.get_ref())?;
@@ -52,15 +51,14 @@ impl FileValues {
                     self.properties(file, "", properties)?;
                 }
                 (Some(setting), found) => {
-                    let line = file.line(name.span());
                     let text = setting_text(setting, found)
-                        .ok_or_else(|| file.shape(line, &key, found, setting.kind.allowed()))?;
-                    self.values.insert(setting.key, (text, file.origin(line)));
+                        .ok_or_else(|| file.shape(name.span(), &key, found, &setting.allowed))?;
+                    self.values.insert(setting.key, (text, file.origin(name.span())));
                 }
-                (None, DeValue::Table(section)) if is_section(&key) => {
+                (None, DeValue::Table(section)) if sections().any(|section| section == key) => {
                     self.settings(file, &format!("{key}."), section)?;
                 }
-                (None, found) => return Err(file.unknown(name.span(), key, found)),
+                (None, found) => return Err(file.unknown(name.span(), &key, found)),
             }
         }
         Ok(())
@@ -80,51 +78,50 @@ impl FileValues {
                 self.properties(file, &format!("{property}."), inner)?;
                 continue;
             }
-            let line = file.line(name.span());
             let text = scalar_text(value.get_ref()).ok_or_else(|| {
                 let key = format!("kafka.properties.{property}");
-                file.shape(line, &key, value.get_ref(), "a string, number or boolean".to_owned())
+                file.shape(name.span(), &key, value.get_ref(), "a string, number or boolean")
             })?;
-            self.properties.push((property, Secret::new(text), file.origin(line)));
+            self.properties.push((property, Secret::new(text), file.origin(name.span())));
         }
         Ok(())
     }
 }
 
 impl FileText<'_> {
-    /// The line, from 1, on which `span` begins.
-    fn line(&self, span: Range<usize>) -> usize {
+    /// The line, counted from 1, on which `span` begins.
+    fn origin(&self, span: Range<usize>) -> Origin {
         let before = self.text.as_bytes().get(..span.start).unwrap_or(self.text.as_bytes());
-        before.iter().filter(|byte| **byte == b'\n').count() + 1
-    }
-
-    fn origin(&self, line: usize) -> Origin {
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         Origin::File { name: self.name.to_owned(), line }
     }
 
-    fn shape(&self, line: usize, key: &str, found: &DeValue<'_>, allowed: String) -> ConfigError {
+    fn error(&self, span: Range<usize>, what: std::fmt::Arguments<'_>) -> ConfigError {
+        ConfigError::new(format!("{}: {what}", self.origin(span)))
+    }
+
+    fn shape(&self, span: Range<usize>, key: &str, found: &DeValue<'_>, allowed: &str) -> ConfigError {
         let found = match found {
             DeValue::Table(_) => "a table",
             DeValue::Array(_) => "an array",
             _ => "a single value",
         };
-        ConfigError::Shape { file: self.name.to_owned(), line, key: key.to_owned(), found, allowed }
+        self.error(span, format_args!("{key} is {found}, not {allowed}"))
     }
 
-    fn unknown(&self, span: Range<usize>, key: String, found: &DeValue<'_>) -> ConfigError {
+    fn unknown(&self, span: Range<usize>, key: &str, found: &DeValue<'_>) -> ConfigError {
         let (what, nearest) = match found {
-            DeValue::Table(_) => ("section", nearest(&key, sections())),
-            _ => ("setting", nearest(&key, SETTINGS.iter().map(|setting| setting.key))),
+            DeValue::Table(_) => ("section", nearest(key, sections())),
+            _ => ("setting", nearest(key, SETTINGS.iter().map(|setting| setting.key))),
         };
-        let line = self.line(span);
-        ConfigError::UnknownKey { file: self.name.to_owned(), line, what, key, nearest }
+        self.error(span, format_args!("\"{key}\" is not a {what}; did you mean \"{nearest}\"?"))
     }
 }
 
 fn setting_text(setting: &Setting, value: &DeValue<'_>) -> Option<String> {
-    match (&setting.kind, value) {
+    match (setting.kind, value) {
         (Kind::Properties, _) => None,
-        (Kind::List { .. } | Kind::Words(_), DeValue::Array(items)) => {
+        (Kind::List, DeValue::Array(items)) => {
             let texts: Option<Vec<_>> = items.iter().map(|i| scalar_text(i.get_ref())).collect();
             texts.map(|texts| texts.join(","))
         }
@@ -147,14 +144,10 @@ fn scalar_text(value: &DeValue<'_>) -> Option<String> {
     }
 }
 
-fn is_section(key: &str) -> bool {
-    sections().any(|section| section == key)
-}
-
 fn sections() -> impl Iterator<Item = &'static str> {
     SETTINGS.iter().map(|setting| match setting.kind {
         Kind::Properties => setting.key,
-        _ => setting.key.split_once('.').map_or(setting.key, |(section, _)| section),
+        _ => setting.section(),
     })
 }
 

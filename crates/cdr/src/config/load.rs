@@ -5,25 +5,25 @@ use std::collections::BTreeMap;
 use std::env::{self, VarError};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::Config;
 use super::file::FileText;
 use super::flags::FlagValues;
-use super::registry::{CONFIG_FILE, SETTINGS};
 use super::resolve::{Inputs, resolve};
+use super::{CONFIG_FILE, Config, SETTINGS};
 use crate::settings::{ConfigError, Resolved};
 
 /// Looked for in the working folder when no other file is named.
 const DEFAULT_FILE: &str = "cdr.toml";
 
-/// The configuration, how it came about, and what the user should be warned of.
+/// The configuration, and how it came about.
 #[derive(Debug)]
 pub struct Loaded {
     pub config: Config,
     pub resolved: Resolved,
-    /// One line each, for the caller to log once logging is set up.
-    pub warnings: Vec<String>,
+    /// What the caller should log once logging is set up.
+    pub warning: Option<String>,
 }
 
 /// Loads the configuration of this process: its environment, `cdr.toml`, and `flags`.
@@ -41,7 +41,7 @@ pub fn load(flags: &FlagValues) -> Result<Loaded, ConfigError> {
     let warning = file
         .filter(|_| resolved.file_holds_secret)
         .and_then(|file| permission_warning(&file.name, file.mode));
-    Ok(Loaded { config, resolved, warnings: warning.into_iter().collect() })
+    Ok(Loaded { config, resolved, warning })
 }
 
 /// Only the variables that mean something here.
@@ -54,7 +54,10 @@ fn variables() -> Result<BTreeMap<String, String>, ConfigError> {
                 variables.insert(name.to_owned(), value);
             }
             Err(VarError::NotPresent) => {}
-            Err(VarError::NotUnicode(_)) => return Err(ConfigError::NotUnicode { name }),
+            Err(VarError::NotUnicode(_)) => {
+                let message = format!("{name}: the environment variable is not valid Unicode");
+                return Err(ConfigError::new(message));
+            }
         }
     }
     Ok(variables)
@@ -73,26 +76,19 @@ fn read_config_file(named: Option<PathBuf>) -> Result<Option<ConfigFile>, Config
     match read_with_mode(&path) {
         Ok((text, mode)) => Ok(Some(ConfigFile { name: path.display().to_string(), text, mode })),
         Err(error) if optional && error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ConfigError::ConfigFile { path, source }),
+        Err(error) => {
+            let message = format!("cannot read the configuration file {}", path.display());
+            Err(ConfigError::reading(message, error))
+        }
     }
 }
 
 fn read_with_mode(path: &Path) -> io::Result<(String, u32)> {
     let mut file = File::open(path)?;
-    let mode = mode(&file.metadata()?);
+    let mode = file.metadata()?.permissions().mode();
     let mut text = String::new();
     file.read_to_string(&mut text)?;
     Ok((text, mode))
-}
-
-#[cfg(unix)]
-fn mode(metadata: &fs::Metadata) -> u32 {
-    std::os::unix::fs::PermissionsExt::mode(&metadata.permissions())
-}
-
-#[cfg(not(unix))]
-fn mode(_: &fs::Metadata) -> u32 {
-    0
 }
 
 /// For a file that holds a secret and that group or others may read or write.

@@ -10,23 +10,22 @@ mod file;
 mod flags;
 mod load;
 mod properties;
-mod registry;
 mod resolve;
 mod run;
 
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
 
 use cdr_model::FileFormat;
 
 use self::data::FilesSettings;
 pub use self::data::{DataConfig, StartTime};
 pub use self::file::FileText;
-pub use self::flags::{DataFlags, FlagValues, ProcessFlags, RunFlags, SettingFlags, UsageFlags};
+pub use self::flags::{All, DataOnly, FlagValues, Flags, ProcessOnly, RunOnly, UsageOnly};
 pub use self::load::{Loaded, load};
-pub use self::registry::{CONFIG_FILE, SETTINGS};
 pub use self::resolve::{Inputs, resolve};
 pub use self::run::{RunConfig, SinkKind};
 use crate::delivery::records::RecordsConfig;
@@ -36,7 +35,7 @@ use crate::processing::ProcessSettings;
 use crate::processing::api::ApiConfig;
 use crate::processing::metrics::MetricsConfig;
 use crate::processing::tariff::Tariff;
-use crate::settings::{ConfigError, Resolved, Section as _, nested, settings};
+use crate::settings::{ConfigError, Field, Resolved, Section, Setting, nested, path, settings};
 use crate::telemetry::LogConfig;
 
 settings! {
@@ -77,4 +76,28 @@ impl Config {
         checks::check(&config, resolved)?;
         Ok(config)
     }
+}
+
+/// The registry: all settings, as the sections declare them, in the order in which help and tables show
+/// them. Flags, variables, the keys of `cdr.toml` and the documentation's table are made from it.
+pub static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
+    let mut list = Vec::new();
+    Config::declare(&mut list);
+    list
+});
+
+/// Where `cdr.toml` is. Not in [`SETTINGS`], because the file cannot hold its own path.
+pub static CONFIG_FILE: LazyLock<Setting> = LazyLock::new(|| {
+    let setting = path("CDR_CONFIG").key("config").flag("config").value("FILE");
+    let setting = setting.unset("cdr.toml, when it exists");
+    let mut list = Vec::new();
+    Field::<PathBuf>::declare(&setting, "", &["configuration file, TOML"], &mut list);
+    list.remove(0)
+});
+
+/// Of the environment, by which the other settings' defaults go.
+const ENVIRONMENT_KEY: &str = "run.env";
+
+fn by_key(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
 }

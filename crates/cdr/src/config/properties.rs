@@ -1,14 +1,12 @@
 //! The table of further librdkafka properties: which may be given, and who wins.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use super::file::nearest;
 use crate::kafka::{PropertyError, USUAL_PROPERTIES, check_property};
 use crate::secret::{MASK, Secret};
 use crate::settings::{ConfigError, Origin, Property};
-
-/// Properties by name; a later layer wins over an earlier one.
-pub type Properties = BTreeMap<String, Property>;
 
 const EXACTLY_ONCE: &str = "fixed, because exactly-once delivery depends on it";
 const OWN_SETTING_BROKERS: &str = "use kafka.brokers";
@@ -42,15 +40,16 @@ pub fn is_secret(name: &str) -> bool {
     SECRET_PARTS.iter().any(|part| name.contains(part))
 }
 
-/// Puts the layers together: the file's table, `KAFKA_PROPERTIES`, each `--kafka-property`.
+/// Puts the layers together: the file's table, `KAFKA_PROPERTIES`, each `--kafka-property`. A later one
+/// wins.
 pub fn merge(
     file: Vec<(String, Secret, Origin)>,
     variable: Option<&str>,
     flags: &[String],
-) -> Result<Properties, ConfigError> {
+) -> Result<BTreeMap<String, Property>, ConfigError> {
     let from_variable = Origin::Variable("KAFKA_PROPERTIES");
     let from_flag = Origin::Flag("kafka-property");
-    let mut properties = Properties::new();
+    let mut properties = BTreeMap::new();
     for (name, value, origin) in file {
         add(&mut properties, name, value, origin)?;
     }
@@ -61,7 +60,9 @@ pub fn merge(
     for given in flags {
         let (name, value) = pair(given, &from_flag)?;
         if is_secret(&name) {
-            return Err(ConfigError::PropertySecret { name, origin: from_flag });
+            let what = "is a secret, and others can read a command line; \
+                        use KAFKA_PROPERTIES or [kafka.properties] in cdr.toml";
+            return Err(refused(name, &from_flag, what));
         }
         add(&mut properties, name, value, from_flag.clone())?;
     }
@@ -91,29 +92,30 @@ fn pair(given: &str, origin: &Origin) -> Result<(String, Secret), ConfigError> {
             let in_names = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
             let name: String =
                 given.trim_start().chars().take_while(|letter| in_names(*letter)).collect();
-            Err(ConfigError::PropertyForm { given: name, origin: origin.clone() })
+            Err(refused(format!("{name:?}"), origin, FORM))
         }
     }
 }
 
 fn add(
-    properties: &mut Properties,
+    properties: &mut BTreeMap<String, Property>,
     name: String,
     value: Secret,
     origin: Origin,
 ) -> Result<(), ConfigError> {
     if !is_name(&name) {
-        return Err(ConfigError::PropertyForm { given: name, origin });
+        return Err(refused(format!("{name:?}"), &origin, FORM));
     }
     if let Some((_, reason)) = RESERVED.iter().find(|(reserved, _)| *reserved == name) {
-        return Err(ConfigError::PropertyReserved { name, origin, reason });
+        return Err(refused(name, &origin, format_args!("cannot be set: {reason}")));
     }
     let secret = is_secret(&name);
     match check_property(&name, &value) {
         Ok(()) => {}
         Err(PropertyError::Unknown) => {
             let nearest = nearest(&name, USUAL_PROPERTIES.split_whitespace());
-            return Err(ConfigError::PropertyUnknown { name, origin, nearest });
+            let what = format_args!("is not a property of librdkafka; did you mean {nearest}?");
+            return Err(refused(name, &origin, what));
         }
         Err(PropertyError::Value(reason)) => {
             let reason = match secret {
@@ -122,11 +124,18 @@ fn add(
                 false if is_secret(value.expose()) => format!("{MASK}, which seems to hold a secret"),
                 false => reason,
             };
-            return Err(ConfigError::PropertyValue { name, origin, reason });
+            let what = format_args!("has a value that librdkafka refuses: {reason}");
+            return Err(refused(name, &origin, what));
         }
     }
     properties.insert(name, Property { value, origin, secret });
     Ok(())
+}
+
+const FORM: &str = "is not NAME=VALUE with a name of a-z 0-9 . _";
+
+fn refused(name: impl Display, origin: &Origin, what: impl Display) -> ConfigError {
+    ConfigError::new(format!("kafka.properties: {name} from {origin} {what}"))
 }
 
 fn is_name(name: &str) -> bool {

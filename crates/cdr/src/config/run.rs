@@ -7,9 +7,8 @@ use cdr_model::progress::KAFKA;
 
 use crate::delivery::pace::Pace;
 use crate::files::FileSinkKind;
-use crate::settings::parse::is_name;
 use crate::settings::{
-    Choice, ConfigError, Environment, Resolved, nested, parsed, path, settings, switch, text, whole,
+    ConfigError, Environment, Resolved, is_name, nested, parsed, path, settings, switch, text, whole,
     word, words,
 };
 
@@ -22,21 +21,18 @@ pub enum SinkKind {
     Files(FileSinkKind),
 }
 
-impl Choice for SinkKind {
-    const ALL: &'static [SinkKind] = &{
-        let mut all = [SinkKind::Kafka; FileSinkKind::ALL.len() + 1];
-        let mut index = 1;
-        while index < all.len() {
-            all[index] = SinkKind::Files(FileSinkKind::ALL[index - 1]);
-            index += 1;
-        }
-        all
-    };
-
-    fn word(self) -> &'static str {
+impl SinkKind {
+    pub fn name(self) -> &'static str {
         match self {
             SinkKind::Kafka => KAFKA,
             SinkKind::Files(kind) => kind.name(),
+        }
+    }
+
+    fn from_name(name: &str) -> Option<SinkKind> {
+        match name {
+            KAFKA => Some(SinkKind::Kafka),
+            _ => FileSinkKind::from_name(name).map(SinkKind::Files),
         }
     }
 }
@@ -45,7 +41,8 @@ settings! {
     /// How a run proceeds.
     pub struct RunConfig in "run" {
         /// which defaults apply
-        pub env: Environment = word("CDR_ENV").key("run.env").flag("env").value("ENV")
+        pub env: Environment = word("CDR_ENV", Environment::NAMES, Environment::from_name)
+            .key("run.env").flag("env").value("ENV")
             .unset("dev where USER is set and not empty, otherwise prod"),
         /// identity of the run: its progress and transactions carry it
         pub name: String = text(
@@ -54,7 +51,8 @@ settings! {
             is_run_name,
         ).value("NAME").default("cdr"),
         /// where to deliver
-        pub sinks: Vec<SinkKind> = words("SINKS").default("sftp,kafka"),
+        pub sinks: Vec<SinkKind> =
+            words("SINKS", &[&[KAFKA], FileSinkKind::NAMES].concat(), SinkKind::from_name).default("sftp,kafka"),
         /// folder of the directory sink
         pub directory: PathBuf =
             path("OUTPUT_DIRECTORY").key("run.directory").flag("directory").default("output"),
@@ -89,11 +87,13 @@ fn pace(settings: PaceSettings, values: &Resolved) -> Result<Pace, ConfigError> 
         (Some(rate), Pace::Max) => Ok(Pace::Rate(rate)),
         (Some(_), _) => {
             let pace = values.value("run.pace")?;
-            Err(ConfigError::PaceAndRate {
-                rate: values.value("run.rate")?.origin.clone(),
-                pace: pace.shown().to_owned(),
-                pace_origin: pace.origin.clone(),
-            })
+            Err(ConfigError::new(format!(
+                "run.rate ({}) and run.pace {} ({}) are both given; \
+                 a rate needs the pace max, so give only one of them",
+                values.value("run.rate")?.origin,
+                pace.shown(),
+                pace.origin
+            )))
         }
     }
 }
@@ -110,15 +110,11 @@ fn read_pace(text: &str) -> Option<Pace> {
     }
 }
 
-/// The name of a run. One that ends like a shard would be that shard's transactional id.
+/// The name of a run. One that ends like a shard, `…-2-of-8`, would be that shard's transactional id.
 fn is_run_name(text: &str) -> bool {
-    is_name(text, 64) && !ends_like_a_shard(text)
-}
-
-/// `…-2-of-8`
-fn ends_like_a_shard(text: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let Some((rest, count)) = text.rsplit_once("-of-") else { return false };
-    let index = rest.rsplit_once('-').map(|(_, index)| index);
-    is_number(count) && index.is_some_and(is_number)
+    let is_shard = text.rsplit_once("-of-").is_some_and(|(rest, count)| {
+        is_number(count) && rest.rsplit_once('-').is_some_and(|(_, index)| is_number(index))
+    });
+    is_name(text, 64) && !is_shard
 }

@@ -21,7 +21,7 @@ pub struct LocalCheckpoint {
     index: IndexFile,
     counters: Arc<Counters>,
     written: Option<(PartIndex, Instant)>,
-    warnings: RateLimit<String>,
+    warnings: RateLimit,
 }
 
 impl LocalCheckpoint {

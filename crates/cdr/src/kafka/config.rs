@@ -9,9 +9,9 @@ use rdkafka::error::KafkaError as ClientError;
 use rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN;
 
 use crate::secret::Secret;
-use crate::settings::parse::is_host;
 use crate::settings::{
-    Resolved, choice, computed, list, milliseconds, properties, seconds, settings, whole, word,
+    ConfigError, Resolved, choice, is_host, list, milliseconds, nested, properties, seconds, settings,
+    whole, word,
 };
 
 choice! {
@@ -57,16 +57,18 @@ settings! {
         pub replication: Option<u32> =
             whole("KAFKA_REPLICATION", 0..=100).map(|replicas| Some(replicas).filter(|&n| n > 0)).default("0"),
         /// compression of record batches
-        pub compression: Compression = word("KAFKA_COMPRESSION").default("lz4"),
+        pub compression: Compression =
+            word("KAFKA_COMPRESSION", Compression::NAMES, Compression::from_name).default("lz4"),
         /// a record's timestamp: time of sending, or the event's own time
-        pub timestamp: RecordTimestamp = word("KAFKA_TIMESTAMP").default("send"),
+        pub timestamp: RecordTimestamp =
+            word("KAFKA_TIMESTAMP", RecordTimestamp::NAMES, RecordTimestamp::from_name).default("send"),
         /// after which the broker aborts what a vanished producer left open, in milliseconds
         pub transaction_timeout: Duration =
             milliseconds("KAFKA_TRANSACTION_TIMEOUT_MS", 1_000..=900_000).default("60000"),
         /// how long to keep trying unreachable brokers, or the stream processor's store, in seconds
         pub give_up_after: Duration = seconds("KAFKA_GIVE_UP_SECONDS", 1..=604_800).default("300"),
         /// A sentence on what helps when the brokers are not there.
-        pub start_hint: String = computed(start_hint),
+        pub start_hint: String = nested(start_hint),
         /// further librdkafka property, such as security.protocol=ssl; repeatable
         pub properties: BTreeMap<String, Secret> =
             properties("KAFKA_PROPERTIES").flag("kafka-property"),
@@ -86,12 +88,12 @@ fn broker(text: &str) -> Option<String> {
 
 /// The environment's own brokers are those of the Compose file; of others nobody here knows how they
 /// are started.
-fn start_hint(values: &Resolved) -> String {
+fn start_hint((): (), values: &Resolved) -> Result<String, ConfigError> {
     let hint = match values.is_default("kafka.brokers") {
         true => "Start them with: docker-compose up -d redpanda-0 redpanda-1 redpanda-2",
         false => "Check KAFKA_BROKERS",
     };
-    hint.to_owned()
+    Ok(hint.to_owned())
 }
 
 /// Of consumers. The client's own bounds let it read 100,000 records of each partition ahead, which cost

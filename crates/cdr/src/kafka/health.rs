@@ -76,7 +76,7 @@ pub(super) struct Health {
     /// Topics that the login may not write to.
     denied: Mutex<BTreeSet<String>>,
     denial: Condvar,
-    log_lines: RateLimit<String>,
+    log_lines: RateLimit,
 }
 
 impl Health {

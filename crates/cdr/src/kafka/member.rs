@@ -105,7 +105,7 @@ pub struct Member {
     topics: Vec<String>,
     group: String,
     corrupt: Option<CorruptBatches>,
-    logged: RateLimit<String>,
+    logged: RateLimit,
 }
 
 /// How often brokers gave what cannot be used, one time soon after the other.

@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use super::store::StoreConfig;
 use crate::secret::Secret;
-use crate::settings::parse::{TOPIC, is_topic};
-use crate::settings::{milliseconds, nested, path, secret, settings, text, whole};
+use crate::settings::{milliseconds, nested, path, secret, settings, text, topic, whole};
 
 settings! {
     /// How the stream processor works.
     pub struct ProcessSettings in "process" {
         /// topic of messages that the stream processor cannot use
-        pub topic_dead_letter: String = text("TOPIC_DEAD_LETTER", TOPIC, is_topic)
-            .key("kafka.topic_dead_letter").value("TOPIC").default("cdr_dead_letter"),
+        pub topic_dead_letter: String = topic("TOPIC_DEAD_LETTER")
+            .key("kafka.topic_dead_letter").default("cdr_dead_letter"),
         /// consumer group of the stream processor
         pub group: String = text("PROCESS_GROUP", "a name of 1 to 249 characters", is_group)
             .value("NAME").default("cdr-summary-unified"),

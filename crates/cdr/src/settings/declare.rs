@@ -2,14 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::choice::Choice;
-use super::error::ConfigError;
-use super::resolved::{Resolved, ResolvedValue};
+use indicatif::HumanCount;
+
+use super::resolved::{ConfigError, Resolved, ResolvedValue};
 use super::setting::{DefaultValue, Kind, Setting};
 use crate::secret::Secret;
 
@@ -23,6 +22,15 @@ pub trait Section: Sized {
     /// # Errors
     /// The first value that is not allowed.
     fn read(values: &Resolved) -> Result<Self, ConfigError>;
+}
+
+/// No settings, for a field that is made of those of others.
+impl Section for () {
+    fn declare(_: &mut Vec<Setting>) {}
+
+    fn read(_: &Resolved) -> Result<Self, ConfigError> {
+        Ok(())
+    }
 }
 
 /// A field of a section.
@@ -76,93 +84,107 @@ type Read<T> = Box<dyn Fn(&ResolvedValue, &Resolved) -> Result<T, ConfigError>>;
 
 /// The declaration of one setting.
 pub struct Declared<T> {
-    env: Cow<'static, str>,
-    key: Option<&'static str>,
-    flag: Option<&'static str>,
-    value_name: &'static str,
-    kind: Kind,
-    default: DefaultValue,
-    secret: bool,
+    /// Section and documentation still have to give it a key, a flag and a meaning.
+    setting: Setting,
     read: Read<T>,
 }
 
 impl<T: 'static> Declared<T> {
     fn new(
-        env: impl Into<Cow<'static, str>>,
-        value_name: &'static str,
+        env: &'static str,
         kind: Kind,
+        allowed: impl Into<Cow<'static, str>>,
         read: impl Fn(&ResolvedValue, &Resolved) -> Result<T, ConfigError> + 'static,
-    ) -> Declared<T> {
-        Declared {
-            env: env.into(),
-            key: None,
-            flag: None,
-            value_name,
-            kind,
-            default: DefaultValue::Unset(""),
-            secret: false,
-            read: Box::new(read),
-        }
+    ) -> Self {
+        let value_name = match kind {
+            Kind::Text => "TEXT",
+            Kind::Whole => "NUMBER",
+            Kind::Switch => "BOOL",
+            Kind::List => "LIST",
+            Kind::Properties => "NAME=VALUE",
+        };
+        let (allowed, default) = (allowed.into(), DefaultValue::Unset(""));
+        let (key, flag, help, secret) = ("", None, "", false);
+        let setting = Setting { key, env, flag, value_name, kind, allowed, default, help, secret };
+        Declared { setting, read: Box::new(read) }
+    }
+
+    fn parsed(
+        env: &'static str,
+        kind: Kind,
+        allowed: impl Into<Cow<'static, str>>,
+        parse: impl Fn(&str) -> Option<T> + 'static,
+    ) -> Self {
+        Self::new(env, kind, allowed, move |value, _| {
+            value.text.as_deref().and_then(&parse).ok_or_else(|| value.refused())
+        })
+    }
+
+    fn with_default(mut self, default: DefaultValue) -> Self {
+        self.setting.default = default;
+        self
     }
 
     /// The value where nobody gives one.
     pub fn default(self, text: &'static str) -> Self {
-        Declared { default: DefaultValue::Always(text), ..self }
+        self.with_default(DefaultValue::Always(text))
     }
 
     /// The same by environment.
     pub fn dev_prod(self, dev: &'static str, prod: &'static str) -> Self {
-        Declared { default: DefaultValue::ByEnvironment { dev, prod }, ..self }
+        self.with_default(DefaultValue::ByEnvironment { dev, prod })
     }
 
     /// The same, with or without a home folder.
     pub fn in_home(self, with: &'static str, without: &'static str) -> Self {
-        Declared { default: DefaultValue::InHome { with, without }, ..self }
+        self.with_default(DefaultValue::InHome { with, without })
     }
 
     /// What happens where nobody gives a value.
     pub fn unset(self, meaning: &'static str) -> Self {
-        Declared { default: DefaultValue::Unset(meaning), ..self }
+        self.with_default(DefaultValue::Unset(meaning))
     }
 
     /// What stands for the value in help.
-    pub fn value(self, value_name: &'static str) -> Self {
-        Declared { value_name, ..self }
+    pub fn value(mut self, value_name: &'static str) -> Self {
+        self.setting.value_name = value_name;
+        self
     }
 
     /// The key, where it does not follow from the variable.
-    pub fn key(self, key: &'static str) -> Self {
-        Declared { key: Some(key), ..self }
+    pub fn key(mut self, key: &'static str) -> Self {
+        self.setting.key = key;
+        self
     }
 
     /// The flag, where it does not follow from the variable.
-    pub fn flag(self, flag: &'static str) -> Self {
-        Declared { flag: Some(flag), ..self }
+    pub fn flag(mut self, flag: &'static str) -> Self {
+        self.setting.flag = Some(flag);
+        self
     }
 
     /// Makes something else of the value.
     pub fn map<U: 'static>(self, make: impl Fn(T) -> U + 'static) -> Declared<U> {
-        let Declared { env, key, flag, value_name, kind, default, secret, read } = self;
-        let read: Read<U> = Box::new(move |value, values| read(value, values).map(&make));
-        Declared { env, key, flag, value_name, kind, default, secret, read }
+        let Declared { setting, read } = self;
+        Declared { setting, read: Box::new(move |value, values| read(value, values).map(&make)) }
     }
 
     /// There may be no value.
     pub fn optional(self) -> Declared<Option<T>> {
-        let Declared { env, key, flag, value_name, kind, default, secret, read } = self;
+        let Declared { setting, read } = self;
         let read: Read<Option<T>> = Box::new(move |value, values| match value.text {
             Some(_) => read(value, values).map(Some),
             None => Ok(None),
         });
-        Declared { env, key, flag, value_name, kind, default, secret, read }
+        Declared { setting, read }
     }
 
     /// `sftp.host` of `SFTP_HOST` in the section `sftp`; `data.line_count` of `LINE_COUNT` in `data`.
     fn full_key(&self, section: &str) -> String {
-        if let Some(key) = self.key {
-            return key.to_owned();
+        if !self.setting.key.is_empty() {
+            return self.setting.key.to_owned();
         }
-        let name = self.env.to_ascii_lowercase();
+        let name = self.setting.env.to_ascii_lowercase();
         let of_section = name.strip_prefix(section).and_then(|rest| rest.strip_prefix('_'));
         format!("{section}.{}", of_section.unwrap_or(&name))
     }
@@ -170,17 +192,14 @@ impl<T: 'static> Declared<T> {
 
 impl<T: 'static> Field<T> for Declared<T> {
     fn declare(&self, section: &str, help: &[&'static str], list: &mut Vec<Setting>) {
-        let flag = || &*self.env.to_ascii_lowercase().replace('_', "-").leak();
+        let setting = self.setting.clone();
+        let flag = || &*setting.env.to_ascii_lowercase().replace('_', "-").leak();
         list.push(Setting {
             // A registry is made once, so its texts may stay for ever.
             key: self.full_key(section).leak(),
-            env: self.env.clone().into_owned().leak(),
-            flag: (!self.secret).then(|| self.flag.unwrap_or_else(flag)),
-            value_name: self.value_name,
-            kind: self.kind.clone(),
-            default: self.default,
+            flag: (!setting.secret).then(|| setting.flag.unwrap_or_else(flag)),
             help: help.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ").leak(),
-            secret: self.secret,
+            ..setting
         });
     }
 
@@ -190,10 +209,7 @@ impl<T: 'static> Field<T> for Declared<T> {
 }
 
 /// A field that is made of another section.
-pub struct Nested<S, T> {
-    make: fn(S, &Resolved) -> Result<T, ConfigError>,
-    section: PhantomData<S>,
-}
+pub struct Nested<S, T>(fn(S, &Resolved) -> Result<T, ConfigError>);
 
 impl<S: Section, T> Field<T> for Nested<S, T> {
     fn declare(&self, _: &str, _: &[&'static str], list: &mut Vec<Setting>) {
@@ -201,64 +217,34 @@ impl<S: Section, T> Field<T> for Nested<S, T> {
     }
 
     fn read(&self, _: &str, values: &Resolved) -> Result<T, ConfigError> {
-        (self.make)(S::read(values)?, values)
+        (self.0)(S::read(values)?, values)
     }
 }
 
 /// Makes a field of the values of another section.
 pub fn nested<S: Section, T>(make: fn(S, &Resolved) -> Result<T, ConfigError>) -> Nested<S, T> {
-    Nested { make, section: PhantomData }
-}
-
-/// A field that is no setting.
-pub struct Computed<T>(fn(&Resolved) -> T);
-
-impl<T> Field<T> for Computed<T> {
-    fn declare(&self, _: &str, _: &[&'static str], _: &mut Vec<Setting>) {}
-
-    fn read(&self, _: &str, values: &Resolved) -> Result<T, ConfigError> {
-        Ok((self.0)(values))
-    }
-}
-
-/// Makes a field of other settings' values.
-pub fn computed<T>(make: fn(&Resolved) -> T) -> Computed<T> {
-    Computed(make)
+    Nested(make)
 }
 
 /// A value in a form of its own; `parse` gives None for what is not `allowed`.
 pub fn parsed<T: 'static>(
-    env: impl Into<Cow<'static, str>>,
+    env: &'static str,
     allowed: &'static str,
     parse: impl Fn(&str) -> Option<T> + 'static,
 ) -> Declared<T> {
-    of_text(env, "TEXT", Kind::Text { allowed }, parse)
-}
-
-fn of_text<T: 'static>(
-    env: impl Into<Cow<'static, str>>,
-    value_name: &'static str,
-    kind: Kind,
-    parse: impl Fn(&str) -> Option<T> + 'static,
-) -> Declared<T> {
-    Declared::new(env, value_name, kind, move |value, _| {
-        value.text.as_deref().and_then(&parse).ok_or_else(|| value.refused())
-    })
+    Declared::parsed(env, Kind::Text, allowed, parse)
 }
 
 /// Text that `accepts` does.
-pub fn text(
-    env: impl Into<Cow<'static, str>>,
-    allowed: &'static str,
-    accepts: fn(&str) -> bool,
-) -> Declared<String> {
+pub fn text(env: &'static str, allowed: &'static str, accepts: fn(&str) -> bool) -> Declared<String> {
     parsed(env, allowed, move |text| accepts(text).then(|| text.to_owned()))
 }
 
 /// A whole number in a range.
 pub fn whole<T: TryFrom<u64> + 'static>(env: &'static str, range: RangeInclusive<u64>) -> Declared<T> {
-    let (min, max) = range.clone().into_inner();
-    of_text(env, "NUMBER", Kind::Whole { min, max }, move |text| {
+    let (min, max) = (HumanCount(*range.start()), HumanCount(*range.end()));
+    let allowed = format!("a whole number from {min} to {max}");
+    Declared::parsed(env, Kind::Whole, allowed, move |text| {
         let number = text.trim().parse().ok().filter(|number| range.contains(number))?;
         T::try_from(number).ok()
     })
@@ -281,72 +267,93 @@ pub fn switch(env: &'static str) -> Declared<bool> {
         "false" | "0" | "no" => Some(false),
         _ => None,
     };
-    of_text(env, "BOOL", Kind::Switch, parse).default("false")
+    let allowed = "true or false (or 1, 0, yes, no)";
+    Declared::parsed(env, Kind::Switch, allowed, parse).default("false")
 }
 
-/// One of an enum's words.
-pub fn word<T: Choice>(env: &'static str) -> Declared<T> {
-    let words = T::ALL.iter().map(|variant| variant.word()).collect();
-    of_text(env, "WORD", Kind::Word(words), |text| T::from_word(text.trim()))
+/// One of these words, which `from_name` takes.
+pub fn word<T: 'static>(
+    env: &'static str,
+    names: &[&'static str],
+    from_name: impl Fn(&str) -> Option<T> + 'static,
+) -> Declared<T> {
+    let allowed = match names {
+        [only] => (*only).to_owned(),
+        names => format!("one of {}", names.join(", ")),
+    };
+    Declared::parsed(env, Kind::Text, allowed, move |text| from_name(text.trim())).value("WORD")
 }
 
-/// One of these words.
-pub fn one_of(env: &'static str, words: &'static [&'static str]) -> Declared<&'static str> {
-    of_text(env, "WORD", Kind::Word(words.to_vec()), |text| {
-        words.iter().copied().find(|word| *word == text.trim())
-    })
+/// A comma-separated list of at least one of these words, none twice.
+pub fn words<T: PartialEq + 'static>(
+    env: &'static str,
+    names: &[&'static str],
+    from_name: impl Fn(&str) -> Option<T> + 'static,
+) -> Declared<Vec<T>> {
+    list(env, format!("a comma list of {}, none twice", names.join(", ")), from_name)
 }
 
 /// A comma-separated list of at least one item, none twice.
 pub fn list<T: PartialEq + 'static>(
     env: &'static str,
-    allowed: &'static str,
+    allowed: impl Into<Cow<'static, str>>,
     parse: impl Fn(&str) -> Option<T> + 'static,
 ) -> Declared<Vec<T>> {
-    of_text(env, "LIST", Kind::List { allowed }, move |text| items(text, &parse))
-}
-
-fn items<T: PartialEq>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
-    let mut items = Vec::new();
-    for part in text.split(',') {
-        let item = parse(part.trim()).filter(|item| !items.contains(item))?;
-        items.push(item);
-    }
-    Some(items)
-}
-
-/// A comma-separated list of at least one word of an enum, none twice.
-pub fn words<T: Choice + PartialEq>(env: &'static str) -> Declared<Vec<T>> {
-    let names = T::ALL.iter().map(|choice| choice.word()).collect();
-    of_text(env, "LIST", Kind::Words(names), |text| items(text, T::from_word))
+    Declared::parsed(env, Kind::List, allowed, move |text| {
+        let mut items = Vec::new();
+        for part in text.split(',') {
+            let item = parse(part.trim()).filter(|item| !items.contains(item))?;
+            items.push(item);
+        }
+        Some(items)
+    })
 }
 
 /// A path, whose leading `~/` stands for the home folder.
 pub fn path(env: &'static str) -> Declared<PathBuf> {
-    Declared::new(env, "PATH", Kind::Path, |value, values| {
+    let read = |value: &ResolvedValue, values: &Resolved| {
         let text = value.text.as_ref().ok_or_else(|| value.refused())?;
         let Some(in_home) = text.strip_prefix("~/") else { return Ok(PathBuf::from(text)) };
-        let home = values.home.as_deref().ok_or_else(|| ConfigError::NoHome {
-            name: value.name(),
-            given: value.given(),
-            origin: value.origin.clone(),
-        })?;
+        let homeless = format_args!("cannot be found, because HOME is not set");
+        let home = values.home.as_deref().ok_or_else(|| value.error(homeless))?;
         Ok(PathBuf::from(home).join(in_home))
-    })
+    };
+    Declared::new(env, Kind::Text, "a path", read).value("PATH")
 }
 
 /// A secret, which has no flag and is never shown.
 pub fn secret(env: &'static str) -> Declared<Secret> {
-    let kind = Kind::Text { allowed: "any text" };
-    let declared = of_text(env, "TEXT", kind, |text| Some(Secret::new(text)));
-    Declared { secret: true, ..declared }
+    let mut declared = parsed(env, "any text", |text| Some(Secret::new(text)));
+    declared.setting.secret = true;
+    declared
 }
 
 /// The further properties of librdkafka.
 pub fn properties(env: &'static str) -> Declared<BTreeMap<String, Secret>> {
-    let read = |values: &Resolved| {
+    Declared::new(env, Kind::Properties, "NAME=VALUE", |_, values| {
         let properties = values.properties.iter();
-        properties.map(|(name, property)| (name.clone(), property.value.clone())).collect()
-    };
-    Declared::new(env, "NAME=VALUE", Kind::Properties, move |_, values| Ok(read(values)))
+        Ok(properties.map(|(name, property)| (name.clone(), property.value.clone())).collect())
+    })
+}
+
+/// The name of a topic.
+pub fn topic(env: &'static str) -> Declared<String> {
+    let allowed = "a topic name of 1 to 249 characters A-Z a-z 0-9 . _ -";
+    text(env, allowed, is_topic).value("TOPIC")
+}
+
+/// The name of a topic, by Kafka's rules.
+pub fn is_topic(text: &str) -> bool {
+    is_name(text, 249) && text != "." && text != ".."
+}
+
+/// A host name or address, not looked up.
+pub fn is_host(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+
+/// Up to so many of `A-Z a-z 0-9 . _ -`.
+pub fn is_name(text: &str, length_max: usize) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=length_max).contains(&text.len()) && text.bytes().all(allowed)
 }

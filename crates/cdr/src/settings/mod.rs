@@ -18,22 +18,14 @@
 
 mod choice;
 mod declare;
-mod environment;
-mod error;
-mod origin;
-pub mod parse;
 mod resolved;
 mod setting;
 
-pub use choice::Choice;
 pub(crate) use choice::choice;
 pub(crate) use declare::settings;
 pub use declare::{
-    Declared, Field, Section, computed, list, milliseconds, nested, one_of, parsed, path, properties,
-    seconds, secret, switch, text, whole, word, words,
+    Declared, Field, Section, is_host, is_name, is_topic, list, milliseconds, nested, parsed, path,
+    properties, seconds, secret, switch, text, topic, whole, word, words,
 };
-pub use environment::Environment;
-pub use error::ConfigError;
-pub use origin::{Layer, Origin};
-pub use resolved::{Property, ReadFile, Resolved, ResolvedValue};
-pub use setting::{DefaultValue, Kind, Setting};
+pub use resolved::{ConfigError, Origin, Property, ReadFile, Resolved, ResolvedValue};
+pub use setting::{DefaultValue, Environment, Kind, Setting};

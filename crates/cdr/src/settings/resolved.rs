@@ -1,15 +1,84 @@
-//! The text in force for each setting, and where it came from.
+//! The text in force for each setting, where it came from, and why it may be refused.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::Path;
 
-use super::environment::Environment;
-use super::error::ConfigError;
-use super::origin::Origin;
-use super::setting::Setting;
+use cdr_model::ScenarioError;
+use thiserror::Error;
+
+use super::setting::{Environment, Setting};
 use crate::secret::{MASK, Secret};
+
+/// Why there is no valid configuration: the message names the setting, the place and the remedy.
+#[derive(Debug, Error)]
+#[error("{message}")]
+pub struct ConfigError {
+    message: String,
+    source: Option<io::Error>,
+}
+
+impl ConfigError {
+    pub fn new(message: String) -> Self {
+        Self { message, source: None }
+    }
+
+    /// A file cannot be read.
+    pub fn reading(message: String, source: io::Error) -> Self {
+        Self { message, source: Some(source) }
+    }
+}
+
+impl From<ScenarioError> for ConfigError {
+    fn from(error: ScenarioError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+/// Where a value came from. Prints as `default (dev)`, `cdr.toml:12`, `environment SFTP_HOST` or
+/// `--sftp-host`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody gave it.
+    Default(Environment),
+    /// The environment `dev` or `prod` was chosen by whether `USER` is set.
+    Detected { user_is_set: bool },
+    /// Line `line`, from 1, of the configuration file.
+    File { name: String, line: usize },
+    /// This environment variable.
+    Variable(&'static str),
+    /// This flag, without dashes.
+    Flag(&'static str),
+    /// It was given, but a higher layer gave the setting with this key, which takes its place.
+    ReplacedBy(&'static str),
+}
+
+impl Origin {
+    /// Which layer it belongs to; a higher one wins.
+    pub fn layer(&self) -> u8 {
+        match self {
+            Self::Default(_) | Self::Detected { .. } | Self::ReplacedBy(_) => 0,
+            Self::File { .. } => 1,
+            Self::Variable(_) => 2,
+            Self::Flag(_) => 3,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default(environment) => write!(f, "default ({environment})"),
+            Self::Detected { user_is_set: true } => f.write_str("USER is set"),
+            Self::Detected { user_is_set: false } => f.write_str("USER is not set"),
+            Self::File { name, line } => write!(f, "{name}:{line}"),
+            Self::Variable(name) => write!(f, "environment {name}"),
+            Self::Flag(name) => write!(f, "--{name}"),
+            Self::ReplacedBy(key) => write!(f, "replaced by {key}"),
+        }
+    }
+}
 
 /// Reads a small text file.
 pub type ReadFile = fn(&Path) -> io::Result<String>;
@@ -53,7 +122,7 @@ impl Resolved {
     /// That there is no such setting.
     pub fn value(&self, key: &str) -> Result<&ResolvedValue, ConfigError> {
         let found = self.values.iter().find(|value| value.setting.key == key);
-        found.ok_or_else(|| ConfigError::NoSuchSetting { key: key.to_owned() })
+        found.ok_or_else(|| ConfigError::new(format!("no setting has the key \"{key}\"")))
     }
 
     /// Whether the value of this setting is the one that it has by default in this environment, whoever
@@ -69,7 +138,7 @@ impl Resolved {
 /// The text in force for one setting.
 pub struct ResolvedValue {
     pub setting: &'static Setting,
-    /// None when there is no value.
+    /// None when there is no value; never empty.
     pub text: Option<String>,
     pub origin: Origin,
 }
@@ -84,22 +153,18 @@ impl ResolvedValue {
         }
     }
 
-    /// What the reader of a message calls the setting: as the file does when it is from there.
-    pub fn name(&self) -> &'static str {
-        match self.origin {
-            Origin::File { .. } => self.setting.key,
-            _ => self.setting.env,
-        }
-    }
-
     /// That the value is not what is allowed.
     pub fn refused(&self) -> ConfigError {
-        ConfigError::Value {
-            name: self.name(),
-            given: self.given(),
-            origin: self.origin.clone(),
-            allowed: self.setting.kind.allowed(),
-        }
+        self.error(format_args!("is not {}", self.setting.allowed))
+    }
+
+    /// What is wrong with the value. It is named as in the file when it is from there.
+    pub fn error(&self, what: fmt::Arguments<'_>) -> ConfigError {
+        let name = match self.origin {
+            Origin::File { .. } => self.setting.key,
+            _ => self.setting.env,
+        };
+        ConfigError::new(format!("{name}: {} from {} {what}", self.given(), self.origin))
     }
 
     /// The value for a message, in quotes.

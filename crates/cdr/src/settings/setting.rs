@@ -1,8 +1,18 @@
 //! What is known of one setting.
 
-use indicatif::HumanCount;
+use std::borrow::Cow;
 
-use super::environment::Environment;
+use super::choice;
+
+choice! {
+    /// Which set of defaults applies.
+    Environment {
+        /// A developer's machine: `USER` is set and not empty.
+        Dev = "dev",
+        /// A container or service.
+        Prod = "prod",
+    }
+}
 
 /// One setting: where it can be given, what is allowed, what it means.
 #[derive(Debug, Clone)]
@@ -16,6 +26,8 @@ pub struct Setting {
     /// What stands for the value in help.
     pub value_name: &'static str,
     pub kind: Kind,
+    /// What may be given, as the end of a sentence: "a whole number from 1 to 100".
+    pub allowed: Cow<'static, str>,
     pub default: DefaultValue,
     /// One line: meaning and unit.
     pub help: &'static str,
@@ -23,23 +35,14 @@ pub struct Setting {
     pub secret: bool,
 }
 
-/// What values a setting takes.
-#[derive(Debug, Clone)]
+/// How a value is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A whole number in an inclusive range.
-    Whole { min: u64, max: u64 },
-    /// Yes or no.
+    Text,
+    Whole,
     Switch,
-    /// One of these words.
-    Word(Vec<&'static str>),
-    /// Any text that fits this description.
-    Text { allowed: &'static str },
-    /// Some of these words, comma-separated in flags and variables, an array in `cdr.toml`.
-    Words(Vec<&'static str>),
     /// Comma-separated in flags and variables, an array (or the same text) in `cdr.toml`.
-    List { allowed: &'static str },
-    /// A file or folder. A leading `~/` stands for the home folder.
-    Path,
+    List,
     /// The table of librdkafka properties.
     Properties,
 }
@@ -62,16 +65,21 @@ pub enum DefaultValue {
 }
 
 impl Setting {
+    /// The first part of its key.
+    pub fn section(&self) -> &'static str {
+        self.key.split_once('.').map_or(self.key, |(section, _)| section)
+    }
+
     /// The heading under which help lists it.
     pub fn heading(&self) -> &'static str {
-        match self.key.split('.').next() {
-            Some("data" | "files") => "Data",
-            Some("sftp") => "SFTP",
-            Some("kafka") => "Kafka",
-            Some("process" | "store" | "tariff" | "api" | "metrics") => "Processor",
-            Some("log") => "Logs",
-            Some("run") | None => "Run",
-            Some(section) => section,
+        match self.section() {
+            "data" | "files" => "Data",
+            "sftp" => "SFTP",
+            "kafka" => "Kafka",
+            "process" | "store" | "tariff" | "api" | "metrics" => "Processor",
+            "log" => "Logs",
+            "run" => "Run",
+            section => section,
         }
     }
 
@@ -91,29 +99,10 @@ impl Setting {
     pub fn default_shown(&self) -> String {
         match self.default {
             DefaultValue::Unset("") => "-".to_owned(),
-            DefaultValue::Unset(meaning) => meaning.to_owned(),
-            DefaultValue::Always(text) | DefaultValue::InHome { with: text, .. } => text.to_owned(),
+            DefaultValue::Unset(text)
+            | DefaultValue::Always(text)
+            | DefaultValue::InHome { with: text, .. } => text.to_owned(),
             DefaultValue::ByEnvironment { dev, prod } => format!("{dev} (dev), {prod} (prod)"),
-        }
-    }
-}
-
-impl Kind {
-    /// What may be given, as the end of a sentence: "a whole number from 1 to 100".
-    pub fn allowed(&self) -> String {
-        match self {
-            Self::Whole { min, max } => {
-                format!("a whole number from {} to {}", HumanCount(*min), HumanCount(*max))
-            }
-            Self::Switch => "true or false (or 1, 0, yes, no)".to_owned(),
-            Self::Word(names) => match &names[..] {
-                [only] => (*only).to_owned(),
-                names => format!("one of {}", names.join(", ")),
-            },
-            Self::Words(names) => format!("a comma list of {}, none twice", names.join(", ")),
-            Self::Text { allowed } | Self::List { allowed } => (*allowed).to_owned(),
-            Self::Path => "a path".to_owned(),
-            Self::Properties => "NAME=VALUE".to_owned(),
         }
     }
 }

@@ -21,10 +21,8 @@ choice! {
 impl LogLevel {
     /// The level `steps` more verbose (negative: quieter), stopping at either end.
     pub fn shifted(self, steps: i32) -> Self {
-        const LEVELS: [LogLevel; 5] =
-            [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
-        let index = (self as i32).saturating_add(steps).clamp(0, LEVELS.len() as i32 - 1);
-        LEVELS[index as usize]
+        let index = (self as i32).saturating_add(steps).clamp(0, Self::ALL.len() as i32 - 1);
+        Self::ALL[index as usize]
     }
 }
 
@@ -57,11 +55,11 @@ settings! {
     #[derive(Eq)]
     pub struct LogConfig in "log" {
         /// least severe level that is logged
-        pub level: LogLevel = word("LOG_LEVEL").value("LEVEL").default("info"),
+        pub level: LogLevel = word("LOG_LEVEL", LogLevel::NAMES, LogLevel::from_name).value("LEVEL").default("info"),
         /// log lines as text, or as JSON objects
-        pub format: LogFormat = word("LOG_FORMAT").value("FORMAT").default("text"),
+        pub format: LogFormat = word("LOG_FORMAT", LogFormat::NAMES, LogFormat::from_name).value("FORMAT").default("text"),
         /// bars, log lines or nothing; auto: bars on a terminal, lines elsewhere
-        pub progress: ProgressMode = word("PROGRESS").value("MODE").default("auto"),
+        pub progress: ProgressMode = word("PROGRESS", ProgressMode::NAMES, ProgressMode::from_name).value("MODE").default("auto"),
     }
 }
 

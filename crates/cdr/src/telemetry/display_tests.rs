@@ -1,6 +1,7 @@
 use std::io::Write;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
+use super::super::progress::{Counters, RunProgress};
 use super::super::terminal::Output;
 use super::*;
 
@@ -51,17 +52,23 @@ fn settings(progress: ProgressMode, level: LogLevel, format: LogFormat) -> LogCo
     LogConfig { level, format, progress }
 }
 
+fn show(progress: ProgressMode, counters: &Arc<Counters>, terminal: &Terminal) -> Display {
+    let settings = settings(progress, LogLevel::Info, LogFormat::Text);
+    let shown = RunProgress::new(counters.clone(), Instant::now());
+    Display::start(&settings, shown, terminal).unwrap()
+}
+
 #[test]
 fn auto_means_bars_where_a_person_reads_text() {
     let auto = settings(ProgressMode::Auto, LogLevel::Info, LogFormat::Text);
-    assert_eq!(Mode::choose(&auto, true), Mode::Bars);
-    assert_eq!(Mode::choose(&auto, false), Mode::Lines);
+    assert_eq!(mode(&auto, true), ProgressMode::Bar);
+    assert_eq!(mode(&auto, false), ProgressMode::Lines);
     let json = settings(ProgressMode::Auto, LogLevel::Info, LogFormat::Json);
-    assert_eq!(Mode::choose(&json, true), Mode::Lines);
+    assert_eq!(mode(&json, true), ProgressMode::Lines);
     let quiet = settings(ProgressMode::Auto, LogLevel::Warn, LogFormat::Text);
-    assert_eq!(Mode::choose(&quiet, true), Mode::Nothing);
+    assert_eq!(mode(&quiet, true), ProgressMode::None);
     let forced = settings(ProgressMode::Bar, LogLevel::Warn, LogFormat::Json);
-    assert_eq!(Mode::choose(&forced, false), Mode::Bars);
+    assert_eq!(mode(&forced, false), ProgressMode::Bar);
 }
 
 #[test]
@@ -69,7 +76,7 @@ fn bars_show_each_sink_and_log_lines_appear_above_them() {
     let (buffer, terminal) = terminal();
     let counters = counters(864, &["kafka", "sftp"]);
     counters.set_parts("kafka", 432);
-    let display = Display::start(Mode::Bars, counters.clone(), &terminal).unwrap();
+    let display = show(ProgressMode::Bar, &counters, &terminal);
     buffer.wait_for(" ] 432/864 parts, 0 records/s, 0 B/s, 00:00:0");
     buffer.wait_for(" ] 0/864 parts, 0 files/s, 0 B/s, 00:00:0");
 
@@ -80,7 +87,7 @@ fn bars_show_each_sink_and_log_lines_appear_above_them() {
 
     counters.set_parts("sftp", 7);
     buffer.wait_for("7/864 parts");
-    display.stop();
+    drop(display);
     let length = buffer.text().len();
     terminal.write("last\n").unwrap();
     assert_eq!(&buffer.text()[length..], "last\n", "without bars, lines are written as they are");
@@ -91,24 +98,25 @@ fn a_run_without_end_has_bars_too() {
     let (buffer, terminal) = terminal();
     let counters = counters(0, &["sftp"]);
     counters.set_parts("sftp", 1_234);
-    let display = Display::start(Mode::Bars, counters, &terminal).unwrap();
+    let display = show(ProgressMode::Bar, &counters, &terminal);
     buffer.wait_for("1,234 parts, 0 files/s");
-    display.stop();
+    drop(display);
     assert!(!buffer.text().contains("kafka"));
 }
 
 #[test]
 fn lines_report_what_was_completed_up_to_the_stop() {
     let (buffer, terminal) = terminal();
-    let lines =
-        tracing_subscriber::fmt().without_time().with_ansi(false).with_writer(terminal.clone()).finish();
+    let log = terminal.clone();
+    let writer = move || log.clone();
+    let lines = tracing_subscriber::fmt().without_time().with_ansi(false).with_writer(writer).finish();
     tracing::subscriber::with_default(lines, || {
         let counters = counters(10, &["kafka", "sftp"]);
-        let display = Display::start(Mode::Lines, counters.clone(), &terminal).unwrap();
+        let display = show(ProgressMode::Lines, &counters, &terminal);
         counters.set_complete(1);
         buffer.wait_for("INFO cdr::telemetry::display: Generated 2 cdr files...\n");
         counters.set_complete(4);
-        display.stop();
+        drop(display);
     });
     let last = buffer.text().lines().last().map(str::to_owned);
     assert!(last.unwrap().ends_with("Generated 6 cdr files..."));
@@ -119,8 +127,8 @@ fn stopping_does_not_wait_for_a_tick() {
     let (buffer, terminal) = terminal();
     let counters = counters(10, &["kafka", "sftp"]);
     let begun = Instant::now();
-    for mode in [Mode::Nothing, Mode::Lines].repeat(20) {
-        drop(Display::start(mode, counters.clone(), &terminal).unwrap());
+    for mode in [ProgressMode::None, ProgressMode::Lines].repeat(20) {
+        drop(show(mode, &counters, &terminal));
     }
     assert!(begun.elapsed() < 20 * TICK, "{:?}", begun.elapsed());
     assert_eq!(buffer.text(), "");

@@ -1,6 +1,5 @@
 //! Log lines on standard error, as text or as JSON objects.
 
-use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::{self, Debug};
 
@@ -11,7 +10,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -33,15 +32,12 @@ pub fn init(settings: &LogConfig, terminal: &Terminal) -> Result<(), TryInitErro
     subscriber(settings.level, format, terminal.clone()).try_init()
 }
 
-fn subscriber<W>(level: LogLevel, format: LineFormat, writer: W) -> impl Subscriber + Send + Sync
-where
-    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
-{
+fn subscriber(level: LogLevel, format: LineFormat, terminal: Terminal) -> impl Subscriber + Send + Sync {
     // Telling of a line that could not be written would panic where standard error is closed, and
     // a log that nobody reads is no reason for a run to stop.
     let lines = tracing_subscriber::fmt::layer()
         .event_format(format)
-        .with_writer(writer)
+        .with_writer(move || terminal.clone())
         .log_internal_errors(false);
     tracing_subscriber::registry().with(filter(level)).with(lines)
 }
@@ -98,13 +94,20 @@ impl LineFormat {
         level: Level,
         fields: &Fields,
     ) -> fmt::Result {
-        let (name, colour) = (level_name(level), level_colour(level));
+        let (name, colour) = named(level);
         write!(writer, "{} - ", time.format("%Y-%m-%d %H:%M:%S"))?;
         match self.colour {
             true => write!(writer, "\x1b[{colour}m{name}\x1b[0m")?,
             false => writer.write_str(name)?,
         }
-        write!(writer, " - {}", one_line(&fields.message))?;
+        writer.write_str(" - ")?;
+        // A line of the log is one line, and a server's text cannot operate the terminal.
+        for letter in fields.message.chars() {
+            match letter.is_control() {
+                true => write!(writer, "{}", letter.escape_default())?,
+                false => writer.write_char(letter)?,
+            }
+        }
         for (key, value) in &fields.others {
             match value {
                 Value::String(text) if is_plain(text) => write!(writer, " {key}={text}")?,
@@ -125,7 +128,7 @@ fn json(
 ) -> fmt::Result {
     let time = time.to_rfc3339_opts(SecondsFormat::Micros, false);
     let message = Value::from(fields.message.as_str());
-    let level = level_name(level);
+    let (level, _) = named(level);
     write!(writer, r#"{{"time":"{time}","level":"{level}","message":{message}"#)?;
     for (key, value) in &fields.others {
         write!(writer, ",{}:{value}", Value::from(*key))?;
@@ -133,41 +136,15 @@ fn json(
     writer.write_str("}\n")
 }
 
-/// As Python's logging names them, which has no TRACE.
-fn level_name(level: Level) -> &'static str {
+/// As Python's logging names them, which has no TRACE, and the parameter of the terminal's colour
+/// sequence: red, yellow, green, blue.
+fn named(level: Level) -> (&'static str, u8) {
     match level {
-        Level::ERROR => "ERROR",
-        Level::WARN => "WARNING",
-        Level::INFO => "INFO",
-        _ => "DEBUG",
+        Level::ERROR => ("ERROR", 31),
+        Level::WARN => ("WARNING", 33),
+        Level::INFO => ("INFO", 32),
+        _ => ("DEBUG", 34),
     }
-}
-
-/// The parameter of the terminal's colour sequence: red, yellow, green, blue.
-fn level_colour(level: Level) -> u8 {
-    match level {
-        Level::ERROR => 31,
-        Level::WARN => 33,
-        Level::INFO => 32,
-        _ => 34,
-    }
-}
-
-/// Control characters are escaped: a line of the log is one line, and a server's text cannot
-/// operate the terminal.
-fn one_line(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
-        return Cow::Borrowed(text);
-    }
-    text.chars()
-        .fold(String::with_capacity(text.len()), |mut line, c| {
-            match c.is_control() {
-                true => line.extend(c.escape_default()),
-                false => line.push(c),
-            }
-            line
-        })
-        .into()
 }
 
 fn is_plain(text: &str) -> bool {
@@ -217,12 +194,8 @@ impl Visit for Fields {
 
     /// An error with its causes.
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        let mut text = value.to_string();
-        let mut cause = value.source();
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
+        let causes = std::iter::successors(Some(value), |&error| error.source());
+        let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
         self.add(field, Value::from(text));
     }
 

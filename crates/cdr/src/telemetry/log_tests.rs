@@ -3,7 +3,9 @@ use std::sync::{Arc, Mutex};
 
 use chrono::TimeZone;
 
+use super::super::terminal::Output;
 use super::*;
+use crate::settings::ConfigError;
 
 #[derive(Clone, Default)]
 struct Buffer(Arc<Mutex<Vec<u8>>>);
@@ -19,14 +21,6 @@ impl io::Write for Buffer {
     }
 }
 
-impl<'a> MakeWriter<'a> for Buffer {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 fn ten_o_clock() -> DateTime<FixedOffset> {
     let zone = FixedOffset::east_opt(2 * 3600).unwrap();
     zone.with_ymd_and_hms(2024, 12, 7, 10, 0, 0).unwrap()
@@ -36,7 +30,8 @@ fn ten_o_clock() -> DateTime<FixedOffset> {
 fn written(level: LogLevel, format: LogFormat, colour: bool, log: impl FnOnce()) -> String {
     let buffer = Buffer::default();
     let format = LineFormat { format, colour, clock: ten_o_clock };
-    tracing::subscriber::with_default(subscriber(level, format, buffer.clone()), log);
+    let terminal = Terminal::new(Output::new(Box::new(buffer.clone())), false);
+    tracing::subscriber::with_default(subscriber(level, format, terminal), log);
     let bytes = buffer.0.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap()
 }
@@ -88,7 +83,7 @@ fn fields_follow_the_message() {
 #[test]
 fn an_error_is_written_with_its_causes() {
     let cause = io::Error::other("disk full");
-    let error = crate::settings::ConfigError::ConfigFile { path: "cdr.toml".into(), source: cause };
+    let error = ConfigError::reading("cannot read the configuration file cdr.toml".to_owned(), cause);
     assert_eq!(
         text(|| tracing::error!(error = &error as &dyn Error, "stopped")),
         "2024-12-07 10:00:00 - ERROR - stopped \

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use indicatif::{MultiProgress, ProgressDrawTarget, TermLike};
-use tracing_subscriber::fmt::MakeWriter;
 
 /// A change of one bar is two draws, and both change ten times a second. At indicatif's own
 /// limit of 20 the second bar would be drawn a step behind.
@@ -82,14 +81,6 @@ impl Write for Terminal {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Terminal {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
     }
 }
 

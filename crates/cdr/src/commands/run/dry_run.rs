@@ -5,7 +5,6 @@ use std::fmt::Write;
 use cdr_model::{Generator, PartIndex, Plan};
 
 use crate::config::Config;
-use crate::settings::Choice as _;
 use crate::setup::{RunPlan, begin_now};
 use crate::telemetry::units;
 
@@ -21,7 +20,7 @@ pub fn describe(config: &Config) -> anyhow::Result<String> {
     let RunPlan { scenario, plan, .. } = RunPlan::new(config, start)?;
     let generator = Generator::new(&scenario)?;
     let (parts, streams) = (plan.parts(), plan.streams().count() as u64);
-    let sinks: Vec<_> = config.run.sinks.iter().map(|sink| sink.word()).collect();
+    let sinks: Vec<_> = config.run.sinks.iter().map(|sink| sink.name()).collect();
     let mut text = String::new();
     let mut row = |name: &str, value: String| writeln!(text, "{name:<14} {value}");
     row("Run", config.run.name.clone())?;

@@ -13,7 +13,7 @@ use self::session::Session;
 use self::start::{Start, lock_index};
 use crate::commands::context::Context;
 use crate::commands::signals::Signals;
-use crate::config::{Config, RunFlags, load};
+use crate::config::{Config, Flags, RunOnly, load};
 use crate::delivery::{DeliveryError, RunEnd};
 use crate::exit::Exit;
 use crate::files::sftp::SftpSink;
@@ -46,7 +46,7 @@ pub struct RunArgs {
     pub dry_run: bool,
 
     #[command(flatten)]
-    pub settings: RunFlags,
+    pub settings: Flags<RunOnly>,
 }
 
 /// Runs the job, or shows its plan.

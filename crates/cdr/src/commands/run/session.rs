@@ -19,7 +19,7 @@ use crate::delivery::records::next_time;
 use crate::delivery::{Job, RecordStart, RunEnd};
 use crate::files::FileSink;
 use crate::setup::RunPlan;
-use crate::telemetry::{self, Counters, Delivered, Display, Mode, Snapshot, Terminal};
+use crate::telemetry::{Counters, Display, RunProgress, Terminal, completion, session};
 
 /// One process's share of a run that knows where it begins.
 pub(super) struct Session<'a> {
@@ -42,10 +42,11 @@ impl Session<'_> {
         let generator = Arc::new(Generator::new(scenario)?);
         let counters = Arc::new(self.counters(records.as_ref().map(|start| &start.progress)));
         let clock = Arc::new(self.clock(&generator));
-        let mode = Mode::choose(&self.config.log, self.terminal.is_terminal());
-        let display = Display::start(mode, counters.clone(), self.terminal);
+        let begun = Instant::now();
+        let shown = RunProgress::new(counters.clone(), begun);
+        let display = Display::start(&self.config.log, shown, self.terminal);
         let display = display.context("cannot show progress")?;
-        let (begun, before) = (Instant::now(), counters.snapshot());
+        let earlier = self.records(&counters).values().sum();
         let (targets, job_counters) = (self.targets.clone(), counters.clone());
         let job = Job {
             plan: plan.clone(),
@@ -64,9 +65,9 @@ impl Session<'_> {
         for sink in file_sinks {
             sink.close().await;
         }
-        display.stop();
+        drop(display);
         let end = end?;
-        self.summarise(&counters, &before, begun, end);
+        self.summarise(&counters, earlier, begun, end);
         Ok(end)
     }
 
@@ -100,27 +101,25 @@ impl Session<'_> {
         SimulatedClock::new(self.config.run.pace, plan, at)
     }
 
-    fn summarise(&self, counters: &Counters, before: &Snapshot, begun: Instant, end: RunEnd) {
-        let (plan, now) = (&self.point.run.plan, counters.snapshot());
-        // Without Kafka, records are counted by the parts that hold them.
-        let in_parts = |parts: u64| {
-            let cursor = plan.nth(parts);
-            PerStream::from_fn(|stream| plan.records_before(stream, cursor))
-        };
-        let (records, earlier) = match self.targets.contains_key(KAFKA) {
-            true => (counters.records(), before.records),
-            false => (in_parts(now.parts_complete), in_parts(before.parts_complete).values().sum()),
-        };
-        if end == RunEnd::Finished {
-            let records: Vec<_> = plan.streams().map(|stream| (stream, records[stream])).collect();
-            telemetry::log_completion(&records, now.parts_complete);
+    /// Records that are delivered. Without Kafka, they are counted by the parts that hold them.
+    fn records(&self, counters: &Counters) -> PerStream<u64> {
+        if self.targets.contains_key(KAFKA) {
+            return counters.records();
         }
-        let delivered = Delivered {
-            records: records.values().sum::<u64>() - earlier,
-            files: now.files(),
-            bytes: now.bytes(),
-        };
-        telemetry::log_session(delivered, begun.elapsed());
+        let plan = &self.point.run.plan;
+        let cursor = plan.nth(counters.complete());
+        PerStream::from_fn(|stream| plan.records_before(stream, cursor))
+    }
+
+    fn summarise(&self, counters: &Counters, earlier: u64, begun: Instant, end: RunEnd) {
+        let records = self.records(counters);
+        if end == RunEnd::Finished {
+            let of_stream = |stream: Stream| (stream, records[stream]);
+            let records: Vec<_> = self.point.run.plan.streams().map(of_stream).collect();
+            info!("{}", completion(&records, counters.complete()));
+        }
+        let delivered = records.values().sum::<u64>() - earlier;
+        info!("{}", session(delivered, counters.files(), counters.bytes(), begun.elapsed()));
     }
 
     pub fn log_start(&self) {

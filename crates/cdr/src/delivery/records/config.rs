@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use cdr_model::{MessageFormat, PerStream, Stream};
 
-use crate::settings::parse::{TOPIC, is_topic};
 use crate::settings::{
-    ConfigError, Declared, Field, Resolved, Setting, milliseconds, one_of, settings, text, whole,
+    ConfigError, Field, Resolved, Setting, is_topic, milliseconds, settings, topic, whole, word,
 };
 
 settings! {
@@ -15,8 +14,8 @@ settings! {
         /// topic of records
         pub topics: PerStream<String> = Topics,
         /// encoding of the messages
-        pub message_format: MessageFormat = one_of("MESSAGE_FORMAT", MessageFormat::NAMES)
-            .map(|name| MessageFormat::from_name(name).unwrap_or_default()).default("json"),
+        pub message_format: MessageFormat =
+            word("MESSAGE_FORMAT", MessageFormat::NAMES, MessageFormat::from_name).default("json"),
         /// topic of the runs' progress
         pub topic_progress: String = topic("TOPIC_PROGRESS").default("cdr_progress"),
         /// records per transaction at most
@@ -30,32 +29,25 @@ settings! {
     }
 }
 
-fn topic(env: impl Into<std::borrow::Cow<'static, str>>) -> Declared<String> {
-    text(env, TOPIC, is_topic).value("TOPIC")
-}
-
 /// A setting for the topic of each stream: `TOPIC_DATA`.
 struct Topics;
-
-impl Topics {
-    fn of(stream: Stream) -> Declared<String> {
-        let env = format!("TOPIC_{}", stream.short_name().to_uppercase());
-        topic(env).default(stream.name())
-    }
-}
 
 impl Field<PerStream<String>> for Topics {
     fn declare(&self, section: &str, _: &[&'static str], list: &mut Vec<Setting>) {
         for stream in Stream::ALL {
+            let env = format!("TOPIC_{}", stream.short_name().to_uppercase());
             let help = format!("topic of {} records", stream.short_name());
-            Topics::of(stream).declare(section, &[help.leak()], list);
+            topic(env.leak()).default(stream.name()).declare(section, &[help.leak()], list);
         }
     }
 
     fn read(&self, section: &str, values: &Resolved) -> Result<PerStream<String>, ConfigError> {
         let mut topics = PerStream::default();
         for stream in Stream::ALL {
-            topics[stream] = Topics::of(stream).read(section, values)?;
+            let key = format!("{section}.topic_{}", stream.short_name());
+            let value = values.value(&key)?;
+            let topic = value.text.clone().filter(|text| is_topic(text));
+            topics[stream] = topic.ok_or_else(|| value.refused())?;
         }
         Ok(topics)
     }

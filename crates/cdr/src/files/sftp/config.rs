@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use super::error::SftpError;
 use crate::secret::Secret;
-use crate::settings::parse::{is_given, is_host};
 use crate::settings::{
-    ConfigError, Resolved, choice, computed, nested, path, seconds, secret, settings, switch, text,
+    ConfigError, Resolved, choice, is_host, nested, path, seconds, secret, settings, switch, text,
     whole, word,
 };
 
@@ -43,7 +42,7 @@ settings! {
         pub port: u16 = whole("SFTP_PORT", 1..=65_535).value("PORT").dev_prod("10022", "22"),
         /// user at the SFTP server
         pub user: String =
-            text("SFTP_USER", "a user name", is_given).value("NAME").default("cdr_data"),
+            text("SFTP_USER", "a user name", |_| true).value("NAME").default("cdr_data"),
         /// Also answers keyboard-interactive prompts when the server refuses
         /// the method `password`.
         pub password: Option<Secret> = nested(password),
@@ -55,15 +54,18 @@ settings! {
         pub use_agent: bool = switch("SFTP_AGENT"),
         /// folder on the server; relative to the user's home there
         pub remote_path: String =
-            text("SFTP_REMOTE_PATH", "a path on the server", is_given).value("PATH").default("."),
+            text("SFTP_REMOTE_PATH", "a path on the server", |_| true).value("PATH").default("."),
         /// known host keys; without HOME: known_hosts in the working folder
         pub known_hosts: PathBuf =
             path("SFTP_KNOWN_HOSTS").value("FILE").in_home("~/.ssh/known_hosts", "known_hosts"),
         /// whether to accept a server that is not known yet; a changed key never is
         pub host_key_policy: HostKeyPolicy =
-            word("SFTP_HOST_KEY_POLICY").value("POLICY").default("accept-new"),
+            word("SFTP_HOST_KEY_POLICY", HostKeyPolicy::NAMES, HostKeyPolicy::from_name)
+                .value("POLICY").default("accept-new"),
         /// upload under a temporary name and rename, or directly under the final name
-        pub upload_mode: UploadMode = word("SFTP_UPLOAD_MODE").value("MODE").default("rename"),
+        pub upload_mode: UploadMode =
+            word("SFTP_UPLOAD_MODE", UploadMode::NAMES, UploadMode::from_name)
+                .value("MODE").default("rename"),
         /// have the server write each file to its disk before it gets its name, where it can
         pub fsync: bool = switch("SFTP_FSYNC").default("true"),
         /// connections to the server
@@ -80,7 +82,7 @@ settings! {
         /// how long to keep trying an unreachable server, in seconds
         pub give_up_after: Duration = seconds("SFTP_GIVE_UP_SECONDS", 1..=604_800).default("300"),
         /// A sentence on what helps when the server is not there.
-        pub start_hint: String = computed(start_hint),
+        pub start_hint: String = nested(start_hint),
     }
 }
 
@@ -97,27 +99,26 @@ settings! {
 /// The password file is only set where it won over the password.
 fn password(settings: PasswordSettings, values: &Resolved) -> Result<Option<Secret>, ConfigError> {
     let Some(path) = settings.password_file else { return Ok(settings.password) };
-    let origin = values.value("sftp.password_file")?.origin.clone();
-    let text = match (values.read_file)(&path) {
-        Ok(text) => text,
-        Err(source) => return Err(ConfigError::PasswordFile { path, origin, source }),
-    };
+    let from = format!("{} from {}", path.display(), values.value("sftp.password_file")?.origin);
+    let text = (values.read_file)(&path).map_err(|error| {
+        ConfigError::reading(format!("sftp.password_file: cannot read {from}"), error)
+    })?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let password = line.strip_suffix('\r').unwrap_or(line);
     if password.is_empty() {
-        return Err(ConfigError::PasswordFileEmpty { path, origin });
+        return Err(ConfigError::new(format!("sftp.password_file: {from} is empty")));
     }
     Ok(Some(Secret::new(password)))
 }
 
 /// The environment's own server is that of the Compose file; of another one nobody here knows how it is
 /// started.
-fn start_hint(values: &Resolved) -> String {
+fn start_hint((): (), values: &Resolved) -> Result<String, ConfigError> {
     let hint = match values.is_default("sftp.host") && values.is_default("sftp.port") {
         true => "Start it with: docker-compose up -d sftp",
         false => "Check SFTP_HOST and SFTP_PORT",
     };
-    hint.to_owned()
+    Ok(hint.to_owned())
 }
 
 impl SftpConfig {
