@@ -14,7 +14,7 @@ use crate::population::{Msisdn, Population};
 use crate::stream::Stream;
 use crate::text::FixedText;
 use crate::time::Micros;
-use crate::usage::Interaction;
+use crate::usage::Used;
 
 /// A measurement of the radio signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Record for ProbeRecord {
         self.time
     }
 
-    fn interaction(&self, _: &Population) -> Option<Interaction> {
+    fn usage(&self) -> Option<(u16, Used)> {
         None
     }
 }

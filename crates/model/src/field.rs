@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use crate::population::{Msisdn, Population};
 use crate::text::FixedText;
 use crate::time::Micros;
-use crate::usage::Interaction;
+use crate::usage::Used;
 
 /// Room for a field's name and what stands around it in JSON.
 const LEAD_ROOM: usize = 32;
@@ -101,8 +101,8 @@ pub trait Record: Copy + 'static {
     /// When it happened.
     fn time(&self) -> Micros;
 
-    /// The usage that it reports, if any.
-    fn interaction(&self, population: &Population) -> Option<Interaction>;
+    /// The tower and the usage that it reports, if any.
+    fn usage(&self) -> Option<(u16, Used)>;
 }
 
 /// Takes records of any stream, one by one.

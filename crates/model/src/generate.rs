@@ -26,6 +26,7 @@ impl Generator {
     /// # Errors
     /// A scenario that cannot be simulated.
     pub fn new(scenario: &Scenario) -> Result<Self, ScenarioError> {
+        // The plan knows what cannot be simulated.
         Plan::new(scenario, Shard::WHOLE)?;
         Ok(Generator {
             timeline: Timeline::new(scenario),
@@ -69,6 +70,9 @@ struct Interactions<'a, F> {
 
 impl<F: FnMut(Interaction)> Records for Interactions<'_, F> {
     fn take<R: Record>(&mut self, record: &R) {
-        record.interaction(self.population).into_iter().for_each(&mut self.each);
+        if let Some((tower, used)) = record.usage() {
+            let msisdn = self.population.subscriber(record.subscriber()).number();
+            (self.each)(Interaction { msisdn, tower: tower.into(), time: record.time(), used });
+        }
     }
 }

@@ -2,41 +2,26 @@
 
 use std::fmt;
 
-/// Mobile number ranges of some countries: (country code, prefixes after it, digits after those).
-///
+/// The mobile numbers of a country: its code, prefixes after it, digits after those.
+type Known = (u16, &'static str, u8);
+
 /// Source: the national numbering plans notified to the ITU under Recommendation E.164.
 const KNOWN: &[Known] = &[
-    (1, &["2013", "2125", "3054", "3127", "4152", "6045", "6178", "7023", "8186", "9174"], 6),
+    (1, "2013 2125 3054 3127 4152 6045 6178 7023 8186 9174", 6),
     SOUTH_AFRICA,
-    (31, &["61", "62", "63", "64", "65", "68"], 7),
-    (33, &["60", "61", "62", "64", "65", "66", "67", "68", "74", "75", "76", "77", "78"], 7),
-    (34, &["60", "61", "62", "63", "64", "65", "66", "67", "68", "69", "71", "72", "73", "74"], 7),
-    (44, &["71", "72", "73", "74", "75", "78"], 8),
-    (
-        49,
-        &[
-            "151", "152", "157", "160", "162", "163", "170", "171", "172", "173", "174", "175", "176",
-            "178",
-        ],
-        8,
-    ),
-    (55, &["119", "219", "319", "419", "519", "619", "719", "819"], 8),
-    (61, &["40", "41", "42", "43"], 7),
-    (91, &["70", "72", "75", "78", "80", "81", "82", "90", "93", "96", "97", "98", "99"], 8),
-    (234, &["703", "706", "803", "806", "807", "808", "810", "813", "814", "816", "903", "906"], 7),
-    (254, &["70", "71", "72", "73", "74", "75", "79"], 7),
+    (31, "61 62 63 64 65 68", 7),
+    (33, "60 61 62 64 65 66 67 68 74 75 76 77 78", 7),
+    (34, "60 61 62 63 64 65 66 67 68 69 71 72 73 74", 7),
+    (44, "71 72 73 74 75 78", 8),
+    (49, "151 152 157 160 162 163 170 171 172 173 174 175 176 178", 8),
+    (55, "119 219 319 419 519 619 719 819", 8),
+    (61, "40 41 42 43", 7),
+    (91, "70 72 75 78 80 81 82 90 93 96 97 98 99", 8),
+    (234, "703 706 803 806 807 808 810 813 814 816 903 906", 7),
+    (254, "70 71 72 73 74 75 79", 7),
 ];
 
-type Known = (u16, &'static [&'static str], u8);
-
-const SOUTH_AFRICA: Known = (
-    27,
-    &[
-        "60", "61", "62", "63", "64", "65", "66", "71", "72", "73", "74", "76", "78", "79", "81", "82",
-        "83", "84",
-    ],
-    7,
-);
+const SOUTH_AFRICA: Known = (27, "60 61 62 63 64 65 66 71 72 73 74 76 78 79 81 82 83 84", 7);
 
 /// The longest number that E.164 allows, in digits, country code included.
 pub(crate) const E164_DIGITS_MAX: usize = 15;
@@ -46,7 +31,7 @@ pub(crate) const E164_DIGITS_MAX: usize = 15;
 pub struct NumberingPlan {
     country_code: u16,
     prefixes: Vec<String>,
-    subscriber_digits: u8,
+    pub(crate) subscriber_digits: u8,
 }
 
 /// Why a numbering plan cannot serve.
@@ -83,7 +68,7 @@ impl Default for NumberingPlan {
     /// South Africa.
     fn default() -> Self {
         let (country_code, prefixes, subscriber_digits) = SOUTH_AFRICA;
-        NumberingPlan { country_code, prefixes: owned(prefixes), subscriber_digits }
+        NumberingPlan { country_code, prefixes: list(prefixes), subscriber_digits }
     }
 }
 
@@ -101,14 +86,13 @@ impl NumberingPlan {
         if !(1..=999).contains(&country_code) {
             return Err(NumberingPlanError::CountryCode(country_code));
         }
-        let known = KNOWN.iter().find(|(code, ..)| *code == country_code);
-        let unknown = NumberingPlanError::UnknownCountry { code: country_code };
-        let (prefixes, subscriber_digits) = match (prefixes, subscriber_digits, known) {
-            (Some(prefixes), Some(digits), _) => (prefixes, digits),
-            (Some(prefixes), None, Some((.., digits))) => (prefixes, *digits),
-            (None, Some(digits), Some((_, known, _))) => (owned(known), digits),
-            (None, None, Some((_, known, digits))) => (owned(known), *digits),
-            (_, _, None) => return Err(unknown),
+        let (prefixes, subscriber_digits) = match KNOWN.iter().find(|known| known.0 == country_code) {
+            Some(&(_, known, digits)) => {
+                (prefixes.unwrap_or_else(|| list(known)), subscriber_digits.unwrap_or(digits))
+            }
+            None => prefixes
+                .zip(subscriber_digits)
+                .ok_or(NumberingPlanError::UnknownCountry { code: country_code })?,
         };
         let plan = NumberingPlan { country_code, prefixes, subscriber_digits };
         plan.validate()?;
@@ -122,16 +106,16 @@ impl NumberingPlan {
         if self.prefixes.is_empty() {
             return Err(NumberingPlanError::Prefix(String::new()));
         }
-        for (i, prefix) in self.prefixes.iter().enumerate() {
+        for (i, (prefix, lead)) in self.prefixes.iter().zip(self.leads()).enumerate() {
             if !(1..=6).contains(&prefix.len()) || !prefix.bytes().all(|b| b.is_ascii_digit()) {
                 return Err(NumberingPlanError::Prefix(prefix.clone()));
             }
-            let others = self.prefixes.iter().enumerate().filter(|(j, _)| *j != i);
-            if let Some((_, longer)) = others.into_iter().find(|(_, other)| other.starts_with(prefix)) {
+            let mut others = self.prefixes[..i].iter().chain(&self.prefixes[i + 1..]);
+            if let Some(longer) = others.find(|other| other.starts_with(prefix)) {
                 let (shorter, longer) = (prefix.clone(), longer.clone());
                 return Err(NumberingPlanError::PrefixOverlap { shorter, longer });
             }
-            let digits = self.lead(i).len() + usize::from(self.subscriber_digits);
+            let digits = lead.len() + usize::from(self.subscriber_digits);
             if digits > E164_DIGITS_MAX {
                 return Err(NumberingPlanError::TooLong { digits });
             }
@@ -148,17 +132,9 @@ impl NumberingPlan {
         10u64.pow(self.subscriber_digits.into())
     }
 
-    pub(crate) fn subscriber_digits(&self) -> u8 {
-        self.subscriber_digits
-    }
-
     /// Country code and prefix of every range, for example `2782`.
     pub(crate) fn leads(&self) -> impl Iterator<Item = String> + '_ {
-        (0..self.prefixes.len()).map(|i| self.lead(i))
-    }
-
-    fn lead(&self, i: usize) -> String {
-        format!("{}{}", self.country_code, self.prefixes[i])
+        self.prefixes.iter().map(|prefix| format!("{}{prefix}", self.country_code))
     }
 }
 
@@ -169,6 +145,6 @@ impl fmt::Display for NumberingPlan {
     }
 }
 
-fn owned(prefixes: &[&str]) -> Vec<String> {
-    prefixes.iter().map(|&prefix| prefix.to_owned()).collect()
+fn list(prefixes: &str) -> Vec<String> {
+    prefixes.split(' ').map(str::to_owned).collect()
 }

@@ -14,8 +14,8 @@ use crate::random::{below_wide, mix};
 use crate::scenario::Scenario;
 use crate::text::{FixedText, ten_digits};
 
-/// How many digits a number has, country code included.
-pub(crate) const MSISDN_DIGITS: std::ops::RangeInclusive<usize> = 3..=E164_DIGITS_MAX;
+/// How few and how many digits a number has, country code included.
+pub(crate) const MSISDN_DIGITS: [usize; 2] = [3, E164_DIGITS_MAX];
 
 /// Room for a lead of nine digits and ten more, so that digits can be written in one piece.
 const MSISDN_ROOM: usize = 24;
@@ -97,7 +97,7 @@ impl Numbers {
         Numbers {
             leads: plan.leads().map(|lead| FixedText::new(&[&lead])).collect(),
             per_lead: plan.numbers_per_prefix(),
-            digits: plan.subscriber_digits().into(),
+            digits: plan.subscriber_digits.into(),
             capacity,
             factor,
             offset: below_wide(mix(salt ^ 1), capacity),

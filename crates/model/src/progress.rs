@@ -189,11 +189,6 @@ impl Cursors {
         let records = self.records.iter().map(|cursor| (KAFKA, cursor.part));
         records.chain(self.files.iter().map(|(sink, part)| (sink.as_str(), *part)))
     }
-
-    fn fit(&self, plan: &Plan) -> bool {
-        self.records.is_none_or(|cursor| cursor.fits(plan))
-            && self.files.values().all(|&part| plan.owns(part))
-    }
 }
 
 /// Offsets or counts of one topic, by partition.
@@ -272,7 +267,11 @@ fn from_version_1(record: &mut Value) -> serde_json::Result<()> {
 impl Progress {
     /// Whether the cursors can belong to this plan, and the counts to any topics, at all.
     pub fn fits(&self, plan: &Plan) -> bool {
-        self.begin.fits(plan) && self.cursors.fit(plan) && self.counts_fit()
+        let Cursors { records, files } = &self.cursors;
+        let mut of_records = records.iter().chain([&self.begin]);
+        of_records.all(|cursor| cursor.fits(plan))
+            && files.values().all(|&part| plan.owns(part))
+            && self.counts_fit()
     }
 
     /// Nothing is negative, and a topic's offsets and counts can be added up.
@@ -387,7 +386,7 @@ mod tests {
         );
         check_refused(&[r#""version":1"#, r#""version":0"#], "it has version 0");
         check_refused(&[r#""d":[10,20]"#, r#""x":[10,20]"#], "records of \"x\", which is no stream");
-        check_refused(&[r#""sftp":2}"#, r#""sftp":"x"}"#], "invalid type");
+        check_refused(&[r#""sftp":2"#, r#""sftp":"x""#], "invalid type");
     }
 
     fn progress(shard: &str, begun_ms: i64, seed: &str) -> Progress {

@@ -10,7 +10,7 @@ use crate::population::{Msisdn, Population};
 use crate::service::{CallType, DataType};
 use crate::stream::Stream;
 use crate::time::Micros;
-use crate::usage::{Interaction, Used};
+use crate::usage::Used;
 
 impl Stream {
     /// The fields of its records, in the order in which every encoding carries them.
@@ -90,17 +90,9 @@ impl Record for DataRecord {
         self.event_time
     }
 
-    fn interaction(&self, population: &Population) -> Option<Interaction> {
-        Some(Interaction {
-            msisdn: population.subscriber(self.subscriber).number(),
-            tower: self.tower.into(),
-            time: self.event_time,
-            used: Used::Data {
-                data_type: self.data_type,
-                up_bytes: self.up_bytes.into(),
-                down_bytes: self.down_bytes.into(),
-            },
-        })
+    fn usage(&self) -> Option<(u16, Used)> {
+        let (up_bytes, down_bytes) = (self.up_bytes.into(), self.down_bytes.into());
+        Some((self.tower, Used::Data { data_type: self.data_type, up_bytes, down_bytes }))
     }
 }
 
@@ -152,13 +144,9 @@ impl Record for VoiceRecord {
         self.start_time
     }
 
-    fn interaction(&self, population: &Population) -> Option<Interaction> {
-        Some(Interaction {
-            msisdn: population.subscriber(self.subscriber).number(),
-            tower: self.tower.into(),
-            time: self.start_time,
-            used: Used::Call { call_type: self.call_type, seconds: self.duration_s.into() },
-        })
+    fn usage(&self) -> Option<(u16, Used)> {
+        let seconds = self.duration_s.into();
+        Some((self.tower, Used::Call { call_type: self.call_type, seconds }))
     }
 }
 

@@ -1,7 +1,5 @@
 //! The validated description of what to simulate.
 
-use std::ops::RangeInclusive;
-
 use chrono::{Datelike, NaiveDate, NaiveDateTime};
 
 use crate::numbering::{NumberingPlan, NumberingPlanError};
@@ -78,9 +76,6 @@ impl Default for Scenario {
 /// 2024-01-01, the contract's base time, counted from 1970-01-01.
 const SINCE_EPOCH_2024: chrono::TimeDelta = chrono::TimeDelta::seconds(1_704_067_200);
 
-/// Records per file that one part may hold; a part is generated as a whole in memory.
-pub(crate) const LINE_COUNT_RANGE: RangeInclusive<u32> = 1..=10_000_000;
-
 /// Why a scenario cannot be simulated. Each message names the parameter and the remedy.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ScenarioError {
@@ -121,7 +116,8 @@ impl Scenario {
     pub fn validate(&self) -> Result<(), ScenarioError> {
         let ranges = [
             ("TOTAL_SECONDS", self.total_seconds, 1, 1_000_000_000),
-            ("LINE_COUNT", self.line_count.into(), 1, (*LINE_COUNT_RANGE.end()).into()),
+            // A part is generated as a whole in memory.
+            ("LINE_COUNT", self.line_count.into(), 1, 10_000_000),
             ("LINES_PER_SECOND", self.lines_per_second.into(), 1, 1_000_000_000),
             ("SUBSCRIBERS", self.subscribers.into(), 1, u32::MAX.into()),
             ("DESTINATIONS", self.destinations.into(), 1, u32::MAX.into()),

@@ -5,16 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::{Add, AddAssign};
+use std::ops::AddAssign;
 
 use crate::service::{CallType, DataType};
 use crate::time::Micros;
 
 const MICROS_PER_HOUR: i64 = 3_600_000_000;
 const MICROS_PER_QUARTER: i64 = MICROS_PER_HOUR / 4;
-
-/// A dwell has more consecutive interactions than this.
-const DWELL_ABOVE: usize = 2;
 
 /// An hour of simulated time, counted from 1970-01-01 00:00 UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -179,7 +176,9 @@ pub struct Sums {
 impl Sums {
     /// Over these.
     pub fn of(interactions: &[Interaction]) -> Sums {
-        interactions.iter().map(|one| Sums::from(one.used)).fold(Sums::default(), Sums::add)
+        let mut sums = Sums::default();
+        interactions.iter().for_each(|one| sums += Sums::from(one.used));
+        sums
     }
 
     /// Both directions.
@@ -199,22 +198,12 @@ impl From<Used> for Sums {
     }
 }
 
-impl Add for Sums {
-    type Output = Sums;
-
-    fn add(self, other: Sums) -> Sums {
-        Sums {
-            records: self.records + other.records,
-            up_bytes: self.up_bytes + other.up_bytes,
-            down_bytes: self.down_bytes + other.down_bytes,
-            seconds: self.seconds + other.seconds,
-        }
-    }
-}
-
 impl AddAssign for Sums {
     fn add_assign(&mut self, other: Sums) {
-        *self = *self + other;
+        self.records += other.records;
+        self.up_bytes += other.up_bytes;
+        self.down_bytes += other.down_bytes;
+        self.seconds += other.seconds;
     }
 }
 
@@ -280,7 +269,7 @@ pub struct Dwell {
 pub fn dwells(sightings: &mut [Sighting]) -> Vec<Dwell> {
     sightings.sort_unstable();
     let runs = sightings.chunk_by(|one, next| one.tower == next.tower);
-    let long = runs.filter(|run| run.len() > DWELL_ABOVE);
+    let long = runs.filter(|run| run.len() > 2);
     long.map(|run| Dwell {
         tower: run[0].tower,
         start: run[0].time,
@@ -399,7 +388,8 @@ mod tests {
         for stream in plan.streams() {
             generator.interactions(stream, &part, |one| usage.add(&one));
         }
-        let total = usage.sums.values().copied().fold(Sums::default(), Sums::add);
+        let mut total = Sums::default();
+        usage.sums.values().for_each(|&sums| total += sums);
         let mut truth = Truth::default();
         for stream in plan.streams() {
             generator.each(stream, &part, 0..1_000, &mut truth);

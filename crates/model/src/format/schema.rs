@@ -61,7 +61,8 @@ impl SchemaFormat {
 
 /// Of E.164 digits, which never begin with 0.
 fn msisdn_pattern() -> String {
-    format!("^[1-9][0-9]{{{},{}}}$", MSISDN_DIGITS.start() - 1, MSISDN_DIGITS.end() - 1)
+    let [least, most] = MSISDN_DIGITS;
+    format!("^[1-9][0-9]{{{},{}}}$", least - 1, most - 1)
 }
 
 const URL_PATTERN: &str = "^https?://[a-z0-9.-]+/$";
@@ -132,18 +133,12 @@ fn frictionless(stream: Stream) -> Value {
 }
 
 fn markdown(stream: Stream, text: &mut String) -> fmt::Result {
+    let [least, most] = MSISDN_DIGITS;
     writeln!(text, "### `{stream}`\n\n{}\n", stream.meaning())?;
     writeln!(text, "| field | type | unit | values | meaning |\n|---|---|---|---|---|")?;
     for field in stream.fields() {
         let (kind, values) = match field.kind {
-            FieldKind::Msisdn => (
-                "text",
-                format!(
-                    "E.164 digits without `+`, {} to {}",
-                    MSISDN_DIGITS.start(),
-                    MSISDN_DIGITS.end()
-                ),
-            ),
+            FieldKind::Msisdn => ("text", format!("E.164 digits without `+`, {least} to {most}")),
             FieldKind::Integer { min, max } => ("integer", format!("{min} to {max}")),
             FieldKind::Word(words) => ("text", words.join(", ")),
             FieldKind::Url => ("text", "`http(s)://…/`".to_owned()),

@@ -129,25 +129,21 @@ fn public_ipv4(bits: u32) -> Ipv4Addr {
 /// Whether a range inside the public first octets is reserved all the same.
 #[inline]
 fn is_special(address: u32) -> bool {
-    const SPECIAL: [(u8, u32, u32); 12] = [
-        (100, 0x6440_0000, 10), // 100.64.0.0/10: shared, behind carrier-grade NAT
-        (169, 0xA9FE_0000, 16), // 169.254.0.0/16: link-local
-        (172, 0xAC10_0000, 12), // 172.16.0.0/12: private
-        (192, 0xC000_0000, 24), // 192.0.0.0/24: IETF protocol assignments
-        (192, 0xC000_0200, 24), // 192.0.2.0/24: documentation
-        (192, 0xC01F_C400, 24), // 192.31.196.0/24: AS112
-        (192, 0xC034_C100, 24), // 192.52.193.0/24: automatic multicast tunnelling
-        (192, 0xC058_6300, 24), // 192.88.99.0/24: 6to4 relay, deprecated
-        (192, 0xC0A8_0000, 16), // 192.168.0.0/16: private
-        (192, 0xC0AF_3000, 24), // 192.175.48.0/24: AS112
-        (198, 0xC612_0000, 15), // 198.18.0.0/15: benchmarks
-        (198, 0xC633_6400, 24), // 198.51.100.0/24: documentation
+    const SPECIAL: [(u32, u32); 13] = [
+        (0x6440_0000, 10), // 100.64.0.0/10: shared, behind carrier-grade NAT
+        (0xA9FE_0000, 16), // 169.254.0.0/16: link-local
+        (0xAC10_0000, 12), // 172.16.0.0/12: private
+        (0xC000_0000, 24), // 192.0.0.0/24: IETF protocol assignments
+        (0xC000_0200, 24), // 192.0.2.0/24: documentation
+        (0xC01F_C400, 24), // 192.31.196.0/24: AS112
+        (0xC034_C100, 24), // 192.52.193.0/24: automatic multicast tunnelling
+        (0xC058_6300, 24), // 192.88.99.0/24: 6to4 relay, deprecated
+        (0xC0A8_0000, 16), // 192.168.0.0/16: private
+        (0xC0AF_3000, 24), // 192.175.48.0/24: AS112
+        (0xC612_0000, 15), // 198.18.0.0/15: benchmarks
+        (0xC633_6400, 24), // 198.51.100.0/24: documentation
+        (0xCB00_7100, 24), // 203.0.113.0/24: documentation
     ];
-    let octet = (address >> 24) as u8;
-    if !matches!(octet, 100 | 169 | 172 | 192 | 198 | 203) {
-        return false;
-    }
-    let inside = |network: u32, bits: u32| (address ^ network) >> (32 - bits) == 0;
-    let listed = SPECIAL.iter().any(|&(first, network, bits)| first == octet && inside(network, bits));
-    listed || inside(0xCB00_7100, 24) // 203.0.113.0/24: documentation
+    let inside = |&(network, bits): &(u32, u32)| (address ^ network) >> (32 - bits) == 0;
+    matches!(address >> 24, 100 | 169 | 172 | 192 | 198 | 203) && SPECIAL.iter().any(inside)
 }

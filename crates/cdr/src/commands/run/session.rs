@@ -83,7 +83,7 @@ impl Session<'_> {
         }
         if let Some(progress) = progress {
             let sum = |counts: &Vec<i64>| counts.iter().sum::<i64>().unsigned_abs();
-            counters.set_records(&progress.delivered.as_ref().map(|_, counts| sum(counts)));
+            counters.set_records(&PerStream::from_fn(|stream| sum(&progress.delivered[stream])));
         }
         counters
     }
