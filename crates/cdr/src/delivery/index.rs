@@ -3,6 +3,7 @@
 //! A cache for people, and the progress of runs without Kafka. Beside it stand a file that notes
 //! which run it belongs to, and one that is locked while a process uses them.
 
+use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -32,19 +33,15 @@ pub struct IndexFile {
 }
 
 impl IndexFile {
-    /// Takes the file for this process.
-    ///
-    /// # Errors
-    /// Another process has it, or the folder cannot be written.
+    /// Takes the file for this process, unless another has it.
     pub fn lock(path: &Path, shard: Shard) -> Result<Self, IndexError> {
         let path = of_shard(path, shard);
         let lock_path = beside(&path, ".lock");
-        let failed = |error| IndexError::Io { action: "lock", path: lock_path.clone(), error };
-        let lock = File::create(&lock_path).map_err(failed)?;
+        let lock = File::create(&lock_path).map_err(failed("lock", &lock_path))?;
         match lock.try_lock() {
             Ok(()) => Ok(IndexFile { path, _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(IndexError::Locked(path)),
-            Err(TryLockError::Error(error)) => Err(failed(error)),
+            Err(TryLockError::Error(error)) => Err(failed("lock", &lock_path)(error)),
         }
     }
 
@@ -68,12 +65,13 @@ impl IndexFile {
             None => self.remove()?,
         }
         let text = serde_json::to_vec_pretty(owner).map_err(io::Error::from);
-        text.and_then(|text| replace(&owner_path(&self.path), &text)).map_err(self.failed("write"))
+        text.and_then(|text| replace(&owner_path(&self.path), &text))
+            .map_err(failed("write", &self.path))
     }
 
     /// Names the last complete part, all or nothing.
     pub fn write(&self, last: PartIndex) -> Result<(), IndexError> {
-        replace(&self.path, format!("{last}\n").as_bytes()).map_err(self.failed("write"))
+        replace(&self.path, format!("{last}\n").as_bytes()).map_err(failed("write", &self.path))
     }
 
     /// Removes what names a part, as when a run is complete.
@@ -82,16 +80,15 @@ impl IndexFile {
             if let Err(error) = fs::remove_file(path)
                 && error.kind() != io::ErrorKind::NotFound
             {
-                return Err(self.failed("remove")(error));
+                return Err(failed("remove", &self.path)(error));
             }
         }
         Ok(())
     }
+}
 
-    fn failed(&self, action: &'static str) -> impl Fn(io::Error) -> IndexError {
-        let path = self.path.clone();
-        move |error| IndexError::Io { action, path: path.clone(), error }
-    }
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> IndexError {
+    move |error| IndexError::Io { action, path: path.to_owned(), error }
 }
 
 fn owner_path(path: &Path) -> PathBuf {
@@ -139,13 +136,12 @@ fn of_shard(path: &Path, shard: Shard) -> PathBuf {
     if shard.is_whole() {
         return path.to_owned();
     }
-    let shard = shard.to_string().replace('/', "-of-");
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let name = match path.extension() {
-        Some(extension) => format!("{stem}.{shard}.{}", extension.to_string_lossy()),
-        None => format!("{stem}.{shard}"),
-    };
-    path.with_file_name(name)
+    let mut extension = OsString::from(shard.to_string().replace('/', "-of-"));
+    if let Some(given) = path.extension() {
+        extension.push(".");
+        extension.push(given);
+    }
+    path.with_extension(extension)
 }
 
 fn beside(path: &Path, ending: &str) -> PathBuf {

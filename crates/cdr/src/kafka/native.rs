@@ -105,13 +105,8 @@ impl<'a> Handover<'a> {
     }
 }
 
-/// Queries the ids of topics. Topics that do not exist, or that the login may not see, are left
-/// out, and so is all where brokers give no ids.
-///
-/// rust-rdkafka does not offer the question.
-///
-/// # Errors
-/// No answer within the time, or why there is none.
+/// Queries the ids of topics, for which rust-rdkafka has no call. Topics that do not exist, or that the
+/// login may not see, are left out, and so is all where brokers give no ids.
 pub fn topic_ids<C: ClientContext>(
     client: &Client<C>,
     topics: &[&str],
@@ -121,35 +116,28 @@ pub fn topic_ids<C: ClientContext>(
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
     let longest_ms = i32::try_from(longest.as_millis()).unwrap_or(i32::MAX);
     let client = client.native_ptr();
-    // SAFETY: the client is borrowed by the caller for the whole call, and all that is made from it
-    // here is given back before. The names live as long as `pointers` is used, and are copied.
-    let (queue, collection, options) = unsafe {
-        (
-            Owned(rd_kafka_queue_new(client), rd_kafka_queue_destroy),
-            Owned(
-                rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len()),
-                rd_kafka_TopicCollection_destroy,
-            ),
-            Owned(
-                rd_kafka_AdminOptions_new(client, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS),
-                rd_kafka_AdminOptions_destroy,
-            ),
-        )
-    };
-    // SAFETY: all pointers are those of live values; a buffer of no length is not written to. The
-    // answer comes to a queue of our own, so that nobody else takes it.
-    let event = unsafe {
+    // SAFETY: the client is borrowed by the caller for the whole call, and all that is made from it here
+    // is given back before, by `Owned`. The names live as long as `pointers` is used, and are copied; a
+    // buffer of no length is not written to. The answer comes to a queue of our own, so that nobody else
+    // takes it, and what the event holds lives as long as it does.
+    unsafe {
+        let queue = Owned(rd_kafka_queue_new(client), rd_kafka_queue_destroy);
+        let collection = Owned(
+            rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len()),
+            rd_kafka_TopicCollection_destroy,
+        );
+        let options = Owned(
+            rd_kafka_AdminOptions_new(client, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS),
+            rd_kafka_AdminOptions_destroy,
+        );
         rd_kafka_AdminOptions_set_request_timeout(options.0, longest_ms, ptr::null_mut(), 0);
         rd_kafka_DescribeTopics(client, collection.0, options.0, queue.0);
         // The request's own time ends first; the rest is for its way through the client.
-        rd_kafka_queue_poll(queue.0, longest_ms.saturating_add(1_000))
-    };
-    if event.is_null() {
-        return Err(Code::OperationTimedOut);
-    }
-    let event = Owned(event, rd_kafka_event_destroy);
-    // SAFETY: the event is live, and so is what it holds as long as it is.
-    unsafe {
+        let event = rd_kafka_queue_poll(queue.0, longest_ms.saturating_add(1_000));
+        if event.is_null() {
+            return Err(Code::OperationTimedOut);
+        }
+        let event = Owned(event, rd_kafka_event_destroy);
         let error = rd_kafka_event_error(event.0);
         if error != RD_KAFKA_RESP_ERR_NO_ERROR {
             return Err(error.into());

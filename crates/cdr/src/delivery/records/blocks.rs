@@ -81,42 +81,28 @@ impl Blocks {
         let mut at = from;
         while !plan.is_done(at.part) {
             let part = plan.part(at.part);
-            let mut due = PerStream::default();
-            for stream in plan.streams() {
-                due[stream] = due_before(generator, stream, &part, at.delivered[stream], limits.before);
-            }
-            self.fill_part(generator, &part, &due, &mut at, limits);
-            if !at.is_past_part(plan) {
-                break;
-            }
-            at = RecordCursor::at(plan.after(at.part));
-        }
-        at
-    }
-
-    /// Takes turns between the streams, so that none runs far ahead of the others.
-    fn fill_part(
-        &mut self,
-        generator: &Generator,
-        part: &Part,
-        due: &PerStream<u32>,
-        at: &mut RecordCursor,
-        limits: Limits,
-    ) {
-        loop {
-            let waiting = due.iter().filter(|&(stream, &due)| at.delivered[stream] < due);
-            let Some((stream, &end)) = waiting.min_by_key(|&(stream, _)| at.delivered[stream]) else {
-                return;
+            let due = plan.streams().map(|stream| {
+                let from = at.delivered[stream];
+                (stream, from, due_before(generator, stream, &part, from, limits.before))
+            });
+            // Streams take turns, so that none runs far ahead of the others.
+            let next = due.filter(|(_, from, end)| from < end).min_by_key(|&(_, from, _)| from);
+            let Some((stream, from, end)) = next else {
+                if !at.is_past_part(plan) {
+                    break;
+                }
+                at = RecordCursor::at(plan.after(at.part));
+                continue;
             };
             let room = limits.records.saturating_sub(self.records);
             if room == 0 || self.bytes >= limits.bytes {
-                return;
+                break;
             }
-            let begin = at.delivered[stream];
-            let end = end.min(begin + room.min(CHUNK_RECORDS));
-            self.encode(generator, stream, part, begin..end);
+            let end = end.min(from + room.min(CHUNK_RECORDS));
+            self.encode(generator, stream, &part, from..end);
             at.delivered[stream] = end;
         }
+        at
     }
 
     fn encode(&mut self, generator: &Generator, stream: Stream, part: &Part, range: Range<u32>) {

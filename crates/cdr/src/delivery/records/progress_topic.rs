@@ -60,9 +60,18 @@ impl ProgressTopic<'_> {
             return Ok(KafkaState { settled: true, ..KafkaState::default() });
         }
         let (low, end, settled) = self.range(patience)?;
-        let found = self.read_back(low, end, id)?;
+        let (own, mut tail) = (id.progress_key(), TAIL_RECORDS);
+        // Records of a later split lie behind the shard's own.
+        let found = loop {
+            let begin = low.max(end - tail);
+            let range = TopicRange { topic: self.topic.to_owned(), from: vec![begin], to: vec![end] };
+            let found = self.read(range, &id.name)?;
+            if found.contains_key(own.as_bytes()) || begin <= low {
+                break found;
+            }
+            tail *= 8;
+        };
         let mut state = KafkaState { settled, ..KafkaState::default() };
-        let own = id.progress_key();
         let mut readable = Vec::new();
         for (key, (offset, value)) in found {
             match self.parse(offset, &value) {
@@ -81,10 +90,7 @@ impl ProgressTopic<'_> {
         Ok(state)
     }
 
-    /// The committed state of a run; `None` where it has no progress.
-    ///
-    /// # Errors
-    /// Brokers that are away for too long, or that refuse; and progress that cannot be read.
+    /// The committed state of a run; `None` where it has no progress. Fails where that cannot be read.
     pub fn committed(&mut self, run: &str) -> Result<Option<Committed>, DeliveryError> {
         let Some(range) = self.cluster.committed_range(self.topic)? else { return Ok(None) };
         let found = self.read(range, run)?;
@@ -114,21 +120,6 @@ impl ProgressTopic<'_> {
                 self.topic
             );
             self.cluster.wait_for(begun, &what, Duration::from_millis(50))?;
-        }
-    }
-
-    /// The last record of each key of a run, read from the end of the topic back until the shard's own
-    /// is among them. Records of a later split lie behind it.
-    fn read_back(&mut self, low: i64, end: i64, id: &RunId) -> Result<LastByKey, KafkaError> {
-        let (own, mut tail) = (id.progress_key(), TAIL_RECORDS);
-        loop {
-            let begin = low.max(end - tail);
-            let range = TopicRange { topic: self.topic.to_owned(), from: vec![begin], to: vec![end] };
-            let found = self.read(range, &id.name)?;
-            if found.contains_key(own.as_bytes()) || begin <= low {
-                return Ok(found);
-            }
-            tail *= 8;
         }
     }
 

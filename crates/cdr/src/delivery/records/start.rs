@@ -27,7 +27,8 @@ pub struct RunAtKafka {
     pub shutdown: CancellationToken,
 }
 
-/// A connection that has only read.
+/// A connection that has only read. Its calls block, on a thread of a tokio runtime that may, and fail
+/// when brokers are away for too long, or refuse.
 pub struct Probe {
     pub(super) run: RunAtKafka,
     cluster: Cluster,
@@ -35,22 +36,13 @@ pub struct Probe {
 
 impl Probe {
     /// Connects, and reads what the run has committed, while another process of it may be at work.
-    ///
-    /// Blocks, and must be called on a blocking thread of a tokio runtime.
-    ///
-    /// # Errors
-    /// Brokers that are away for too long, or that refuse.
     pub fn open(run: RunAtKafka) -> Result<(Probe, KafkaState), KafkaError> {
         let mut probe = Probe { cluster: Cluster::new(&run.kafka, &run.shutdown)?, run };
         let state = probe.state(Duration::ZERO)?;
         Ok((probe, state))
     }
 
-    /// Fences any older process of this run, and then reads what that had committed. Blocks, as
-    /// `open` does.
-    ///
-    /// # Errors
-    /// As `open`.
+    /// Fences any older process of this run, and then reads what that had committed.
     pub fn fence(mut self) -> Result<(FencedProducer, KafkaState), KafkaError> {
         let producer = self.producer()?;
         let state = self.state(Duration::MAX)?;
@@ -88,9 +80,6 @@ pub struct FencedProducer {
 
 impl FencedProducer {
     /// Creates the topics of the plan's streams that are missing, so that the run can go on. Blocks.
-    ///
-    /// # Errors
-    /// As [`Probe::open`].
     pub fn prepare(mut self, plan: &Plan) -> Result<ReadyProducer, KafkaError> {
         let Probe { run: RunAtKafka { kafka, records, .. }, cluster } = &mut self.probe;
         if cluster.partitions(&records.topic_progress)?.is_some() {
