@@ -21,9 +21,8 @@ use crate::http;
 use crate::kafka::{Lags, TopicPartition};
 use crate::processing::api;
 use crate::processing::metrics::{self, Metrics};
-use crate::processing::observer::Observer;
 use crate::processing::store::Store;
-use crate::processing::{self, ProcessConfig, Readiness, StoreRetry};
+use crate::processing::{self, Observer, ProcessConfig, Readiness, StoreRetry};
 use crate::setup;
 
 pub const EXAMPLES: &str = "\
