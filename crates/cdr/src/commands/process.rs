@@ -17,9 +17,8 @@ use crate::http;
 use crate::kafka::{Lags, TopicPartition};
 use crate::processing::api;
 use crate::processing::metrics::{self, Metrics};
-use crate::processing::observer::Observer;
 use crate::processing::store::Store;
-use crate::processing::{self, Readiness, StoreRetry};
+use crate::processing::{self, Observer, Readiness, StoreRetry};
 use crate::setup;
 use crate::telemetry::units;
 

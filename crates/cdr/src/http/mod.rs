@@ -20,8 +20,9 @@ use tracing::{debug, warn};
 pub struct Limits {
     /// Connections at once.
     pub connections: usize,
-    /// What becomes of further ones.
-    pub when_full: WhenFull,
+    /// Whether the oldest is ended for a further one, so that slow clients keep nobody out. Otherwise that
+    /// one waits.
+    pub ends_oldest: bool,
     /// How long a request's head may take, also while a kept connection waits for the next one.
     pub head: Duration,
     /// How long a connection may last, and so how slowly an answer may be read.
@@ -30,20 +31,11 @@ pub struct Limits {
     pub stop: Duration,
 }
 
-/// What becomes of connections beyond those that are served at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhenFull {
-    /// They wait: all but the next in the listener's queue.
-    Wait,
-    /// The oldest is ended for a new one, so that slow clients keep nobody out.
-    EndOldest,
-}
-
 impl Default for Limits {
     fn default() -> Self {
         Limits {
             connections: 128,
-            when_full: WhenFull::Wait,
+            ends_oldest: false,
             head: Duration::from_secs(15),
             connection: Duration::from_secs(300),
             stop: Duration::from_secs(5),
@@ -61,7 +53,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdown: CancellationToken) {
     let connections = TaskTracker::new();
     let free = Arc::new(Semaphore::new(limits.connections));
-    let mut open = OpenConnections { when_full: limits.when_full, free, ended: VecDeque::new() };
+    let mut open = OpenConnections { ends_oldest: limits.ends_oldest, free, ended: VecDeque::new() };
     loop {
         let accepted = async { (accept(&listener).await, open.permit().await) };
         let (stream, permit) = tokio::select! {
@@ -87,7 +79,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
 
 /// The connections that are open, in the order in which they came.
 struct OpenConnections {
-    when_full: WhenFull,
+    ends_oldest: bool,
     free: Arc<Semaphore>,
     /// Each is cancelled when its connection has ended, or to end it.
     ended: VecDeque<CancellationToken>,
@@ -96,7 +88,7 @@ struct OpenConnections {
 impl OpenConnections {
     /// Waits until another connection may be open.
     async fn permit(&mut self) -> OwnedSemaphorePermit {
-        if self.when_full == WhenFull::EndOldest && self.free.available_permits() == 0 {
+        if self.ends_oldest && self.free.available_permits() == 0 {
             self.ended.retain(|ended| !ended.is_cancelled());
             self.ended.pop_front().iter().for_each(CancellationToken::cancel);
         }
@@ -197,8 +189,7 @@ mod tests {
     }
 
     fn unlimited() -> Limits {
-        let when_full = WhenFull::Wait;
-        Limits { connections: 8, when_full, head: NEVER, connection: NEVER, stop: NEVER }
+        Limits { connections: 8, ends_oldest: false, head: NEVER, connection: NEVER, stop: NEVER }
     }
 
     /// All that comes until the server closes.
@@ -254,7 +245,7 @@ mod tests {
 
     #[tokio::test]
     async fn where_slow_clients_keep_nobody_out_the_oldest_is_ended() {
-        let limits = Limits { connections: 2, when_full: WhenFull::EndOldest, ..unlimited() };
+        let limits = Limits { connections: 2, ends_oldest: true, ..unlimited() };
         let server = Server::start(limits).await;
         let mut slow = Vec::new();
         for _ in 0..5 {

@@ -1,7 +1,7 @@
 //! Collects what messages report, and stores it in batches together with the offsets behind them.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cdr_model::{PerStream, Stream};
 use tracing::debug;
@@ -75,10 +75,7 @@ impl BatchWriter {
         }
     }
 
-    /// Does something with the store, and waits for one that is away.
-    ///
-    /// # Errors
-    /// A store that is away for too long, or refuses.
+    /// Does something with the store, and waits for one that is away: until that is for too long.
     pub fn with_store<T>(
         &mut self,
         mut act: impl FnMut(&mut Store) -> Result<T, StoreError>,
@@ -137,14 +134,16 @@ impl BatchWriter {
         std::mem::take(&mut self.has_new_partitions)
     }
 
-    /// How many messages wait, and since when.
-    pub fn waiting(&self) -> (usize, Option<Instant>) {
-        (self.open.batch.interactions.len() + self.open.dead_letters.len(), self.open.since)
+    /// How many messages wait.
+    pub fn waiting(&self) -> usize {
+        self.open.batch.interactions.len() + self.open.dead_letters.len()
     }
 
-    /// Whether what waits takes so much memory that it has to be stored.
-    pub fn is_heavy(&self) -> bool {
-        self.open.dead_letter_bytes >= DEAD_LETTER_BYTES_MAX
+    /// Whether as many wait as may, or so long, or such that they take much memory.
+    pub fn is_due(&self, most: usize, longest: Duration) -> bool {
+        self.waiting() >= most
+            || self.open.dead_letter_bytes >= DEAD_LETTER_BYTES_MAX
+            || self.open.since.is_some_and(|since| since.elapsed() >= longest)
     }
 
     /// Stores the open batch, and waits for a store that is away.
@@ -224,9 +223,6 @@ impl BatchWriter {
     /// With nothing open: commits the ends of partitions that are read up to there, behind the
     /// transaction markers that follow the last records. Otherwise retention, which removes the
     /// markers too, would look as if it had removed records.
-    ///
-    /// # Errors
-    /// As `flush`.
     pub fn commit_ends(&mut self, lags: &Lags) -> Result<(), ProcessError> {
         if self.is_stuck() || !self.open.batch.advances.is_empty() {
             return Ok(());
@@ -289,9 +285,6 @@ impl BatchWriter {
     }
 
     /// The offsets to seek, if what was read last is not what follows the committed ones.
-    ///
-    /// # Errors
-    /// A store that is away for too long, or refuses.
     pub fn offsets_to_seek(&mut self) -> Result<Option<Vec<StartOffset>>, ProcessError> {
         if !self.must_seek {
             return Ok(None);

@@ -1,16 +1,27 @@
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::super::observer::Nobody;
+use super::super::Observer;
 use super::super::store::StoreConfig;
 use super::*;
 use crate::kafka::{KafkaConfig, Lag};
 
 const VALUE: &[u8] = br#"{"msisdn":"27711903591","tower_id":1,"up_bytes":1,"down_bytes":1,"data_type":"text","event_datetime":"2024-01-01T00:03:20.170110"}"#;
+
+struct Nobody;
+
+impl Observer for Nobody {
+    fn stored(&self, _: &PerStream<u64>, _: Duration, _: Duration) {}
+    fn dead(&self, _: Stream, _: &'static str) {}
+    fn lags(&self, _: &Lags) {}
+    fn assigned(&self) {}
+    fn store_answers(&self, _: bool) {}
+    fn brokers_answer(&self, _: bool) {}
+    fn revoked(&self, _: &TopicPartition) {}
+}
 
 /// Of records that a test receives, unless it is about generations.
 const GENERATION: u64 = 1;
@@ -90,7 +101,7 @@ fn messages_are_taken_from_the_committed_offsets_on() {
     scene.take(0, 0..2);
     scene.take(1, 0..5);
     scene.take(2, 0..5);
-    assert_eq!(scene.writer.waiting().0, 4, "those before the offset, and of others, are passed over");
+    assert_eq!(scene.writer.waiting(), 4, "those before the offset, and of others, are passed over");
     assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
     scene.take(0, 1..3);
     assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
@@ -114,7 +125,7 @@ fn messages_that_were_polled_before_their_partition_came_are_passed_over() {
     let mut scene = Scene::new();
     scene.writer.assigned(&[partition(0)], 3);
     scene.take_of(2, 0, 0..5, VALUE);
-    assert_eq!(scene.writer.waiting().0, 0);
+    assert_eq!(scene.writer.waiting(), 0);
     // A partition that stays through a rebalance is read on.
     scene.writer.assigned(&[partition(1)], 4);
     scene.take_of(3, 0, 0..2, VALUE);
@@ -185,7 +196,7 @@ fn in_a_rebalance_a_store_that_is_away_is_tried_once() {
     let other = scene.writing();
     scene.writer.revoked(&[partition(0)]);
     assert!(scene.writer.is_stuck());
-    assert_eq!(scene.writer.waiting().0, 0);
+    assert_eq!(scene.writer.waiting(), 0);
     drop(other);
     // What was not stored is read again: by others, and here.
     assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
@@ -219,7 +230,7 @@ fn partitions_whose_offsets_cannot_be_looked_up_in_a_rebalance_are_read_later() 
     assert!(scene.writer.flush().is_err(), "that it is gone ends the processor");
     other.execute_batch("ALTER TABLE elsewhere RENAME TO position").unwrap();
     scene.take(1, 3..5);
-    assert_eq!(scene.writer.waiting().0, 0, "nothing is read until its offset is known");
+    assert_eq!(scene.writer.waiting(), 0, "nothing is read until its offset is known");
     assert_eq!(scene.writer.offsets_to_seek().unwrap(), Some(vec![(partition(1), Some(3))]));
     scene.take(1, 3..5);
     assert_eq!(scene.writer.flush().unwrap(), Added::Stored);

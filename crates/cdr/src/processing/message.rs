@@ -43,10 +43,7 @@ pub fn reports_usage(stream: Stream) -> bool {
     read(stream, b"") != Err(Unusable::Stream(stream))
 }
 
-/// Reads a message of a topic.
-///
-/// # Errors
-/// What keeps it from being used, with the field's name.
+/// Reads a message of a stream's topic.
 pub fn read(stream: Stream, value: &[u8]) -> Result<Interaction, Unusable> {
     match stream {
         Stream::Data => read_as(value, data, lenient_data, "event_datetime"),
@@ -61,7 +58,7 @@ pub fn read(stream: Stream, value: &[u8]) -> Result<Interaction, Unusable> {
 fn read_as<'a, M: Deserialize<'a>>(
     value: &'a [u8],
     quick: fn(M) -> Option<Interaction>,
-    lenient: fn(&Fields<'_>) -> Result<Used, Unusable>,
+    lenient: fn(&Fields) -> Result<Used, Unusable>,
     time: &'static str,
 ) -> Result<Interaction, Unusable> {
     // An array of the values in their order would do for the quick way.
@@ -131,19 +128,17 @@ fn amount(number: u64) -> Option<u64> {
 #[cold]
 fn leniently(
     value: &[u8],
-    lenient: fn(&Fields<'_>) -> Result<Used, Unusable>,
+    lenient: fn(&Fields) -> Result<Used, Unusable>,
     time: &'static str,
 ) -> Result<Interaction, Unusable> {
     if value.is_empty() {
         return Err(Unusable::Empty);
     }
     let text = String::from_utf8_lossy(value);
-    let object: Map<String, Value> = match serde_json::from_str(&text) {
-        Ok(object) => object,
-        Err(error) => python::dictionary(&text)
-            .ok_or_else(|| Unusable::NoObject(format!("{} ({error})", shown(&text))))?,
-    };
-    let fields = Fields(&object);
+    let fields = Fields(serde_json::from_str(&text).or_else(|error| {
+        let reason = || Unusable::NoObject(format!("{} ({error})", shown(&text)));
+        python::dictionary(&text).ok_or_else(reason)
+    })?);
     let used = lenient(&fields)?;
     Ok(Interaction {
         msisdn: fields
@@ -157,7 +152,7 @@ fn leniently(
     })
 }
 
-fn lenient_data(fields: &Fields<'_>) -> Result<Used, Unusable> {
+fn lenient_data(fields: &Fields) -> Result<Used, Unusable> {
     Ok(Used::Data {
         data_type: fields.get("data_type", DATA_TYPES, |value| DataType::from_name(value.as_str()?))?,
         up_bytes: fields.amount("up_bytes")?,
@@ -165,7 +160,7 @@ fn lenient_data(fields: &Fields<'_>) -> Result<Used, Unusable> {
     })
 }
 
-fn lenient_voice(fields: &Fields<'_>) -> Result<Used, Unusable> {
+fn lenient_voice(fields: &Fields) -> Result<Used, Unusable> {
     Ok(Used::Call {
         call_type: fields.get("call_type", CALL_TYPES, |value| CallType::from_name(value.as_str()?))?,
         seconds: fields.amount("call_duration_sec")?,
@@ -176,9 +171,9 @@ const DATA_TYPES: &str = "video, audio, image, text or application";
 const CALL_TYPES: &str = "voice or video";
 const AMOUNT: &str = "a whole number from 0 to 1000000000000";
 
-struct Fields<'a>(&'a Map<String, Value>);
+struct Fields(Map<String, Value>);
 
-impl Fields<'_> {
+impl Fields {
     fn amount(&self, field: &'static str) -> Result<u64, Unusable> {
         self.get(field, AMOUNT, |value| amount(whole(value)?))
     }

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use cdr_model::PerStream;
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::probes::{self, Readiness};
-use crate::http::{self, WhenFull};
+use crate::http;
 use crate::settings::{parsed, settings, whole};
 
 /// See the section "Negotiation of protocol" of OpenMetrics 1.0.
@@ -43,25 +43,16 @@ settings! {
 pub struct Metrics {
     updates: PerStream<Counter>,
     last_update: Gauge<f64, AtomicU64>,
-    lag: Family<PartitionLabels, Gauge>,
+    lag: Family<Labels, Gauge>,
     batch_records: Histogram,
     batch_seconds: Histogram,
     store_seconds: Histogram,
-    dead_letters: Family<DeadLabels, Counter>,
+    dead_letters: Family<Labels, Counter>,
     registry: Arc<Registry>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PartitionLabels {
-    topic: String,
-    partition: i32,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DeadLabels {
-    topic: String,
-    reason: &'static str,
-}
+/// Names and values.
+type Labels = [(&'static str, String); 2];
 
 impl Default for Metrics {
     /// Counters get their names' ending, `_total`, when they are written.
@@ -136,18 +127,19 @@ impl Metrics {
 
     /// Sets how many messages of a partition are not stored yet.
     pub fn lag(&self, topic: &str, partition: i32, lag: i64) {
-        self.lag.get_or_create_owned(&PartitionLabels { topic: topic.to_owned(), partition }).set(lag);
+        self.lag.get_or_create_owned(&of_partition(topic, partition)).set(lag);
     }
 
     /// Drops the lag of a partition that somebody else reads now.
     pub fn forget(&self, topic: &str, partition: i32) {
-        self.lag.remove(&PartitionLabels { topic: topic.to_owned(), partition });
+        self.lag.remove(&of_partition(topic, partition));
     }
 
     /// Counts a message that could not be used; the reason is one of few words, such as
     /// [`Unusable::kind`](super::message::Unusable::kind) gives.
     pub fn dead(&self, topic: &str, reason: &'static str) {
-        self.dead_letters.get_or_create_owned(&DeadLabels { topic: topic.to_owned(), reason }).inc();
+        let labels = [("topic", topic.to_owned()), ("reason", reason.to_owned())];
+        self.dead_letters.get_or_create_owned(&labels).inc();
     }
 
     /// All of them as text.
@@ -164,6 +156,10 @@ fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metri
     metric
 }
 
+fn of_partition(topic: &str, partition: i32) -> Labels {
+    [("topic", topic.to_owned()), ("partition", partition.to_string())]
+}
+
 /// From a millisecond to half a minute, each twice the one before.
 fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 2.0, 16))
@@ -177,7 +173,7 @@ pub async fn serve(
     readiness: Readiness,
     shutdown: CancellationToken,
 ) {
-    let limits = http::Limits { when_full: WhenFull::EndOldest, ..http::Limits::default() };
+    let limits = http::Limits { ends_oldest: true, ..http::Limits::default() };
     http::serve(listener, router(metrics, readiness), limits, shutdown).await;
 }
 

@@ -9,7 +9,6 @@ mod batch_writer;
 mod config;
 pub mod message;
 pub mod metrics;
-pub mod observer;
 mod probes;
 mod problem;
 mod python;
@@ -22,7 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use cdr_model::{PerStream, Streams};
+use cdr_model::{PerStream, Stream, Streams};
 use tracing::warn;
 
 use self::batch_writer::BatchWriter;
@@ -31,7 +30,7 @@ pub use self::probes::Readiness;
 pub use self::retry::StoreRetry;
 use self::store::{Added, Committed, Store, StoreError};
 use crate::kafka::{
-    Cluster, DeadLetters, Isolation, KafkaConfig, KafkaError, Member, NewTopic, Polled, StartOffset,
+    Cluster, DeadLetters, Isolation, KafkaConfig, KafkaError, Lags, Member, NewTopic, Polled, StartOffset,
     TopicPartition,
 };
 
@@ -63,6 +62,31 @@ pub struct ProcessConfig {
     pub accept_loss: bool,
     /// End when all that there is has been read, rather than wait for more.
     pub until_end: bool,
+}
+
+/// Learns of the processor's course. Is called when something happens, and must not take long.
+pub trait Observer: Send + Sync {
+    /// A batch is stored: records by stream, the time since its first one came, and the part of that
+    /// which the store took.
+    fn stored(&self, counted: &PerStream<u64>, since_first: Duration, store_time: Duration);
+
+    /// A message could not be used.
+    fn dead(&self, stream: Stream, reason: &'static str);
+
+    /// How much is still to be read.
+    fn lags(&self, lags: &Lags);
+
+    /// The group has assigned partitions.
+    fn assigned(&self);
+
+    /// The store does not answer, and is waited for; or it does again.
+    fn store_answers(&self, answers: bool);
+
+    /// Whether a broker is connected; reported again and again.
+    fn brokers_answer(&self, answer: bool);
+
+    /// A partition is somebody else's from now on.
+    fn revoked(&self, partition: &TopicPartition);
 }
 
 /// Why a processor cannot go on.
@@ -169,7 +193,10 @@ impl Processor<'_> {
                     self.read_again()?;
                 }
                 Polled::Records | Polled::Idle => {
-                    if self.is_due(polled == Polled::Idle) {
+                    let settings = &self.config.settings;
+                    let longest = if polled == Polled::Idle { LULL } else { settings.batch_open };
+                    let is_due = lock(&self.writer).is_due(settings.batch_records, longest);
+                    if is_due {
                         self.flush()?;
                     }
                     self.report()?;
@@ -184,20 +211,10 @@ impl Processor<'_> {
     }
 
     fn poll(&mut self) -> Result<Polled, ProcessError> {
-        let (waiting, _) = lock(&self.writer).waiting();
+        let waiting = lock(&self.writer).waiting();
         let max = self.config.settings.batch_records.saturating_sub(waiting).clamp(1, POLL_RECORDS);
         let writer = self.writer.clone();
         Ok(self.member.poll(WAIT, max, |received| lock(&writer).take(received))?)
-    }
-
-    /// Whether the open batch is full, or has waited long enough.
-    fn is_due(&self, is_idle: bool) -> bool {
-        let writer = lock(&self.writer);
-        let (messages, since) = writer.waiting();
-        let longest = if is_idle { LULL } else { self.config.settings.batch_open };
-        messages >= self.config.settings.batch_records
-            || writer.is_heavy()
-            || since.is_some_and(|since| since.elapsed() >= longest)
     }
 
     fn flush(&mut self) -> Result<(), ProcessError> {
@@ -242,17 +259,15 @@ impl Processor<'_> {
 
     /// The same, unless brokers do not answer now: others may give records all the same.
     fn check_topics_if_any_answer(&mut self) -> Result<(), ProcessError> {
-        match self.cluster.topic_ids_if_any_answer(&self.topics)? {
-            Some(ids) => lock(&self.writer).with_store(|store| store.bind_topics(&ids)),
-            None => Ok(()),
-        }
+        let ids = self.cluster.topic_ids_if_any_answer(&self.topics)?.unwrap_or_default();
+        lock(&self.writer).with_store(|store| store.bind_topics(&ids))
     }
 
     /// Whether all that there is in all topics has been read, by whomever, and is stored.
     fn is_at_end(&mut self) -> Result<bool, ProcessError> {
         let (assigned, lags) = (self.member.assigned(), self.member.lags());
         let is_read = |of: &TopicPartition| lags.get(of).is_some_and(|lag| lag.end.is_some());
-        let is_read = lock(&self.writer).waiting().0 == 0 && assigned.iter().all(is_read);
+        let is_read = lock(&self.writer).waiting() == 0 && assigned.iter().all(is_read);
         if !is_read || self.ends_queried.elapsed() < QUERY_ENDS_EVERY {
             return Ok(false);
         }
@@ -282,11 +297,9 @@ impl Processor<'_> {
                 return Ok(false);
             }
         }
-        for ((_, partition), &Committed { offset: next, .. }) in
-            committed.iter().filter(|((of, _), _)| of == topic)
-        {
+        for ((of, partition), &Committed { offset: next, .. }) in committed {
             let end = to.get(*partition as usize).copied().unwrap_or(0);
-            if next > end {
+            if of == topic && next > end {
                 self.check_topics()?;
                 let (topic, partition) = (topic.to_owned(), *partition);
                 return Err(ProcessError::Shrunk { topic, partition, next, end });

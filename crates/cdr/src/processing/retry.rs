@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::observer::Observer;
+use super::Observer;
 use super::store::StoreError;
 use crate::pause::pause;
 
@@ -24,34 +24,28 @@ pub struct StoreRetry {
 impl StoreRetry {
     /// Acts until it succeeds, as long as trying again may help: for `give_up_after` since the first
     /// try, and after a shutdown not more than twice.
-    ///
-    /// # Errors
-    /// The last one.
     pub fn run<T>(&self, mut act: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
         let begun = Instant::now();
         let mut is_away = false;
         loop {
-            match act() {
-                Ok(done) => {
-                    if is_away {
+            let error = match act() {
+                Err(error) if error.is_passing() && begun.elapsed() < self.give_up_after => error,
+                result => {
+                    if is_away && result.is_ok() {
                         info!("The usage store is back after {:.1} s", begun.elapsed().as_secs_f64());
                         self.observer.store_answers(true);
                     }
-                    return Ok(done);
+                    return result;
                 }
-                Err(error) if error.is_passing() && begun.elapsed() < self.give_up_after => {
-                    if is_away && self.shutdown.is_cancelled() {
-                        return Err(error);
-                    }
-                    if !is_away {
-                        warn!("{error}. Trying again for up to {} s", self.give_up_after.as_secs());
-                        self.observer.store_answers(false);
-                        is_away = true;
-                    }
-                    pause(RETRY_INTERVAL);
-                }
-                Err(error) => return Err(error),
+            };
+            if !is_away {
+                warn!("{error}. Trying again for up to {} s", self.give_up_after.as_secs());
+                self.observer.store_answers(false);
+                is_away = true;
+            } else if self.shutdown.is_cancelled() {
+                return Err(error);
             }
+            pause(RETRY_INTERVAL);
         }
     }
 }

@@ -43,22 +43,16 @@ impl Tariff {
     /// Charges bytes of data and seconds of calls: exactly, and rounded once at the end, a half away from
     /// zero. Charges that were rounded for each record would be 0 for all data.
     pub fn charge(&self, bytes: u64, seconds: u64) -> Charge {
-        self.exactly(bytes, seconds).unwrap_or_else(|| {
-            let zar = Decimal::from(bytes) / Decimal::from(BYTES_PER_GB) * self.zar_per_gb
-                + Decimal::from(seconds) / Decimal::from(SECONDS_PER_MINUTE) * self.zar_per_minute;
-            Charge { zar: to_the_cent(zar), wak: to_the_cent(zar * self.wak_per_zar) }
-        })
-    }
-
-    /// Divides last, since a third of a minute has no end; `None` for sums beyond any subscriber's, of
-    /// which that is too much for 28 digits.
-    fn exactly(&self, bytes: u64, seconds: u64) -> Option<Charge> {
-        let (of_data, of_calls) = (Decimal::from(SECONDS_PER_MINUTE), Decimal::from(BYTES_PER_GB));
-        let data = Decimal::from(bytes).checked_mul(self.zar_per_gb)?.checked_mul(of_data)?;
-        let calls = Decimal::from(seconds).checked_mul(self.zar_per_minute)?.checked_mul(of_calls)?;
-        let (zar, unit) = (data.checked_add(calls)?, of_data * of_calls);
-        let wak = zar.checked_mul(self.wak_per_zar)?;
-        Some(Charge { zar: to_the_cent(zar / unit), wak: to_the_cent(wak / unit) })
+        let gigabytes = Decimal::from(bytes) / Decimal::from(BYTES_PER_GB);
+        // Divided at the end, since a third of a minute has no end.
+        let per_minute = Decimal::from(SECONDS_PER_MINUTE);
+        let zar =
+            gigabytes * self.zar_per_gb * per_minute + Decimal::from(seconds) * self.zar_per_minute;
+        let wak = zar.checked_mul(self.wak_per_zar).map(|wak| wak / per_minute);
+        let zar = zar / per_minute;
+        // Beyond any subscriber's sums that may lack the last digit.
+        let wak = wak.unwrap_or_else(|| zar * self.wak_per_zar);
+        Charge { zar: to_the_cent(zar), wak: to_the_cent(wak) }
     }
 }
 

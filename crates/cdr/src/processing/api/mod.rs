@@ -3,14 +3,13 @@
 //! It reads the store over connections of its own, so that neither a slow question nor a batch that
 //! is being stored holds the other up.
 
+mod answers;
 mod auth;
 mod config;
 mod parameters;
 mod reader;
-mod subscribers;
 #[cfg(test)]
 mod tests;
-mod towers;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -37,12 +36,12 @@ pub const OPENAPI: &str = include_str!("openapi.json");
 
 /// The API, which answers from a store of its own. The address among the settings is not used.
 pub fn router(store: StoreConfig, tariff: Tariff, settings: &ApiConfig, readiness: Readiness) -> Router {
-    let shared = Arc::new(Shared { reader: Reader::new(store), tariff });
+    let shared = Shared { reader: Arc::new(Reader::new(store)), tariff };
     let credentials = Credentials::new(&settings.user, &settings.password);
     Router::new()
-        .route("/data_usage", get(subscribers::data_usage))
-        .route("/usage/{msisdn}", get(subscribers::days))
-        .route("/towers/{id}/load", get(towers::load))
+        .route("/data_usage", get(answers::data_usage))
+        .route("/usage/{msisdn}", get(answers::days))
+        .route("/towers/{id}/load", get(answers::tower_load))
         .route_layer(middleware::map_response(keep_private))
         .route_layer(middleware::from_fn_with_state(credentials, auth::require))
         .with_state(shared)
@@ -54,6 +53,7 @@ pub fn router(store: StoreConfig, tariff: Tariff, settings: &ApiConfig, readines
 }
 
 /// What the handlers of usage share.
+#[derive(Clone)]
 struct Shared {
     reader: Arc<Reader>,
     tariff: Tariff,

@@ -24,10 +24,7 @@ pub(super) const TOWER_DAYS_MAX: u32 = 31;
 pub(super) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Query<'a> {
-    /// Takes them apart.
-    ///
-    /// # Errors
-    /// One that is not among the known, or is there twice.
+    /// Takes them apart; refuses one that is not among the known, or is there twice.
     pub fn new(text: Option<&'a str>, known: &[&str]) -> Result<Query<'a>, Problem> {
         let mut pairs: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::new();
         for (name, value) in form_urlencoded::parse(text.unwrap_or_default().as_bytes()) {

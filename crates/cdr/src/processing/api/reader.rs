@@ -33,9 +33,8 @@ impl Drop for Reader {
 }
 
 impl Reader {
-    pub fn new(store: StoreConfig) -> Arc<Reader> {
-        let turns = Arc::new(Semaphore::new(CONNECTIONS));
-        Arc::new(Reader { store, idle: Mutex::default(), turns })
+    pub fn new(store: StoreConfig) -> Reader {
+        Reader { store, idle: Mutex::default(), turns: Arc::new(Semaphore::new(CONNECTIONS)) }
     }
 
     /// Queries the store. A read that has begun goes on when nobody waits for it any more,
@@ -57,17 +56,13 @@ impl Reader {
             let _turn = turn;
             reader.read_now(query)
         });
-        match read.await {
-            Ok(Ok(found)) => Ok(found),
-            Ok(Err(error)) => {
-                warn!("the usage API cannot answer: {error}");
-                Err(Problem::Store)
-            }
-            Err(error) => {
-                warn!("the usage API cannot answer: reading its store ended early: {error}");
-                Err(Problem::Store)
-            }
-        }
+        let reason = match read.await {
+            Ok(Ok(found)) => return Ok(found),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => format!("reading its store ended early: {error}"),
+        };
+        warn!("the usage API cannot answer: {reason}");
+        Err(Problem::Store)
     }
 
     /// A connection that has failed is not used again: the next read opens another.

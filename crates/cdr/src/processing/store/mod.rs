@@ -7,6 +7,7 @@
 #[cfg(feature = "postgres")]
 mod postgres;
 mod rows;
+mod schema;
 mod sqlite;
 #[cfg(test)]
 mod tests;

@@ -15,9 +15,6 @@ pub struct UsageRow<'a> {
     interactions: &'a [Interaction],
 }
 
-/// A sighting as it is stored: microseconds since the hour began, and the tower.
-const SIGHTING_BYTES: usize = 8;
-
 impl UsageRow<'_> {
     /// Its sightings that are to stand in the row, if those that the row has leave room.
     pub fn pack_few(&self, packed: &mut Vec<u8>) {
@@ -27,23 +24,22 @@ impl UsageRow<'_> {
         }
     }
 
-    /// Its sightings.
+    /// Its sightings: the microseconds since the hour began and the tower, four bytes each.
     pub fn pack(&self, packed: &mut Vec<u8>) {
         packed.clear();
         for one in self.interactions {
             let of_hour = (one.time.0 - self.key.hour.begin().0) as u32;
-            packed.extend_from_slice(&of_hour.to_le_bytes());
-            packed.extend_from_slice(&one.tower.to_le_bytes());
+            let both = u64::from(one.tower) << 32 | u64::from(of_hour);
+            packed.extend_from_slice(&both.to_le_bytes());
         }
     }
 }
 
 /// The sightings of a row.
 pub fn unpack(hour: Hour, packed: &[u8]) -> impl Iterator<Item = Sighting> + '_ {
-    packed.chunks_exact(SIGHTING_BYTES).map(move |packed| {
-        let number =
-            |at: usize| u32::from_le_bytes([packed[at], packed[at + 1], packed[at + 2], packed[at + 3]]);
-        Sighting { time: Micros(hour.begin().0 + i64::from(number(0))), tower: number(4) }
+    packed.as_chunks().0.iter().map(move |packed| {
+        let both = u64::from_le_bytes(*packed);
+        Sighting { time: Micros(hour.begin().0 + i64::from(both as u32)), tower: (both >> 32) as u32 }
     })
 }
 

@@ -8,47 +8,8 @@ use rusqlite::types::{ToSql, ValueRef};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior, params, params_from_iter};
 
 use super::rows::{self, SIGHTINGS_IN_ROW};
-use super::{Added, BEGIN, Batch, Database, OffsetAdvance, Result, STEP, StoreError, Value};
+use super::{Added, BEGIN, Batch, Database, OffsetAdvance, Result, STEP, StoreError, Value, schema};
 use crate::pause::pause;
-
-/// The steps from an empty file to the current schema; the file's `user_version` counts those done.
-///
-/// Hours come first in keys: records come in the order of time, so a batch changes pages that lie
-/// together, however large the file has grown.
-const MIGRATIONS: [&str; 3] = [
-    "
-    CREATE TABLE cluster (id TEXT NOT NULL);
-    CREATE TABLE position (
-        topic TEXT NOT NULL, partition INTEGER NOT NULL,
-        next INTEGER NOT NULL, counted INTEGER NOT NULL, dead INTEGER NOT NULL,
-        PRIMARY KEY (topic, partition)
-    ) WITHOUT ROWID;
-    CREATE TABLE usage (
-        hour INTEGER NOT NULL, msisdn INTEGER NOT NULL, type INTEGER NOT NULL,
-        records INTEGER NOT NULL, up_bytes INTEGER NOT NULL, down_bytes INTEGER NOT NULL,
-        seconds INTEGER NOT NULL, visits BLOB NOT NULL,
-        PRIMARY KEY (hour, msisdn, type)
-    ) WITHOUT ROWID;
-    CREATE TABLE tower_load (
-        quarter INTEGER NOT NULL, tower INTEGER NOT NULL,
-        sessions INTEGER NOT NULL, bytes INTEGER NOT NULL,
-        calls INTEGER NOT NULL, call_seconds INTEGER NOT NULL,
-        PRIMARY KEY (quarter, tower)
-    ) WITHOUT ROWID;
-",
-    "
-    CREATE TABLE topic (name TEXT NOT NULL PRIMARY KEY, id TEXT NOT NULL) WITHOUT ROWID;
-",
-    // Those beyond the first few of a row of usage; each row begins behind so many records.
-    "
-    ALTER TABLE usage RENAME COLUMN visits TO sightings;
-    CREATE TABLE more_sightings (
-        hour INTEGER NOT NULL, msisdn INTEGER NOT NULL, type INTEGER NOT NULL,
-        behind INTEGER NOT NULL, sightings BLOB NOT NULL,
-        PRIMARY KEY (hour, msisdn, type, behind)
-    ) WITHOUT ROWID;
-",
-];
 
 /// How long to wait for another process that writes.
 const BUSY: Duration = Duration::from_secs(10);
@@ -56,7 +17,8 @@ const BUSY: Duration = Duration::from_secs(10);
 const HELD: &str = "Another process is in the middle of writing to it, or was halted there; several hosts need STORE_URL";
 
 const ADD_USAGE: &str = "
-    INSERT INTO usage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+    INSERT INTO usage (hour, msisdn, type, records, up_bytes, down_bytes, seconds, sightings)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
     ON CONFLICT DO UPDATE SET
         records = records + excluded.records,
         up_bytes = up_bytes + excluded.up_bytes,
@@ -66,10 +28,12 @@ const ADD_USAGE: &str = "
             THEN CAST(sightings || excluded.sightings AS BLOB) ELSE sightings END
     RETURNING records";
 
-const ADD_SIGHTINGS: &str = "INSERT INTO more_sightings VALUES (?1, ?2, ?3, ?4, ?5)";
+const ADD_SIGHTINGS: &str = "
+    INSERT INTO more_sightings (hour, msisdn, type, behind, sightings) VALUES (?1, ?2, ?3, ?4, ?5)";
 
 const ADD_LOAD: &str = "
-    INSERT INTO tower_load VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    INSERT INTO tower_load (quarter, tower, sessions, bytes, calls, call_seconds)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)
     ON CONFLICT DO UPDATE SET
         sessions = sessions + excluded.sessions,
         bytes = bytes + excluded.bytes,
@@ -88,9 +52,7 @@ impl Sqlite {
         let store = path.display().to_string();
         match connect(path) {
             Ok((connection, None)) => Ok(Sqlite { name: store, connection }),
-            Ok((_, Some(found))) => {
-                Err(StoreError::Newer { store, found, known: MIGRATIONS.len() as i64 })
-            }
+            Ok((_, Some(found))) => Err(StoreError::Newer { store, found, known: schema::KNOWN }),
             Err(error) => Err(StoreError::Open {
                 store,
                 reason: error.to_string(),
@@ -252,22 +214,21 @@ fn log_ahead(connection: &Connection) -> rusqlite::Result<()> {
     }
 }
 
-/// Brings the schema up to date; gives the version of one that is newer than this program.
+/// Brings the schema up to date, whose version stands in the file's header; gives the version of one that is newer than this program.
 fn migrate(connection: &mut Connection) -> rusqlite::Result<Option<i64>> {
-    const KNOWN: i64 = MIGRATIONS.len() as i64;
     let version =
         |of: &Connection| of.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
     // Whoever only reads must not wait for who writes.
-    if version(connection)? == KNOWN {
+    if version(connection)? == schema::KNOWN {
         return Ok(None);
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version = version(&transaction)?;
-    let Some(steps) = usize::try_from(version).ok().and_then(|done| MIGRATIONS.get(done..)) else {
+    let Some(steps) = schema::steps(version, " WITHOUT ROWID", "blob") else {
         return Ok(Some(version));
     };
-    transaction.execute_batch(&steps.concat())?;
-    transaction.pragma_update(None, "user_version", KNOWN)?;
+    transaction.execute_batch(&steps)?;
+    transaction.pragma_update(None, "user_version", schema::KNOWN)?;
     transaction.commit()?;
     Ok(None)
 }

@@ -45,30 +45,27 @@ pub fn add_usage(
     [add_usage, add_sightings]: [&Statement; 2],
     interactions: &mut [Interaction],
 ) -> Result<(), Error> {
-    let mut rows = rows::usage(interactions);
-    loop {
-        let rows: Vec<_> = rows.by_ref().take(ROWS).collect();
-        if rows.is_empty() {
-            return Ok(());
-        }
+    let rows: Vec<_> = rows::usage(interactions).collect();
+    for rows in rows.chunks(ROWS) {
         let full = transaction.query(
             add_usage,
             &[
-                &column(&rows, |row| row.key.hour.0),
-                &column(&rows, |row| row.key.msisdn as i64),
-                &column(&rows, |row| i16::from(row.key.usage_type)),
-                &column(&rows, |row| row.sums.records as i64),
-                &column(&rows, |row| row.sums.up_bytes as i64),
-                &column(&rows, |row| row.sums.down_bytes as i64),
-                &column(&rows, |row| row.sums.seconds as i64),
-                &column(&rows, |row| packed(|to| row.pack_few(to))),
+                &column(rows, |row| row.key.hour.0),
+                &column(rows, |row| row.key.msisdn as i64),
+                &column(rows, |row| i16::from(row.key.usage_type)),
+                &column(rows, |row| row.sums.records as i64),
+                &column(rows, |row| row.sums.up_bytes as i64),
+                &column(rows, |row| row.sums.down_bytes as i64),
+                &column(rows, |row| row.sums.seconds as i64),
+                &column(rows, |row| packed(|to| row.pack_few(to))),
                 &(SIGHTINGS_IN_ROW as i64),
             ],
         )?;
         if !full.is_empty() {
-            add_more_sightings(transaction, add_sightings, &rows, &full)?;
+            add_more_sightings(transaction, add_sightings, rows, &full)?;
         }
     }
+    Ok(())
 }
 
 /// Adds the sightings of rows that are full: of those with these keys, and so many records now.
@@ -104,24 +101,21 @@ pub fn add_loads(
     statement: &Statement,
     interactions: &mut [Interaction],
 ) -> Result<(), Error> {
-    let mut rows = rows::loads(interactions);
-    loop {
-        let rows: Vec<_> = rows.by_ref().take(ROWS).collect();
-        if rows.is_empty() {
-            return Ok(());
-        }
+    let rows: Vec<_> = rows::loads(interactions).collect();
+    for rows in rows.chunks(ROWS) {
         transaction.execute(
             statement,
             &[
-                &column(&rows, |(quarter, ..)| quarter.0),
-                &column(&rows, |(_, tower, _)| i64::from(*tower)),
-                &column(&rows, |(.., load)| load.sessions as i64),
-                &column(&rows, |(.., load)| load.bytes as i64),
-                &column(&rows, |(.., load)| load.calls as i64),
-                &column(&rows, |(.., load)| load.call_seconds as i64),
+                &column(rows, |(quarter, ..)| quarter.0),
+                &column(rows, |(_, tower, _)| i64::from(*tower)),
+                &column(rows, |(.., load)| load.sessions as i64),
+                &column(rows, |(.., load)| load.bytes as i64),
+                &column(rows, |(.., load)| load.calls as i64),
+                &column(rows, |(.., load)| load.call_seconds as i64),
             ],
         )?;
     }
+    Ok(())
 }
 
 /// No sum comes near the end of an `i64`'s range, which is 9 * 10^18.

@@ -82,7 +82,11 @@ impl Server {
     pub fn connect(&self) -> std::result::Result<Client, Error> {
         let mut client = match self.config.connect(self.connector.clone()) {
             // As libpq does; a server may have TLS that does not work, or not for this user.
-            Err(error) if self.is_tls_optional && (is_of_tls(&error) || is_of_login(&error)) => {
+            Err(error)
+                if self.is_tls_optional
+                    && (is_of_tls(&error)
+                        || error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)) =>
+            {
                 let mut config = self.config.clone();
                 config.ssl_mode(SslMode::Disable).connect(self.connector.clone()).map_err(|_| error)?
             }
@@ -174,11 +178,6 @@ fn causes(error: &Error) -> impl Iterator<Item = &(dyn std::error::Error + 'stat
 /// Whether no connection with TLS came about.
 fn is_of_tls(error: &Error) -> bool {
     error.code().is_none() && error.to_string().contains("TLS")
-}
-
-/// Whether the server lets nobody in who comes like this.
-fn is_of_login(error: &Error) -> bool {
-    error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
 }
 
 /// Whether a later try may do, and what people can do for it.

@@ -1,7 +1,6 @@
-//! What subscribers used, and where they dwelt.
+//! What subscribers used, where they dwelt, and what towers carried.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
@@ -11,7 +10,7 @@ use cdr_model::usage::{Hour, UsageType};
 use serde_json::{Value, json};
 
 use super::Shared;
-use super::parameters::{self, Interval, Query, SUBSCRIBER_DAYS_MAX, day_begin};
+use super::parameters::{self, Interval, Query, SUBSCRIBER_DAYS_MAX, TOWER_DAYS_MAX, day_begin};
 use crate::processing::problem::Problem;
 use crate::processing::statement::Statement;
 use crate::processing::store::HourUsage;
@@ -21,7 +20,7 @@ const TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S";
 
 /// `GET /data_usage`.
 pub(super) async fn data_usage(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Shared>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Value>, Problem> {
     let query = Query::new(query.as_deref(), &["msisdn", "start_time", "end_time"])?;
@@ -61,13 +60,13 @@ fn periods(interval: &Interval, found: &[HourUsage]) -> Vec<Value> {
 }
 
 /// Empty beyond the calendar, where no parameter leads.
-pub(super) fn begin_text(begin: Micros) -> String {
+fn begin_text(begin: Micros) -> String {
     begin.to_civil().map(|time| time.format(TIME_FORMAT).to_string()).unwrap_or_default()
 }
 
 /// `GET /usage/{msisdn}`.
 pub(super) async fn days(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Shared>,
     msisdn: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Statement>, Problem> {
@@ -82,7 +81,34 @@ pub(super) async fn days(
     Ok(Json(Statement::of(msisdn, [from, to], &shared.tariff, &found, &dwells)))
 }
 
+/// `GET /towers/{id}/load`.
+pub(super) async fn tower_load(
+    State(shared): State<Shared>,
+    id: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Value>, Problem> {
+    let tower = parameters::tower(&text("id", id)?)?;
+    let interval = Query::new(query.as_deref(), &["from", "to"])?.days(TOWER_DAYS_MAX)?;
+    let (first, behind) = interval.quarters();
+    let found = shared.reader.read(move |store| store.loads(tower, first, behind)).await?;
+    let quarters = found.iter().map(|found| {
+        json!({
+            "start_time": begin_text(found.quarter.begin()),
+            "sessions": found.load.sessions,
+            "bytes": found.load.bytes,
+            "calls": found.load.calls,
+            "call_seconds": found.load.call_seconds,
+        })
+    });
+    Ok(Json(json!({
+        "tower_id": tower,
+        "from": interval.from.date().to_string(),
+        "to": interval.to.date().to_string(),
+        "quarters": quarters.collect::<Vec<_>>(),
+    })))
+}
+
 /// The value of a parameter of the path.
-pub(super) fn text(name: &str, found: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+fn text(name: &str, found: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
     found.map(|Path(text)| text).map_err(|_| Problem::parameter(name, format!("{name} is not UTF-8")))
 }
