@@ -75,7 +75,7 @@ async fn demo(args: &DemoArgs, config: Config, terminal: &Terminal) -> anyhow::R
     print(&format!("{}\n", services.describe(&args.services)))?;
     let config = at(config, args, &services);
     let exit = deliver_and_show(args, &config, terminal).await;
-    if matches!(exit, Ok(Exit::Complete)) && terminal.is_terminal() && std::io::stdin().is_terminal() {
+    if matches!(exit, Ok(Exit::Complete)) && terminal.is_terminal && std::io::stdin().is_terminal() {
         print("\nThe servers stay up for you to look around. Ctrl-C ends them.\n")?;
         wait_for_signal().await?;
     }
