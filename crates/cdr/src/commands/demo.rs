@@ -63,7 +63,7 @@ pub async fn execute(args: &DemoArgs, context: &Context) -> anyhow::Result<Exit>
     print(&format!("{}\n", services.describe(&args.services.sftp_user)))?;
     let config = at(config, args, &services);
     let exit = deliver_and_show(args, &config, terminal).await;
-    if matches!(exit, Ok(Exit::Complete)) && terminal.is_terminal() && std::io::stdin().is_terminal() {
+    if matches!(exit, Ok(Exit::Complete)) && terminal.is_terminal && std::io::stdin().is_terminal() {
         print("\nThe servers stay up for you to look around. Ctrl-C ends them.\n")?;
         Received::listen()?.next().await;
     }

@@ -103,12 +103,6 @@ settings! {
     }
 }
 
-impl FilesSettings {
-    pub(super) fn format(self, _: &Resolved) -> Result<FileFormat, ConfigError> {
-        Ok(FileFormat::from_name(&self.format, self.line_end).unwrap_or_default())
-    }
-}
-
 fn profile(name: &str) -> Option<Profile> {
     Profile::ALL.into_iter().find(|profile| profile.name() == name)
 }
@@ -124,10 +118,7 @@ fn start(text: &str) -> Option<StartTime> {
     }
     let time = match text.len() {
         10 => NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_time(NaiveTime::MIN),
-        19 => {
-            let format = if text.contains('T') { "%Y-%m-%dT%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
-            NaiveDateTime::parse_from_str(text, format).ok()?
-        }
+        19 => NaiveDateTime::parse_from_str(&text.replace('T', " "), "%Y-%m-%d %H:%M:%S").ok()?,
         _ => return None,
     };
     // A second of 60 is read as a leap second, which no file name could hold.

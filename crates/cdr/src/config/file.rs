@@ -11,44 +11,40 @@ use crate::secret::Secret;
 use crate::settings::{ConfigError, Kind, Origin, Setting};
 
 /// A configuration file's name, as messages show it, and its content.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct FileText<'a> {
     pub name: &'a str,
     pub text: &'a str,
 }
 
 /// What a configuration file gives.
-#[derive(Default)]
-pub struct FileValues {
+pub struct FileValues<'a> {
+    file: FileText<'a>,
     /// Text and origin by the setting's key.
     pub values: BTreeMap<&'static str, (String, Origin)>,
     /// Name, value and origin of each of `[kafka.properties]`.
     pub properties: Vec<(String, Secret, Origin)>,
 }
 
-impl FileValues {
+impl<'a> FileValues<'a> {
     /// Parses `file`. Refuses what no setting is called.
-    pub fn parse(file: FileText<'_>) -> Result<Self, ConfigError> {
+    pub fn parse(file: FileText<'a>) -> Result<Self, ConfigError> {
         let table = DeTable::parse(file.text).map_err(|error| {
             let message = format_args!("not valid TOML: {}", error.message());
             file.error(error.span().unwrap_or_default(), message)
         })?;
-        let mut values = Self::default();
-        values.settings(file, "", table.get_ref())?;
+        let mut values = Self { file, values: BTreeMap::new(), properties: Vec::new() };
+        values.settings("", table.get_ref())?;
         Ok(values)
     }
 
-    fn settings(
-        &mut self,
-        file: FileText<'_>,
-        prefix: &str,
-        table: &DeTable<'_>,
-    ) -> Result<(), ConfigError> {
+    fn settings(&mut self, prefix: &str, table: &DeTable<'_>) -> Result<(), ConfigError> {
+        let file = self.file;
         for (name, value) in table {
             let key = format!("{prefix}{}", name.get_ref());
             match (by_key(&key), value.get_ref()) {
                 (Some(Setting { kind: Kind::Properties, .. }), DeValue::Table(properties)) => {
-                    self.properties(file, "", properties)?;
+                    self.properties("", properties)?;
                 }
                 (Some(setting), found) => {
                     let text = setting_text(setting, found)
@@ -56,9 +52,16 @@ impl FileValues {
                     self.values.insert(setting.key, (text, file.origin(name.span())));
                 }
                 (None, DeValue::Table(section)) if sections().any(|section| section == key) => {
-                    self.settings(file, &format!("{key}."), section)?;
+                    self.settings(&format!("{key}."), section)?;
                 }
-                (None, found) => return Err(file.unknown(name.span(), &key, found)),
+                (None, found) => {
+                    let (what, nearest) = match found {
+                        DeValue::Table(_) => ("section", nearest(&key, sections())),
+                        _ => ("setting", nearest(&key, SETTINGS.iter().map(|setting| setting.key))),
+                    };
+                    let what = format_args!("\"{key}\" is not a {what}; did you mean \"{nearest}\"?");
+                    return Err(file.error(name.span(), what));
+                }
             }
         }
         Ok(())
@@ -66,16 +69,12 @@ impl FileValues {
 
     /// TOML reads the unquoted `security.protocol = "ssl"` as a table in a table, so names are put
     /// together again here.
-    fn properties(
-        &mut self,
-        file: FileText<'_>,
-        prefix: &str,
-        table: &DeTable<'_>,
-    ) -> Result<(), ConfigError> {
+    fn properties(&mut self, prefix: &str, table: &DeTable<'_>) -> Result<(), ConfigError> {
+        let file = self.file;
         for (name, value) in table {
             let property = format!("{prefix}{}", name.get_ref());
             if let DeValue::Table(inner) = value.get_ref() {
-                self.properties(file, &format!("{property}."), inner)?;
+                self.properties(&format!("{property}."), inner)?;
                 continue;
             }
             let text = scalar_text(value.get_ref()).ok_or_else(|| {
@@ -107,14 +106,6 @@ impl FileText<'_> {
             _ => "a single value",
         };
         self.error(span, format_args!("{key} is {found}, not {allowed}"))
-    }
-
-    fn unknown(&self, span: Range<usize>, key: &str, found: &DeValue<'_>) -> ConfigError {
-        let (what, nearest) = match found {
-            DeValue::Table(_) => ("section", nearest(key, sections())),
-            _ => ("setting", nearest(key, SETTINGS.iter().map(|setting| setting.key))),
-        };
-        self.error(span, format_args!("\"{key}\" is not a {what}; did you mean \"{nearest}\"?"))
     }
 }
 

@@ -111,22 +111,19 @@ impl<S: Scope> FromArgMatches for Flags<S> {
 
 /// Values are taken as text: [`super::Config`] checks them the same way wherever they come from.
 fn argument(setting: &'static Setting) -> Option<Arg> {
+    let Setting { help, env, allowed, kind, .. } = setting;
+    let example = if *kind == Kind::Properties { "=\"a=b,c=d\"" } else { "" };
+    let default = setting.default_shown();
     let argument = Arg::new(setting.key)
         .long(setting.flag?)
         .value_name(setting.value_name)
-        .help(setting.help)
-        .long_help(long_help(setting))
+        .help(help)
+        .long_help(format!("{help}: {allowed} [env: {env}{example}] [default: {default}]"))
         .help_heading(setting.heading())
-        .allow_hyphen_values(setting.kind == Kind::Whole);
-    Some(match setting.kind {
+        .allow_hyphen_values(*kind == Kind::Whole);
+    Some(match kind {
         Kind::Switch => argument.num_args(0..=1).require_equals(true).default_missing_value("true"),
         Kind::Properties => argument.action(ArgAction::Append),
         _ => argument,
     })
-}
-
-fn long_help(setting: &Setting) -> String {
-    let Setting { help, env, allowed, kind, .. } = setting;
-    let example = if *kind == Kind::Properties { "=\"a=b,c=d\"" } else { "" };
-    format!("{help}: {allowed} [env: {env}{example}] [default: {}]", setting.default_shown())
 }

@@ -2,7 +2,7 @@
 //! that is not a pure function.
 
 use std::collections::BTreeMap;
-use std::env::{self, VarError};
+use std::env;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -29,11 +29,8 @@ pub struct Loaded {
 /// Loads the configuration of this process: its environment, `cdr.toml`, and `flags`.
 pub fn load(flags: &FlagValues) -> Result<Loaded, ConfigError> {
     let variables = variables()?;
-    let named = flags
-        .config_file
-        .clone()
-        .or_else(|| variables.get(CONFIG_FILE.env).filter(|path| !path.is_empty()).map(PathBuf::from));
-    let file = read_config_file(named)?;
+    let in_variable = || variables.get(CONFIG_FILE.env).map(PathBuf::from);
+    let file = read_config_file(flags.config_file.clone().or_else(in_variable))?;
     let text = file.as_ref().map(|file| FileText { name: &file.name, text: &file.text });
     let read_file = |path: &Path| fs::read_to_string(path);
     let resolved = resolve(Inputs { flags, variables: &variables, file: text, read_file })?;
@@ -44,21 +41,16 @@ pub fn load(flags: &FlagValues) -> Result<Loaded, ConfigError> {
     Ok(Loaded { config, resolved, warning })
 }
 
-/// Only the variables that mean something here.
+/// Only the variables that mean something here, and are not empty.
 fn variables() -> Result<BTreeMap<String, String>, ConfigError> {
     let settings = SETTINGS.iter().map(|setting| setting.env);
     let mut variables = BTreeMap::new();
     for name in settings.chain([CONFIG_FILE.env, "USER", "HOME"]) {
-        match env::var(name) {
-            Ok(value) => {
-                variables.insert(name.to_owned(), value);
-            }
-            Err(VarError::NotPresent) => {}
-            Err(VarError::NotUnicode(_)) => {
-                let message = format!("{name}: the environment variable is not valid Unicode");
-                return Err(ConfigError::new(message));
-            }
-        }
+        let Some(value) = env::var_os(name).filter(|value| !value.is_empty()) else { continue };
+        let value = value.into_string().map_err(|_| {
+            ConfigError::new(format!("{name}: the environment variable is not valid Unicode"))
+        })?;
+        variables.insert(name.to_owned(), value);
     }
     Ok(variables)
 }

@@ -16,7 +16,6 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use cdr_model::FileFormat;
@@ -35,7 +34,7 @@ use crate::processing::ProcessSettings;
 use crate::processing::api::ApiConfig;
 use crate::processing::metrics::MetricsConfig;
 use crate::processing::tariff::Tariff;
-use crate::settings::{ConfigError, Field, Resolved, Section, Setting, nested, path, settings};
+use crate::settings::{ConfigError, Resolved, Section, Setting, nested, path, settings};
 use crate::telemetry::LogConfig;
 
 settings! {
@@ -46,7 +45,9 @@ settings! {
         /// What is simulated.
         pub data: DataConfig = nested(|section, _| Ok(section)),
         /// How files hold it.
-        pub file_format: FileFormat = nested(FilesSettings::format),
+        pub file_format: FileFormat = nested(|files: FilesSettings, _| {
+            Ok(FileFormat::from_name(&files.format, files.line_end).unwrap_or_default())
+        }),
         /// How to reach the SFTP server.
         pub sftp: SftpConfig = nested(|section, _| Ok(section)),
         /// How to reach the brokers.
@@ -88,11 +89,8 @@ pub static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
 
 /// Where `cdr.toml` is. Not in [`SETTINGS`], because the file cannot hold its own path.
 pub static CONFIG_FILE: LazyLock<Setting> = LazyLock::new(|| {
-    let setting = path("CDR_CONFIG").key("config").flag("config").value("FILE");
-    let setting = setting.unset("cdr.toml, when it exists");
-    let mut list = Vec::new();
-    Field::<PathBuf>::declare(&setting, "", &["configuration file, TOML"], &mut list);
-    list.remove(0)
+    let declared = path("CDR_CONFIG").key("config").flag("config").value("FILE");
+    declared.unset("cdr.toml, when it exists").setting("", &["configuration file, TOML"])
 });
 
 /// Of the environment, by which the other settings' defaults go.

@@ -9,15 +9,13 @@ use crate::secret::{MASK, Secret};
 use crate::settings::{ConfigError, Origin, Property};
 
 const EXACTLY_ONCE: &str = "fixed, because exactly-once delivery depends on it";
-const OWN_SETTING_BROKERS: &str = "use kafka.brokers";
-const OWN_SETTING_COMPRESSION: &str = "use kafka.compression";
 
 /// Names, librdkafka's aliases included, with the reason why they are not given here.
 const RESERVED: &[(&str, &str)] = &[
-    ("bootstrap.servers", OWN_SETTING_BROKERS),
-    ("metadata.broker.list", OWN_SETTING_BROKERS),
-    ("compression.codec", OWN_SETTING_COMPRESSION),
-    ("compression.type", OWN_SETTING_COMPRESSION),
+    ("bootstrap.servers", "use kafka.brokers"),
+    ("metadata.broker.list", "use kafka.brokers"),
+    ("compression.codec", "use kafka.compression"),
+    ("compression.type", "use kafka.compression"),
     ("transaction.timeout.ms", "use kafka.transaction_timeout_ms"),
     ("transactional.id", "fixed by run.name and run.shard, because exactly-once delivery depends on it"),
     ("enable.idempotence", EXACTLY_ONCE),
@@ -47,24 +45,21 @@ pub fn merge(
     variable: Option<&str>,
     flags: &[String],
 ) -> Result<BTreeMap<String, Property>, ConfigError> {
-    let from_variable = Origin::Variable("KAFKA_PROPERTIES");
-    let from_flag = Origin::Flag("kafka-property");
     let mut properties = BTreeMap::new();
     for (name, value, origin) in file {
         add(&mut properties, name, value, origin)?;
     }
-    for given in variable.map(split).unwrap_or_default() {
-        let (name, value) = pair(&given, &from_variable)?;
-        add(&mut properties, name, value, from_variable.clone())?;
-    }
-    for given in flags {
-        let (name, value) = pair(given, &from_flag)?;
-        if is_secret(&name) {
+    let of_variable = variable.map(split).unwrap_or_default().into_iter();
+    let of_variable = of_variable.map(|given| (given, Origin::Variable("KAFKA_PROPERTIES")));
+    let of_flags = flags.iter().map(|given| (given.clone(), Origin::Flag("kafka-property")));
+    for (given, origin) in of_variable.chain(of_flags) {
+        let (name, value) = pair(&given, &origin)?;
+        if is_secret(&name) && matches!(origin, Origin::Flag(_)) {
             let what = "is a secret, and others can read a command line; \
                         use KAFKA_PROPERTIES or [kafka.properties] in cdr.toml";
-            return Err(refused(name, &from_flag, what));
+            return Err(refused(name, &origin, what));
         }
-        add(&mut properties, name, value, from_flag.clone())?;
+        add(&mut properties, name, value, origin)?;
     }
     Ok(properties)
 }
@@ -90,9 +85,8 @@ fn pair(given: &str, origin: &Origin) -> Result<(String, Secret), ConfigError> {
         // it is left out of the message.
         _ => {
             let in_names = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
-            let name: String =
-                given.trim_start().chars().take_while(|letter| in_names(*letter)).collect();
-            Err(refused(format!("{name:?}"), origin, FORM))
+            let name = given.trim_start().split(|letter| !in_names(letter)).next();
+            Err(refused(format!("{:?}", name.unwrap_or_default()), origin, FORM))
         }
     }
 }

@@ -24,7 +24,7 @@ pub struct Inputs<'a> {
 
 /// Layers `inputs`. Fails on what no layer may hold; values are checked when they are used.
 pub fn resolve(inputs: Inputs<'_>) -> Result<Resolved, ConfigError> {
-    let file = inputs.file.map(FileValues::parse).transpose()?.unwrap_or_default();
+    let file = FileValues::parse(inputs.file.unwrap_or_default())?;
     let is_given = |key| file.values.get(key).is_some_and(|(text, _)| !text.is_empty());
     let file_holds_secret = file.properties.iter().any(|(name, ..)| properties::is_secret(name))
         || SETTINGS.iter().any(|setting| setting.secret && is_given(setting.key));

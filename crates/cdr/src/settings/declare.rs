@@ -17,10 +17,7 @@ pub trait Section: Sized {
     /// Adds its settings to a list, in the order in which people read them.
     fn declare(list: &mut Vec<Setting>);
 
-    /// Reads it.
-    ///
-    /// # Errors
-    /// The first value that is not allowed.
+    /// Reads it, up to the first value that is not allowed.
     fn read(values: &Resolved) -> Result<Self, ConfigError>;
 }
 
@@ -38,10 +35,7 @@ pub trait Field<T> {
     /// Adds its settings to a list; `help` is the field's documentation.
     fn declare(&self, section: &str, help: &[&'static str], list: &mut Vec<Setting>);
 
-    /// Reads it.
-    ///
-    /// # Errors
-    /// A value that is not allowed.
+    /// Reads it, if its values are allowed.
     fn read(&self, section: &str, values: &Resolved) -> Result<T, ConfigError>;
 }
 
@@ -92,32 +86,26 @@ pub struct Declared<T> {
 impl<T: 'static> Declared<T> {
     fn new(
         env: &'static str,
-        kind: Kind,
         allowed: impl Into<Cow<'static, str>>,
         read: impl Fn(&ResolvedValue, &Resolved) -> Result<T, ConfigError> + 'static,
     ) -> Self {
-        let value_name = match kind {
-            Kind::Text => "TEXT",
-            Kind::Whole => "NUMBER",
-            Kind::Switch => "BOOL",
-            Kind::List => "LIST",
-            Kind::Properties => "NAME=VALUE",
+        let setting = Setting {
+            key: "",
+            env,
+            flag: None,
+            value_name: "TEXT",
+            kind: Kind::Text,
+            allowed: allowed.into(),
+            default: DefaultValue::Unset(""),
+            help: "",
+            secret: false,
         };
-        let (allowed, default) = (allowed.into(), DefaultValue::Unset(""));
-        let (key, flag, help, secret) = ("", None, "", false);
-        let setting = Setting { key, env, flag, value_name, kind, allowed, default, help, secret };
         Declared { setting, read: Box::new(read) }
     }
 
-    fn parsed(
-        env: &'static str,
-        kind: Kind,
-        allowed: impl Into<Cow<'static, str>>,
-        parse: impl Fn(&str) -> Option<T> + 'static,
-    ) -> Self {
-        Self::new(env, kind, allowed, move |value, _| {
-            value.text.as_deref().and_then(&parse).ok_or_else(|| value.refused())
-        })
+    fn kind(mut self, kind: Kind) -> Self {
+        self.setting.kind = kind;
+        self
     }
 
     fn with_default(mut self, default: DefaultValue) -> Self {
@@ -188,19 +176,24 @@ impl<T: 'static> Declared<T> {
         let of_section = name.strip_prefix(section).and_then(|rest| rest.strip_prefix('_'));
         format!("{section}.{}", of_section.unwrap_or(&name))
     }
-}
 
-impl<T: 'static> Field<T> for Declared<T> {
-    fn declare(&self, section: &str, help: &[&'static str], list: &mut Vec<Setting>) {
+    /// The setting as a section lists it.
+    pub fn setting(&self, section: &str, help: &[&'static str]) -> Setting {
         let setting = self.setting.clone();
         let flag = || &*setting.env.to_ascii_lowercase().replace('_', "-").leak();
-        list.push(Setting {
+        Setting {
             // A registry is made once, so its texts may stay for ever.
             key: self.full_key(section).leak(),
             flag: (!setting.secret).then(|| setting.flag.unwrap_or_else(flag)),
             help: help.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ").leak(),
             ..setting
-        });
+        }
+    }
+}
+
+impl<T: 'static> Field<T> for Declared<T> {
+    fn declare(&self, section: &str, help: &[&'static str], list: &mut Vec<Setting>) {
+        list.push(self.setting(section, help));
     }
 
     fn read(&self, section: &str, values: &Resolved) -> Result<T, ConfigError> {
@@ -229,10 +222,12 @@ pub fn nested<S: Section, T>(make: fn(S, &Resolved) -> Result<T, ConfigError>) -
 /// A value in a form of its own; `parse` gives None for what is not `allowed`.
 pub fn parsed<T: 'static>(
     env: &'static str,
-    allowed: &'static str,
+    allowed: impl Into<Cow<'static, str>>,
     parse: impl Fn(&str) -> Option<T> + 'static,
 ) -> Declared<T> {
-    Declared::parsed(env, Kind::Text, allowed, parse)
+    Declared::new(env, allowed, move |value, _| {
+        value.text.as_deref().and_then(&parse).ok_or_else(|| value.refused())
+    })
 }
 
 /// Text that `accepts` does.
@@ -244,10 +239,11 @@ pub fn text(env: &'static str, allowed: &'static str, accepts: fn(&str) -> bool)
 pub fn whole<T: TryFrom<u64> + 'static>(env: &'static str, range: RangeInclusive<u64>) -> Declared<T> {
     let (min, max) = (HumanCount(*range.start()), HumanCount(*range.end()));
     let allowed = format!("a whole number from {min} to {max}");
-    Declared::parsed(env, Kind::Whole, allowed, move |text| {
+    let parse = move |text: &str| {
         let number = text.trim().parse().ok().filter(|number| range.contains(number))?;
         T::try_from(number).ok()
-    })
+    };
+    parsed(env, allowed, parse).kind(Kind::Whole).value("NUMBER")
 }
 
 /// A whole number of seconds.
@@ -267,8 +263,8 @@ pub fn switch(env: &'static str) -> Declared<bool> {
         "false" | "0" | "no" => Some(false),
         _ => None,
     };
-    let allowed = "true or false (or 1, 0, yes, no)";
-    Declared::parsed(env, Kind::Switch, allowed, parse).default("false")
+    let declared = parsed(env, "true or false (or 1, 0, yes, no)", parse);
+    declared.kind(Kind::Switch).value("BOOL").default("false")
 }
 
 /// One of these words, which `from_name` takes.
@@ -281,7 +277,7 @@ pub fn word<T: 'static>(
         [only] => (*only).to_owned(),
         names => format!("one of {}", names.join(", ")),
     };
-    Declared::parsed(env, Kind::Text, allowed, move |text| from_name(text.trim())).value("WORD")
+    parsed(env, allowed, move |text| from_name(text.trim())).value("WORD")
 }
 
 /// A comma-separated list of at least one of these words, none twice.
@@ -299,14 +295,15 @@ pub fn list<T: PartialEq + 'static>(
     allowed: impl Into<Cow<'static, str>>,
     parse: impl Fn(&str) -> Option<T> + 'static,
 ) -> Declared<Vec<T>> {
-    Declared::parsed(env, Kind::List, allowed, move |text| {
+    let parse = move |text: &str| {
         let mut items = Vec::new();
         for part in text.split(',') {
             let item = parse(part.trim()).filter(|item| !items.contains(item))?;
             items.push(item);
         }
         Some(items)
-    })
+    };
+    parsed(env, allowed, parse).kind(Kind::List).value("LIST")
 }
 
 /// A path, whose leading `~/` stands for the home folder.
@@ -318,7 +315,7 @@ pub fn path(env: &'static str) -> Declared<PathBuf> {
         let home = values.home.as_deref().ok_or_else(|| value.error(homeless))?;
         Ok(PathBuf::from(home).join(in_home))
     };
-    Declared::new(env, Kind::Text, "a path", read).value("PATH")
+    Declared::new(env, "a path", read).value("PATH")
 }
 
 /// A secret, which has no flag and is never shown.
@@ -330,10 +327,11 @@ pub fn secret(env: &'static str) -> Declared<Secret> {
 
 /// The further properties of librdkafka.
 pub fn properties(env: &'static str) -> Declared<BTreeMap<String, Secret>> {
-    Declared::new(env, Kind::Properties, "NAME=VALUE", |_, values| {
+    let read = |_: &ResolvedValue, values: &Resolved| {
         let properties = values.properties.iter();
         Ok(properties.map(|(name, property)| (name.clone(), property.value.clone())).collect())
-    })
+    };
+    Declared::new(env, "NAME=VALUE", read).kind(Kind::Properties).value("NAME=VALUE")
 }
 
 /// The name of a topic.

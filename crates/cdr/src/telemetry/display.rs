@@ -59,7 +59,7 @@ impl Display {
     /// When the thread cannot be started.
     pub fn start(settings: &LogConfig, shown: impl Shown, terminal: &Terminal) -> io::Result<Self> {
         let (stop, stopped) = mpsc::sync_channel(0);
-        let (mode, terminal) = (mode(settings, terminal.is_terminal()), terminal.clone());
+        let (mode, terminal) = (mode(settings, terminal.is_terminal), terminal.clone());
         let dispatch = tracing::dispatcher::get_default(Clone::clone);
         let show = move || {
             tracing::dispatcher::with_default(&dispatch, || match mode {

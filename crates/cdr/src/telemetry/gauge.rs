@@ -28,11 +28,6 @@ impl Count {
     pub fn new(name: &'static str) -> Self {
         Count { name, ..Count::default() }
     }
-
-    fn text(&self) -> String {
-        let count = |of: &AtomicU64| units::count(of.load(Ordering::Relaxed));
-        format!("{} of {} {}", count(&self.done), count(&self.total), self.name)
-    }
 }
 
 /// Some counts as they are shown.
@@ -65,7 +60,9 @@ impl Shown for Gauge {
             return None;
         }
         self.logged = now;
-        let texts: Vec<String> = self.counts.iter().map(Count::text).collect();
+        let read = |of: &AtomicU64| units::count(of.load(Ordering::Relaxed));
+        let text = |of: &Count| format!("{} of {} {}", read(&of.done), read(&of.total), of.name);
+        let texts: Vec<String> = self.counts.iter().map(text).collect();
         Some(format!("Looked at {}", texts.join(", ")))
     }
 }

@@ -26,7 +26,7 @@ pub fn init(settings: &LogConfig, terminal: &Terminal) -> Result<(), TryInitErro
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let format = LineFormat {
         format: settings.format,
-        colour: terminal.is_terminal() && !no_color,
+        colour: terminal.is_terminal && !no_color,
         clock: || Local::now().fixed_offset(),
     };
     subscriber(settings.level, format, terminal.clone()).try_init()
@@ -75,40 +75,49 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        let time = (self.clock)();
+        // As Python's logging names them, which has no TRACE; red, yellow, green, blue.
+        let (level, colour) = match *event.metadata().level() {
+            Level::ERROR => ("ERROR", 31),
+            Level::WARN => ("WARNING", 33),
+            Level::INFO => ("INFO", 32),
+            _ => ("DEBUG", 34),
+        };
+        let mut line = Line { time: (self.clock)(), level, message: String::new(), fields: Vec::new() };
+        event.record(&mut line);
         match self.format {
-            LogFormat::Text => self.text(&mut writer, time, *event.metadata().level(), &fields),
-            LogFormat::Json => json(&mut writer, time, *event.metadata().level(), &fields),
+            LogFormat::Text => line.text(&mut writer, self.colour.then_some(colour)),
+            LogFormat::Json => line.json(&mut writer),
         }
     }
 }
 
-impl LineFormat {
-    /// `2024-12-07 10:00:00 - INFO - message key=value`.
-    fn text(
-        &self,
-        writer: &mut Writer<'_>,
-        time: DateTime<FixedOffset>,
-        level: Level,
-        fields: &Fields,
-    ) -> fmt::Result {
-        let (name, colour) = named(level);
-        write!(writer, "{} - ", time.format("%Y-%m-%d %H:%M:%S"))?;
-        match self.colour {
-            true => write!(writer, "\x1b[{colour}m{name}\x1b[0m")?,
-            false => writer.write_str(name)?,
+/// An event: its message and other fields, in order.
+struct Line {
+    time: DateTime<FixedOffset>,
+    level: &'static str,
+    message: String,
+    fields: Vec<(&'static str, Value)>,
+}
+
+impl Line {
+    /// `2024-12-07 10:00:00 - INFO - message key=value`; `colour` is the parameter of the terminal's
+    /// sequence.
+    fn text(&self, writer: &mut Writer<'_>, colour: Option<u8>) -> fmt::Result {
+        write!(writer, "{} - ", self.time.format("%Y-%m-%d %H:%M:%S"))?;
+        match colour {
+            Some(colour) => write!(writer, "\x1b[{colour}m{}\x1b[0m - ", self.level)?,
+            None => write!(writer, "{} - ", self.level)?,
         }
-        writer.write_str(" - ")?;
         // A line of the log is one line, and a server's text cannot operate the terminal.
-        for letter in fields.message.chars() {
+        for letter in self.message.chars() {
             match letter.is_control() {
                 true => write!(writer, "{}", letter.escape_default())?,
                 false => writer.write_char(letter)?,
             }
         }
-        for (key, value) in &fields.others {
+        let special = |c: char| c.is_whitespace() || c.is_control() || c == '"' || c == '=';
+        let is_plain = |text: &str| !text.is_empty() && !text.contains(special);
+        for (key, value) in &self.fields {
             match value {
                 Value::String(text) if is_plain(text) => write!(writer, " {key}={text}")?,
                 Value::String(text) => write!(writer, " {key}={text:?}")?,
@@ -117,61 +126,30 @@ impl LineFormat {
         }
         writer.write_char('\n')
     }
-}
 
-/// `{"time":"2024-12-07T10:00:00.000000+00:00","level":"INFO","message":"…","key":value}`.
-fn json(
-    writer: &mut Writer<'_>,
-    time: DateTime<FixedOffset>,
-    level: Level,
-    fields: &Fields,
-) -> fmt::Result {
-    let time = time.to_rfc3339_opts(SecondsFormat::Micros, false);
-    let message = Value::from(fields.message.as_str());
-    let (level, _) = named(level);
-    write!(writer, r#"{{"time":"{time}","level":"{level}","message":{message}"#)?;
-    for (key, value) in &fields.others {
-        write!(writer, ",{}:{value}", Value::from(*key))?;
+    /// `{"time":"2024-12-07T10:00:00.000000+00:00","level":"INFO","message":"…","key":value}`.
+    fn json(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        let time = self.time.to_rfc3339_opts(SecondsFormat::Micros, false);
+        let (level, message) = (self.level, Value::from(self.message.as_str()));
+        write!(writer, r#"{{"time":"{time}","level":"{level}","message":{message}"#)?;
+        for (key, value) in &self.fields {
+            write!(writer, ",{}:{value}", Value::from(*key))?;
+        }
+        writer.write_str("}\n")
     }
-    writer.write_str("}\n")
-}
 
-/// As Python's logging names them, which has no TRACE, and the parameter of the terminal's colour
-/// sequence: red, yellow, green, blue.
-fn named(level: Level) -> (&'static str, u8) {
-    match level {
-        Level::ERROR => ("ERROR", 31),
-        Level::WARN => ("WARNING", 33),
-        Level::INFO => ("INFO", 32),
-        _ => ("DEBUG", 34),
-    }
-}
-
-fn is_plain(text: &str) -> bool {
-    let special = |c: char| c.is_whitespace() || c.is_control() || c == '"' || c == '=';
-    !text.is_empty() && !text.contains(special)
-}
-
-/// An event's message and other fields, in order.
-#[derive(Default)]
-struct Fields {
-    message: String,
-    others: Vec<(&'static str, Value)>,
-}
-
-impl Fields {
     fn add(&mut self, field: &Field, value: Value) {
         match (field.name(), value) {
             ("message", Value::String(text)) => self.message = text,
             ("message", other) => self.message = other.to_string(),
             // What the bridge from `log` adds: target, module, file, line.
             (name, _) if name.starts_with("log.") => {}
-            (name, value) => self.others.push((name.strip_prefix("r#").unwrap_or(name), value)),
+            (name, value) => self.fields.push((name.strip_prefix("r#").unwrap_or(name), value)),
         }
     }
 }
 
-impl Visit for Fields {
+impl Visit for Line {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.add(field, Value::from(value));
     }

@@ -10,13 +10,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct RateLimit {
     interval: Duration,
-    keys: Mutex<HashMap<String, Last>>,
-}
-
-#[derive(Debug)]
-struct Last {
-    passed: Instant,
-    suppressed: u64,
+    /// When a message passed last, and how many were suppressed since.
+    keys: Mutex<HashMap<String, (Instant, u64)>>,
 }
 
 /// Above this many keys those whose interval is over are forgotten, so that keys made from
@@ -37,23 +32,24 @@ impl RateLimit {
 
     fn pass_at(&self, key: &str, now: Instant) -> Option<u64> {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = keys.get_mut(key) {
-            if now.duration_since(last.passed) < self.interval {
-                last.suppressed += 1;
+        let is_recent = |passed: Instant| now.duration_since(passed) < self.interval;
+        if let Some((passed, suppressed)) = keys.get_mut(key) {
+            if is_recent(*passed) {
+                *suppressed += 1;
                 return None;
             }
-            last.passed = now;
-            return Some(std::mem::take(&mut last.suppressed));
+            *passed = now;
+            return Some(std::mem::take(suppressed));
         }
         if keys.len() >= KEYS_MAX {
-            keys.retain(|_, last| now.duration_since(last.passed) < self.interval);
+            keys.retain(|_, (passed, _)| is_recent(*passed));
         }
         // Still full: what floods the log with ever new keys is suppressed altogether.
-        if keys.len() < KEYS_MAX {
-            keys.insert(key.to_owned(), Last { passed: now, suppressed: 0 });
-            return Some(0);
+        if keys.len() >= KEYS_MAX {
+            return None;
         }
-        None
+        keys.insert(key.to_owned(), (now, 0));
+        Some(0)
     }
 }
 

@@ -17,7 +17,8 @@ pub struct Terminal {
     bars: MultiProgress,
     bars_are_up: Arc<AtomicBool>,
     output: Output,
-    is_terminal: bool,
+    /// Whether a person looks at it.
+    pub is_terminal: bool,
 }
 
 impl Terminal {
@@ -30,11 +31,6 @@ impl Terminal {
     pub(super) fn new(output: Output, is_terminal: bool) -> Self {
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
         Self { bars, bars_are_up: Arc::default(), output, is_terminal }
-    }
-
-    /// Whether a person looks at it.
-    pub fn is_terminal(&self) -> bool {
-        self.is_terminal
     }
 
     /// Writes whole lines, `text` ending with the last one's end.
