@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::log::batch::BatchError;
+use super::batch::BatchError;
 
 /// Why the broker cannot work. Each has its cause in its own text, and no source that would repeat it.
 #[derive(Debug, thiserror::Error)]

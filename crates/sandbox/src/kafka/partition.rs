@@ -9,9 +9,9 @@ use kafka_protocol::ResponseError;
 use tokio::sync::Notify;
 use tracing::error;
 
+use super::batch::{BatchHeader, Outcome, end_marker};
 use super::error::Error;
-use super::log::batch::{BatchHeader, Outcome, end_marker};
-use super::log::scan::{Found, Look};
+use super::log::scan::Look;
 use super::log::segment::Want;
 use super::log::{self, Log, Retention};
 use super::producers::{Aborted, ProducerInfo, Producers, Refused, Verdict};
@@ -66,8 +66,7 @@ impl Partition {
     /// See [`Log::open`].
     pub fn open(dir: &Path, look: Look, now_ms: i64) -> Result<Self, Error> {
         let mut producers = Producers::default();
-        let mut found = |found: &Found| replay(&mut producers, found, now_ms);
-        let log = Log::open(dir, look, now_ms, &mut found)?;
+        let log = Log::open(dir, look, now_ms, &mut |found| producers.replay(found, now_ms))?;
         producers.forget_before(log.start());
         let state = State { log, producers, waiting: Vec::new(), deleted: false };
         Ok(Partition { dir: dir.to_owned(), state: Mutex::new(state) })
@@ -288,15 +287,6 @@ impl State {
     }
 }
 
-/// Follows the log as it is read at the start.
-pub(super) fn replay(producers: &mut Producers, found: &Found, now_ms: i64) {
-    match (found.header.is_control(), found.outcome) {
-        (false, _) => producers.appended(&found.header, now_ms),
-        (true, Some(outcome)) => producers.ended(&found.header, outcome, now_ms),
-        (true, None) => {}
-    }
-}
-
 /// The aborted transactions that begin before the batches end.
 fn within(batches: &[u8], mut aborted: Vec<Aborted>) -> Vec<Aborted> {
     if aborted.is_empty() {
@@ -316,7 +306,7 @@ pub mod model_tests;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::log::testing::{NewBatch, batch};
+    use crate::kafka::batch::testing::{NewBatch, batch};
 
     const RETENTION: Retention =
         Retention { segment_bytes: 1_000, segment_ms: None, retention_bytes: None, retention_ms: None };

@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use super::log::batch::{BatchHeader, Outcome};
+use super::batch::{BatchHeader, Outcome};
+use super::log::scan::Found;
 
 /// Batches of a producer that are recognised when they come again. Clients keep at most five in
 /// flight.
@@ -113,6 +114,15 @@ impl Producers {
         }
         let next = known.seen.back().map_or(0, |seen| seen.last.checked_add(1).unwrap_or(0));
         if first == next { Ok(Verdict::Append) } else { Err(Refused::OutOfOrder) }
+    }
+
+    /// Follows the log as it is read at the start.
+    pub fn replay(&mut self, found: &Found, now_ms: i64) {
+        match (found.header.is_control(), found.outcome) {
+            (false, _) => self.appended(&found.header, now_ms),
+            (true, Some(outcome)) => self.ended(&found.header, outcome, now_ms),
+            (true, None) => {}
+        }
     }
 
     /// Notes a data batch that now is in the log.
@@ -226,8 +236,8 @@ impl Producers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::log::batch::end_marker;
-    use crate::kafka::log::testing::batch;
+    use crate::kafka::batch::end_marker;
+    use crate::kafka::batch::testing::batch;
 
     /// A log of which only the offsets are real.
     #[derive(Default)]

@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, info};
 use uuid::Uuid;
 
+use super::compact;
 use super::config::Config;
 use super::error::Error;
 use super::files::replace_file;
-use super::log::compact;
 use super::log::scan::Look;
 use super::partition::Partition;
 use super::topic_config::{Effective, Overrides};

@@ -22,8 +22,8 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Context, code, text};
+use crate::kafka::batch::LEADER_EPOCH;
 use crate::kafka::core::NODE_ID;
-use crate::kafka::log::batch::LEADER_EPOCH;
 use crate::kafka::topic_config::Overrides;
 use crate::kafka::topics::{NewTopic, Topic};
 

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Answer, Call, Context, encode, on_thread, open};
-use crate::kafka::connection::Closed;
+use crate::kafka::closed::Closed;
 use crate::kafka::core::{Budget, Core};
 use crate::kafka::partition::{Portion, Read};
 use crate::kafka::topics::Topic;

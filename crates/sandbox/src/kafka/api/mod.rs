@@ -22,7 +22,7 @@ use kafka_protocol::messages::ApiKey::{self, *};
 use kafka_protocol::messages::ResponseHeader;
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 
-use super::connection::Closed;
+use super::closed::Closed;
 use super::core::{Core, Share};
 
 /// A request that is served.

@@ -12,9 +12,9 @@ use kafka_protocol::messages::produce_response::{
 use tracing::warn;
 
 use super::{Answer, Call, Context, encode, on_thread, open, text};
-use crate::kafka::connection::Closed;
+use crate::kafka::batch::{BatchError, BatchHeader};
+use crate::kafka::closed::Closed;
 use crate::kafka::core::Core;
-use crate::kafka::log::batch::{BatchError, BatchHeader};
 use crate::kafka::topics::Topic;
 
 type Refusal = (ResponseError, Option<String>);

@@ -24,9 +24,9 @@ use kafka_protocol::messages::{
 };
 
 use super::{Context, code, once, text};
+use crate::kafka::batch::Outcome;
 use crate::kafka::groups::group::Caller;
 use crate::kafka::groups::{Committed, Place, is_short_enough};
-use crate::kafka::log::batch::Outcome;
 use crate::kafka::producers::ProducerInfo;
 use crate::kafka::transactions::{Init, Phase, Transaction};
 

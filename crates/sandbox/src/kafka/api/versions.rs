@@ -7,7 +7,7 @@ use kafka_protocol::messages::ApiVersionsRequest;
 use kafka_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
 
 use super::{Answer, Call, SERVED, decode, encode_as};
-use crate::kafka::connection::Closed;
+use crate::kafka::closed::Closed;
 use crate::kafka::core::Core;
 
 pub async fn answer(_: &Arc<Core>, call: Call) -> Result<Option<Answer>, Closed> {

@@ -3,10 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::kafka::batch::testing::batch;
+use crate::kafka::batch::{BatchHeader, Outcome};
 use crate::kafka::groups::Committed;
 use crate::kafka::groups::group::Caller;
-use crate::kafka::log::batch::{BatchHeader, Outcome};
-use crate::kafka::log::testing::batch;
 use crate::kafka::partition::model_tests::read_all;
 use crate::kafka::topic_config::Overrides;
 use crate::kafka::topics::NewTopic;

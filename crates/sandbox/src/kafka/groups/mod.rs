@@ -14,10 +14,10 @@ use kafka_protocol::ResponseError;
 use serde::{Deserialize, Serialize};
 
 use self::group::{Caller, Group, Join, JoinAnswer, JoinRefused, Phase, Rules, SyncAnswer};
+use super::batch::Outcome;
 use super::config::Limits;
 use super::error::Error;
 use super::journal::Journal;
-use super::log::batch::Outcome;
 
 /// The longest note that can be kept with an offset; Kafka's `offset.metadata.max.bytes`.
 const METADATA_BYTES_MAX: usize = 4_096;

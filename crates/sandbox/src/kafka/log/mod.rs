@@ -3,14 +3,8 @@
 //! Batches are kept as producers sent them. What is known about them is kept in memory and found
 //! again by walking over the files at the start.
 
-pub mod batch;
-pub mod compact;
-pub mod compression;
-pub mod records;
 pub mod scan;
 pub mod segment;
-#[cfg(test)]
-pub mod testing;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -19,20 +13,20 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use self::batch::{BatchError, BatchHeader, unchanged};
-use self::compression::records_of;
-use self::records::Records;
 use self::scan::{Found, Look, Scanner, Step};
 use self::segment::{Place, Segment};
+use crate::kafka::batch::compression::records_of;
+use crate::kafka::batch::records::Records;
+use crate::kafka::batch::{BatchError, BatchHeader, unchanged};
 use crate::kafka::error::Error;
 use crate::kafka::files::{replace_file, sync_dir};
 
 /// Where a log begins, if records were deleted that its files still hold.
-const START_FILE: &str = "log-start";
+pub const START_FILE: &str = "log-start";
 
 /// Up to where compaction may have left gaps. Behind it each batch follows the one before: the offset
 /// is not covered by a batch's checksum.
-const GAPS_FILE: &str = "gaps-before";
+pub const GAPS_FILE: &str = "gaps-before";
 
 /// When a log's files are closed and deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +150,11 @@ impl Log {
     /// The offset that the next record gets.
     pub fn end(&self) -> i64 {
         self.end
+    }
+
+    /// Its files, oldest first.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
     }
 
     /// Bytes of all files.

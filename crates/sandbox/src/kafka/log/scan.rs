@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::batch::{BatchError, BatchHeader, HEADER_BYTES, Outcome, outcome_of};
+use crate::kafka::batch::{BatchError, BatchHeader, HEADER_BYTES, Outcome, outcome_of};
 
 /// Bytes read at a time: many small batches with one call, and little in vain before a large one.
 const READ_BYTES: usize = 128 << 10;

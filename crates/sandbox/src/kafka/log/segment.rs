@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::batch::{BatchHeader, HEADER_BYTES};
+use crate::kafka::batch::{BatchHeader, HEADER_BYTES};
 
 /// The index remembers a batch about as often as this.
 const INDEX_EVERY_BYTES: u64 = 64 << 10;

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::testing::{NewBatch, batch};
 use super::*;
+use crate::kafka::batch::testing::{NewBatch, batch};
 
 const RETENTION: Retention =
     Retention { segment_bytes: 500, segment_ms: None, retention_bytes: None, retention_ms: None };

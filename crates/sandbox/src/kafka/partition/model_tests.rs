@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::kafka::log::batch::HEADER_BYTES;
-use crate::kafka::log::records::Records;
-use crate::kafka::log::testing::{NewBatch, batch};
+use crate::kafka::batch::HEADER_BYTES;
+use crate::kafka::batch::records::Records;
+use crate::kafka::batch::testing::{NewBatch, batch};
 
 const RETENTION: Retention =
     Retention { segment_bytes: 170, segment_ms: None, retention_bytes: None, retention_ms: None };

@@ -3,9 +3,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::kafka::batch::testing::{NewBatch, batch, compressed, sealed};
+use crate::kafka::batch::{HEADER_BYTES, Outcome};
 use crate::kafka::config::Config;
-use crate::kafka::log::batch::{HEADER_BYTES, Outcome};
-use crate::kafka::log::testing::{NewBatch, batch, compressed, sealed};
 use crate::kafka::partition::{Partition, Read};
 use crate::kafka::topic_config::Overrides;
 
