@@ -91,10 +91,10 @@ fn find_or_create(
     match topics.create(new, context.core.now_ms()) {
         Ok(topic) => Ok(topic),
         // Another client was faster.
-        Err((ResponseError::TopicAlreadyExists, _)) => {
+        Err(error) if error.code == ResponseError::TopicAlreadyExists => {
             topics.get(name).ok_or(ResponseError::UnknownTopicOrPartition)
         }
-        Err((error, _)) => Err(error),
+        Err(error) => Err(error.code),
     }
 }
 

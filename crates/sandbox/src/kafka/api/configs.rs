@@ -16,9 +16,10 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use super::{Context, text};
+use super::{Context, code_and_message, text};
 use crate::kafka::config::Config;
 use crate::kafka::core::NODE_ID;
+use crate::kafka::error::ApiError;
 use crate::kafka::topic_config::{self, Kind, Overrides, SETTINGS};
 use crate::kafka::topics::Topic;
 
@@ -43,8 +44,6 @@ const STRING: i8 = 2;
 const LONG: i8 = 5;
 const DOUBLE: i8 = 6;
 const LIST: i8 = 7;
-
-type Refusal = (ResponseError, Option<String>);
 
 /// A setting's value, and whose it is.
 pub struct Entry {
@@ -104,7 +103,9 @@ pub fn describe(context: &Context, request: DescribeConfigsRequest) -> DescribeC
             .with_resource_name(resource.resource_name);
         match found {
             Ok(configs) => result.with_configs(configs),
-            Err((error, why)) => result.with_error_code(error.code()).with_error_message(why.map(text)),
+            Err(error) => {
+                result.with_error_code(error.code.code()).with_error_message(error.message.map(text))
+            }
         }
     });
     DescribeConfigsResponse::default().with_results(results.collect())
@@ -113,8 +114,8 @@ pub fn describe(context: &Context, request: DescribeConfigsRequest) -> DescribeC
 fn describe_one(
     context: &Context,
     resource: &DescribeConfigsResource,
-) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
-    context.pass().map_err(|error| (error, None))?;
+) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
+    context.pass()?;
     let config = &context.core.config;
     let entries: Vec<Entry> = match resource.resource_type {
         TOPIC => entries(&topic(context, &resource.resource_name)?.config(), config).collect(),
@@ -138,14 +139,14 @@ fn describe_one(
     Ok(entries.into_iter().filter(wanted).map(described).collect())
 }
 
-fn topic(context: &Context, name: &str) -> Result<Arc<Topic>, Refusal> {
-    context.core.topics.get(name).ok_or((ResponseError::UnknownTopicOrPartition, None))
+fn topic(context: &Context, name: &str) -> Result<Arc<Topic>, ResponseError> {
+    context.core.topics.get(name).ok_or(ResponseError::UnknownTopicOrPartition)
 }
 
-fn unknown_kind(kind: i8) -> Refusal {
+fn unknown_kind(kind: i8) -> ApiError {
     let why =
         format!("only topics ({TOPIC}) have settings that can be changed, not resources of kind {kind}");
-    (ResponseError::InvalidRequest, Some(why))
+    ApiError::new(ResponseError::InvalidRequest, why)
 }
 
 pub fn alter(context: &Context, request: AlterConfigsRequest) -> AlterConfigsResponse {
@@ -162,7 +163,7 @@ pub fn alter(context: &Context, request: AlterConfigsRequest) -> AlterConfigsRes
                 Ok(set.collect())
             },
         );
-        let (error, why) = in_answer(changed);
+        let (error, why) = code_and_message(changed);
         Altered::default()
             .with_error_code(error)
             .with_error_message(why)
@@ -195,7 +196,7 @@ pub fn alter_incrementally(
                 Ok(set)
             },
         );
-        let (error, why) = in_answer(changed);
+        let (error, why) = code_and_message(changed);
         AlterConfigsResourceResponse::default()
             .with_error_code(error)
             .with_error_message(why)
@@ -205,31 +206,27 @@ pub fn alter_incrementally(
     IncrementalAlterConfigsResponse::default().with_responses(responses.collect())
 }
 
-/// The code and the text of an answer to a change.
-fn in_answer(changed: Result<(), Refusal>) -> (i16, Option<StrBytes>) {
-    changed.err().map_or((0, None), |(error, why)| (error.code(), why.map(text)))
-}
-
 fn change(
     context: &Context,
     kind: i8,
     name: &str,
     dry: bool,
-    changed: impl FnOnce(Overrides) -> Result<Overrides, Refusal>,
-) -> Result<(), Refusal> {
-    context.pass().map_err(|error| (error, None))?;
+    changed: impl FnOnce(Overrides) -> Result<Overrides, ApiError>,
+) -> Result<(), ApiError> {
+    context.pass()?;
     if kind != TOPIC {
         return Err(unknown_kind(kind));
     }
     let topic = topic(context, name)?;
     let set = changed(topic.config())?;
     for (name, value) in &set {
-        topic_config::check(name, value).map_err(|why| (ResponseError::InvalidConfig, Some(why)))?;
+        topic_config::check(name, value)
+            .map_err(|why| ApiError::new(ResponseError::InvalidConfig, why))?;
     }
     if dry {
         return Ok(());
     }
-    context.core.topics.configure(&topic, set).map_err(|error| (error, None))
+    Ok(context.core.topics.configure(&topic, set)?)
 }
 
 fn apply(
@@ -238,8 +235,8 @@ fn apply(
     name: &str,
     operation: i8,
     value: Option<&StrBytes>,
-) -> Result<(), Refusal> {
-    let invalid = |why: String| (ResponseError::InvalidConfig, Some(why));
+) -> Result<(), ApiError> {
+    let invalid = |why: String| ApiError::new(ResponseError::InvalidConfig, why);
     let setting =
         topic_config::find(name).ok_or_else(|| invalid(format!("topics have no setting {name}")))?;
     if operation == DELETE {

@@ -24,6 +24,7 @@ use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, Str
 
 use super::closed::Closed;
 use super::core::{Core, Share};
+use super::error::ApiError;
 
 /// A request that is served.
 #[derive(Clone, Copy, Debug)]
@@ -289,6 +290,11 @@ fn once<T: Ord + Clone>(elements: impl IntoIterator<Item = T>) -> impl Iterator<
 /// The protocol's code of a result; 0 if it is good.
 fn code<T>(result: &Result<T, ResponseError>) -> i16 {
     result.as_ref().err().map_or(0, ResponseError::code)
+}
+
+/// The same with the sentence for the client.
+fn code_and_message(result: Result<(), ApiError>) -> (i16, Option<StrBytes>) {
+    result.err().map_or((0, None), |error| (error.code.code(), error.message.map(text)))
 }
 
 #[cfg(test)]
