@@ -15,7 +15,7 @@ use super::batch::compression::records_of;
 use super::batch::records::Records;
 use super::error::Error;
 use super::files::{replace_file, sync_dir};
-use super::log::scan::{Found, Look, Scanner, Step};
+use super::log::scan::{Found, ScanDepth, Scanner, Step};
 use super::log::segment::Segment;
 use super::log::{GAPS_FILE, Log, START_FILE};
 use super::producers::Producers;
@@ -68,12 +68,12 @@ pub fn finish_swap(dir: &Path) -> Result<(), Error> {
 ///
 /// # Errors
 /// When files cannot be read, or are damaged.
-pub fn compact(dir: &Path, effective: &Effective, look: Look, now_ms: i64) -> Result<(), Error> {
+pub fn compact(dir: &Path, effective: &Effective, depth: ScanDepth, now_ms: i64) -> Result<(), Error> {
     if !dir.exists() {
         return Ok(());
     }
     let mut producers = Producers::default();
-    let log = Log::open(dir, look, now_ms, &mut |found| producers.replay(found, now_ms))?;
+    let log = Log::open(dir, depth, now_ms, &mut |found| producers.replay(found, now_ms))?;
     if log.size() < WORTHWHILE_BYTES {
         return Ok(());
     }
@@ -272,7 +272,7 @@ fn for_each_in_segments(
     for segment in log.segments() {
         let file = segment.open()?;
         let mut scanner = Scanner::new(&file, 0, segment.size);
-        while let Step::Batch(found) = scanner.step(Look::Headers)? {
+        while let Step::Batch(found) = scanner.step(ScanDepth::Headers)? {
             each(segment, &found, scanner.batch(&found)?)?;
         }
     }

@@ -18,7 +18,7 @@ use super::compact;
 use super::config::Config;
 use super::error::{ApiError, Error};
 use super::files::replace_file;
-use super::log::scan::Look;
+use super::log::scan::ScanDepth;
 use super::partition::Partition;
 use super::topic_config::{Effective, Overrides};
 
@@ -108,7 +108,7 @@ impl Topics {
     ///
     /// # Errors
     /// When files cannot be read, or are damaged.
-    pub fn open(dir: &Path, config: &Arc<Config>, look: Look, now_ms: i64) -> Result<Self, Error> {
+    pub fn open(dir: &Path, config: &Arc<Config>, depth: ScanDepth, now_ms: i64) -> Result<Self, Error> {
         fs::create_dir_all(dir).map_err(|error| Error::io("create", dir, error))?;
         let failed = |error| Error::io("list", dir, error);
         let mut by_name = BTreeMap::new();
@@ -118,7 +118,7 @@ impl Topics {
             if name.starts_with(HALF_DONE) {
                 fs::remove_dir_all(&path).map_err(|error| Error::io("remove", &path, error))?;
             } else if is_legal(&name) {
-                let topic = open_topic(&path, &name, config, look, now_ms)?;
+                let topic = open_topic(&path, &name, config, depth, now_ms)?;
                 by_name.insert(name, Arc::new(topic));
             } else {
                 return Err(Error::Foreign { path });
@@ -174,7 +174,7 @@ impl Topics {
         write_description(&coming, &description)
             .and_then(|()| fs::rename(&coming, &dir))
             .map_err(failed)?;
-        let opened = open_topic(&dir, &new.name, &self.config, Look::Headers, now_ms);
+        let opened = open_topic(&dir, &new.name, &self.config, ScanDepth::Headers, now_ms);
         let topic = opened.map_err(|error| {
             // As far as it came; otherwise its name could not be used, and the next start would have it.
             drop(fs::rename(&dir, &coming).and_then(|()| fs::remove_dir_all(&coming)));
@@ -294,7 +294,7 @@ impl Topics {
             ApiError::new(ResponseError::KafkaStorageError, why)
         };
         let new: Result<Vec<_>, _> = (there..total)
-            .map(|index| Partition::open(&topic.dir.join(index.to_string()), Look::Headers, now_ms))
+            .map(|index| Partition::open(&topic.dir.join(index.to_string()), ScanDepth::Headers, now_ms))
             .collect();
         let new = new.map_err(|error| failed(error.to_string()))?;
         topic.describe(total, state.config.clone()).map_err(|error| failed(error.to_string()))?;
@@ -311,7 +311,7 @@ fn open_topic(
     dir: &Path,
     name: &str,
     config: &Arc<Config>,
-    look: Look,
+    depth: ScanDepth,
     now_ms: i64,
 ) -> Result<Topic, Error> {
     let path = dir.join(DESCRIPTION_FILE);
@@ -323,9 +323,9 @@ fn open_topic(
             let dir = dir.join(index.to_string());
             compact::finish_swap(&dir)?;
             if effective.compact {
-                compact::compact(&dir, &effective, look, now_ms)?;
+                compact::compact(&dir, &effective, depth, now_ms)?;
             }
-            Partition::open(&dir, look, now_ms).map(Arc::new)
+            Partition::open(&dir, depth, now_ms).map(Arc::new)
         })
         .collect();
     let state = RwLock::new(State { partitions: partitions?, config: description.config, effective });
@@ -343,7 +343,7 @@ mod tests {
     use super::*;
 
     fn open(dir: &Path) -> Topics {
-        Topics::open(dir, &Arc::new(Config::new(dir)), Look::Whole, 0).unwrap()
+        Topics::open(dir, &Arc::new(Config::new(dir)), ScanDepth::Whole, 0).unwrap()
     }
 
     fn new(name: &str, partitions: i32) -> NewTopic {

@@ -46,7 +46,7 @@ const DOUBLE: i8 = 6;
 const LIST: i8 = 7;
 
 /// A setting's value, and whose it is.
-pub struct Entry {
+pub struct ConfigEntry {
     pub name: &'static str,
     pub value: String,
     pub source: i8,
@@ -54,7 +54,7 @@ pub struct Entry {
 }
 
 /// All settings of a topic.
-pub fn entries<'a>(set: &'a Overrides, config: &'a Config) -> impl Iterator<Item = Entry> + 'a {
+pub fn entries<'a>(set: &'a Overrides, config: &'a Config) -> impl Iterator<Item = ConfigEntry> + 'a {
     SETTINGS.iter().map(move |setting| {
         let kind = match setting.kind {
             Kind::Number(_) => LONG,
@@ -65,20 +65,20 @@ pub fn entries<'a>(set: &'a Overrides, config: &'a Config) -> impl Iterator<Item
         };
         match set.get(setting.name) {
             Some(value) => {
-                Entry { name: setting.name, value: value.clone(), source: SET_FOR_TOPIC, kind }
+                ConfigEntry { name: setting.name, value: value.clone(), source: SET_FOR_TOPIC, kind }
             }
             None => {
                 let value = topic_config::default_of(setting, config);
-                Entry { name: setting.name, value, source: DEFAULT, kind }
+                ConfigEntry { name: setting.name, value, source: DEFAULT, kind }
             }
         }
     })
 }
 
 /// What can be known of the broker, by the names of Kafka's settings.
-fn broker_entries(config: &Config) -> impl Iterator<Item = Entry> {
+fn broker_entries(config: &Config) -> impl Iterator<Item = ConfigEntry> {
     let retention = config.retention_bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
-    let entry = |name, value: String, kind| Entry { name, value, source: SET_FOR_BROKER, kind };
+    let entry = |name, value: String, kind| ConfigEntry { name, value, source: SET_FOR_BROKER, kind };
     [
         entry("auto.create.topics.enable", config.auto_create_topics.to_string(), BOOL),
         entry("broker.id", NODE_ID.to_string(), LONG),
@@ -117,18 +117,18 @@ fn describe_one(
 ) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
     context.pass()?;
     let config = &context.core.config;
-    let entries: Vec<Entry> = match resource.resource_type {
+    let entries: Vec<ConfigEntry> = match resource.resource_type {
         TOPIC => entries(&topic(context, &resource.resource_name)?.config(), config).collect(),
         BROKER => broker_entries(config).collect(),
         other => return Err(unknown_kind(other)),
     };
     // Naming none stands for all, as it does to Kafka.
     let named = resource.configuration_keys.as_ref().filter(|keys| !keys.is_empty());
-    let wanted = |entry: &Entry| match named {
+    let wanted = |entry: &ConfigEntry| match named {
         Some(keys) => keys.iter().any(|key| key.as_str() == entry.name),
         None => true,
     };
-    let described = |entry: Entry| {
+    let described = |entry: ConfigEntry| {
         DescribeConfigsResourceResult::default()
             .with_name(text(entry.name))
             .with_value(Some(text(entry.value)))
@@ -184,14 +184,9 @@ pub fn alter_incrementally(
             &resource.resource_name,
             request.validate_only,
             |mut set| {
+                let config = &context.core.config;
                 for one in &resource.configs {
-                    apply(
-                        &mut set,
-                        &context.core.config,
-                        &one.name,
-                        one.config_operation,
-                        one.value.as_ref(),
-                    )?;
+                    apply(&mut set, config, &one.name, one.config_operation, one.value.as_ref())?;
                 }
                 Ok(set)
             },

@@ -31,7 +31,7 @@ use super::error::ApiError;
 pub struct Served {
     pub key: ApiKey,
     /// The oldest version that clients are offered.
-    pub told_min: i16,
+    pub advertised_min: i16,
     pub min: i16,
     pub max: i16,
 }
@@ -43,7 +43,7 @@ impl Served {
 }
 
 const fn serve(key: ApiKey, min: i16, max: i16) -> Served {
-    Served { key, told_min: min, min, max }
+    Served { key, advertised_min: min, min, max }
 }
 
 /// Everything that is served. The versions behind these need what there is not here: the second
@@ -52,7 +52,7 @@ const fn serve(key: ApiKey, min: i16, max: i16) -> Served {
 pub const SERVED: &[Served] = &[
     // Versions before 3 hold another format of records and are not served, but librdkafka
     // compresses only if it is offered them (KAFKA-18659); it sends the newest.
-    Served { key: Produce, told_min: 0, min: 3, max: 11 },
+    Served { key: Produce, advertised_min: 0, min: 3, max: 11 },
     serve(Fetch, 4, 16),
     serve(ListOffsets, 1, 10),
     serve(Metadata, 0, 12),

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use self::scan::{Found, Look, Scanner, Step};
-use self::segment::{Place, Segment};
+use self::scan::{Found, ScanDepth, Scanner, Step};
+use self::segment::{Segment, SegmentRange};
 use crate::kafka::batch::compression::records_of;
 use crate::kafka::batch::records::Records;
 use crate::kafka::batch::{BatchError, BatchHeader, unchanged};
@@ -63,7 +63,7 @@ impl Log {
     /// When files cannot be read, or another file than the newest is damaged.
     pub fn open(
         dir: &Path,
-        look: Look,
+        depth: ScanDepth,
         now_ms: i64,
         found: &mut dyn FnMut(&Found),
     ) -> Result<Self, Error> {
@@ -83,7 +83,7 @@ impl Log {
         };
         for (at, &base) in bases.iter().enumerate() {
             let newest = at + 1 == bases.len();
-            log.load(Segment::new(dir, base, now_ms), newest, look, found)?;
+            log.load(Segment::new(dir, base, now_ms), newest, depth, found)?;
         }
         log.start = log.start.min(log.end);
         Ok(log)
@@ -93,7 +93,7 @@ impl Log {
         &mut self,
         mut segment: Segment,
         newest: bool,
-        look: Look,
+        depth: ScanDepth,
         found: &mut dyn FnMut(&Found),
     ) -> Result<(), Error> {
         let path = segment.path.clone();
@@ -106,7 +106,7 @@ impl Log {
         self.end = segment.base;
         let mut scanner = Scanner::new(&file, 0, size);
         let damage = loop {
-            match scanner.step(look).map_err(failed)? {
+            match scanner.step(depth).map_err(failed)? {
                 Step::Batch(batch)
                     if self.is_next(batch.header.base_offset) && batch.header.is_ours() =>
                 {
@@ -183,9 +183,8 @@ impl Log {
         };
         let file = segment.open()?;
         let front = header.placed_at(self.end);
-        if let Err(error) =
-            (&*file).write_all(&front).and_then(|()| (&*file).write_all(unchanged(batch)))
-        {
+        let written = (&*file).write_all(&front).and_then(|()| (&*file).write_all(unchanged(batch)));
+        if let Err(error) = written {
             self.failed = file.set_len(segment.size).is_err();
             return Err(error);
         }
@@ -218,16 +217,16 @@ impl Log {
 
     /// Where the batch of an offset is, and the beginning of the file behind that, in which a log
     /// with gaps may have it.
-    pub fn places(&self, offset: i64) -> Vec<Place> {
+    pub fn ranges(&self, offset: i64) -> Vec<SegmentRange> {
         let behind = self.segments.partition_point(|segment| segment.base <= offset);
-        let places = self.segments.iter().skip(behind.saturating_sub(1)).take(2);
-        let place = |segment: &Segment| Place {
+        let segments = self.segments.iter().skip(behind.saturating_sub(1)).take(2);
+        let range = |segment: &Segment| SegmentRange {
             file: segment.file.clone(),
             path: segment.path.clone(),
             position: segment.position_of(offset),
             size: segment.size,
         };
-        places.map(place).collect()
+        segments.map(range).collect()
     }
 
     /// Timestamp and offset of the first record that is not older than `timestamp`.
@@ -239,7 +238,7 @@ impl Log {
         for segment in self.segments.iter().filter(young) {
             let file = segment.open()?;
             let mut scanner = Scanner::new(&file, segment.position_of_time(timestamp), segment.size);
-            while let Step::Batch(found) = scanner.step(Look::Headers)? {
+            while let Step::Batch(found) = scanner.step(ScanDepth::Headers)? {
                 let header = found.header;
                 if header.max_timestamp >= timestamp
                     && header.last_offset() >= self.start
