@@ -14,8 +14,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::api;
+use super::closed::Closed;
 use super::config::Config;
-use super::connection::{self, Closed};
+use super::connection;
 use super::core::Core;
 use super::error::Error;
 use crate::fault::Faults;

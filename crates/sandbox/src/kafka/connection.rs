@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::api::{self, Answer, Call};
+use super::closed::Closed;
 use super::core::{Core, Share};
 use super::schema;
 use crate::fault::{Fault, Faults};
@@ -27,31 +28,6 @@ const READ_BYTES: usize = 256 << 10;
 
 /// Only records need long requests. Of others, each element can be answered with many more bytes.
 const OTHER_BYTES_MAX: usize = 1 << 20;
-
-/// Why a connection ends.
-#[derive(Debug, thiserror::Error)]
-pub enum Closed {
-    #[error("the client is gone")]
-    Gone,
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    #[error("a request of {0} bytes is longer than the {1} that are allowed")]
-    TooLong(i64, usize),
-    #[error("a request or an answer was not through within {} s", TRANSFER_TIME.as_secs())]
-    TooSlow,
-    #[error("a request is malformed: {0}")]
-    Malformed(String),
-    #[error("the request {0} is not known here")]
-    Unknown(i16),
-    #[error("the request {0:?} is not served in version {1}")]
-    Version(ApiKey, i16),
-    #[error("answering {0:?} failed: {1}")]
-    Failed(ApiKey, String),
-    #[error("a test wants it so")]
-    Fault,
-    #[error("the broker ends")]
-    Stopped,
-}
 
 /// A whole request, and its share of the memory for requests.
 struct Frame {
@@ -134,7 +110,7 @@ async fn read_until(stream: &mut TcpStream, bytes: &mut BytesMut, size: usize) -
         }
         Ok::<(), Closed>(())
     };
-    timeout(TRANSFER_TIME, read).await.map_err(|_| Closed::TooSlow)?
+    timeout(TRANSFER_TIME, read).await.map_err(|_| Closed::TooSlow(TRANSFER_TIME))?
 }
 
 /// Reads what all requests begin with, and checks that the rest is what it has to be.
@@ -209,6 +185,8 @@ async fn answer(
 
 async fn write(stream: &mut TcpStream, answer: Option<Answer>) -> Result<(), Closed> {
     let Some(answer) = answer else { return Ok(()) };
-    timeout(TRANSFER_TIME, stream.write_all(&answer.bytes)).await.map_err(|_| Closed::TooSlow)??;
+    timeout(TRANSFER_TIME, stream.write_all(&answer.bytes))
+        .await
+        .map_err(|_| Closed::TooSlow(TRANSFER_TIME))??;
     Ok(())
 }

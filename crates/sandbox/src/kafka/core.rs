@@ -16,7 +16,7 @@ use super::config::Config;
 use super::error::Error;
 use super::files::replace_file;
 use super::groups::Groups;
-use super::log::scan::Look;
+use super::log::scan::ScanDepth;
 use super::topics::Topics;
 use super::transactions::{Ending, Transactions};
 
@@ -110,9 +110,9 @@ impl Core {
         let lock = lock(&dir)?;
         let clock = Clock::new();
         let clean = dir.join(CLEAN_FILE);
-        let look = match fs::remove_file(&clean) {
-            Ok(()) => Look::Headers,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Look::Whole,
+        let depth = match fs::remove_file(&clean) {
+            Ok(()) => ScanDepth::Headers,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => ScanDepth::Whole,
             Err(error) => return Err(Error::io("remove", &clean, error)),
         };
         let delay_ms = i64::try_from(config.rebalance_delay.as_millis()).unwrap_or(i64::MAX);
@@ -120,7 +120,7 @@ impl Core {
         let transactions = Transactions::open(&dir.join("transactions.journal"), config.limits)?;
         let config = Arc::new(config);
         let core = Core {
-            topics: Topics::open(&dir.join("topics"), &config, look, clock.now_ms())?,
+            topics: Topics::open(&dir.join("topics"), &config, depth, clock.now_ms())?,
             cluster_id: cluster_id(&dir)?,
             requests: Budget::new(config.in_flight_bytes),
             answers: Budget::new(config.in_flight_bytes),

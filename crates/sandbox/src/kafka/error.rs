@@ -1,9 +1,11 @@
-//! What can keep the broker from starting or going on.
+//! What can keep the broker from starting or going on, and why it refuses a request.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::log::batch::BatchError;
+use kafka_protocol::ResponseError;
+
+use super::batch::BatchError;
 
 /// Why the broker cannot work. Each has its cause in its own text, and no source that would repeat it.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +39,25 @@ pub enum Error {
 impl Error {
     pub(super) fn io(action: &'static str, path: &Path, error: io::Error) -> Self {
         Error::Io { action, path: path.to_owned(), error }
+    }
+}
+
+/// Why a request is refused: the protocol's code, and a sentence for the client where there is one.
+#[derive(Clone, Debug)]
+pub struct ApiError {
+    pub code: ResponseError,
+    pub message: Option<String>,
+}
+
+impl ApiError {
+    pub fn new(code: ResponseError, message: impl Into<String>) -> Self {
+        ApiError { code, message: Some(message.into()) }
+    }
+}
+
+impl From<ResponseError> for ApiError {
+    fn from(code: ResponseError) -> Self {
+        ApiError { code, message: None }
     }
 }
 

@@ -7,7 +7,10 @@
 //! There is no encryption and no login: it is meant for the loopback address.
 
 mod api;
+mod batch;
 mod broker;
+mod closed;
+mod compact;
 mod config;
 mod connection;
 mod core;
@@ -26,8 +29,8 @@ mod transactions;
 pub use kafka_protocol::messages::ApiKey;
 
 pub use self::broker::Broker;
+pub use self::closed::Closed;
 pub use self::config::{Config, DEFAULT_PORT, Limits};
-pub use self::connection::Closed;
 pub use self::error::Error;
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use kafka_protocol::ResponseError;
 use tokio::sync::Notify;
 use tracing::error;
 
+use super::batch::{BatchHeader, Outcome, end_marker};
 use super::error::Error;
-use super::log::batch::{BatchHeader, Outcome, end_marker};
-use super::log::scan::{Found, Look};
-use super::log::segment::Want;
+use super::log::scan::ScanDepth;
+use super::log::segment::ReadBounds;
 use super::log::{self, Log, Retention};
 use super::producers::{Aborted, ProducerInfo, Producers, Refused, Verdict};
 
@@ -64,10 +64,9 @@ impl Partition {
     ///
     /// # Errors
     /// See [`Log::open`].
-    pub fn open(dir: &Path, look: Look, now_ms: i64) -> Result<Self, Error> {
+    pub fn open(dir: &Path, depth: ScanDepth, now_ms: i64) -> Result<Self, Error> {
         let mut producers = Producers::default();
-        let mut found = |found: &Found| replay(&mut producers, found, now_ms);
-        let log = Log::open(dir, look, now_ms, &mut found)?;
+        let log = Log::open(dir, depth, now_ms, &mut |found| producers.replay(found, now_ms))?;
         producers.forget_before(log.start());
         let state = State { log, producers, waiting: Vec::new(), deleted: false };
         Ok(Partition { dir: dir.to_owned(), state: Mutex::new(state) })
@@ -101,8 +100,10 @@ impl Partition {
             Err(Refused::Fenced) => return Err(ResponseError::InvalidProducerEpoch),
             Err(Refused::OutOfOrder) => return Err(ResponseError::OutOfOrderSequenceNumber),
         }
-        let offset =
-            state.append(header, batch, retention, now_ms).map_err(|e| self.failed("append to", &e))?;
+        let offset = state
+            .log
+            .append(header, batch, retention, now_ms)
+            .map_err(|e| self.failed("append to", &e))?;
         state.producers.appended(&BatchHeader { base_offset: offset, ..*header }, now_ms);
         state.wake();
         Ok((offset, state.offsets()))
@@ -125,7 +126,10 @@ impl Partition {
         }
         let marker = end_marker(producer.0, producer.1, outcome, state.log.end(), now_ms);
         let header = BatchHeader::parse(&marker).map_err(|_| ResponseError::UnknownServerError)?;
-        state.append(&header, &marker, retention, now_ms).map_err(|e| self.failed("append to", &e))?;
+        state
+            .log
+            .append(&header, &marker, retention, now_ms)
+            .map_err(|e| self.failed("append to", &e))?;
         state.producers.ended(&header, outcome, now_ms);
         state.wake();
         Ok(())
@@ -145,17 +149,17 @@ impl Partition {
         if read.from >= before || read.bytes_max == 0 {
             return Ok(Portion { batches: Bytes::new(), offsets, aborted: Vec::new() });
         }
-        let places = state.log.places(read.from);
+        let ranges = state.log.ranges(read.from);
         let aborted = match read.committed_only {
             true => state.producers.aborted_in(read.from, before),
             false => Vec::new(),
         };
         // What is in the files up to here does not change, so others may go on.
         drop(state);
-        let want =
-            Want { from: read.from, before, bytes_max: read.bytes_max, at_least_one: read.at_least_one };
-        for place in places {
-            let batches = place.read(&want).map_err(|error| self.failed("read", &error))?;
+        let Read { from, bytes_max, at_least_one, .. } = *read;
+        let bounds = ReadBounds { from, before, bytes_max, at_least_one };
+        for range in ranges {
+            let batches = range.read(&bounds).map_err(|error| self.failed("read", &error))?;
             if !batches.is_empty() {
                 let aborted = within(&batches, aborted);
                 return Ok(Portion { batches, offsets, aborted });
@@ -239,7 +243,7 @@ impl Partition {
     pub fn watch(&self, notify: &Arc<Notify>) {
         let mut state = self.state();
         if state.waiting.len() == state.waiting.capacity() {
-            // Readers that gave up waiting leave their places behind.
+            // Readers that gave up waiting leave their entries behind.
             state.waiting.retain(|waiting| waiting.strong_count() > 0);
         }
         state.waiting.push(Arc::downgrade(notify));
@@ -264,16 +268,6 @@ impl Partition {
 }
 
 impl State {
-    fn append(
-        &mut self,
-        header: &BatchHeader,
-        batch: &[u8],
-        retention: &Retention,
-        now_ms: i64,
-    ) -> io::Result<i64> {
-        self.log.append(header, batch, retention, now_ms)
-    }
-
     fn offsets(&self) -> Offsets {
         let end = self.log.end();
         Offsets { start: self.log.start(), stable: self.producers.stable(end), end }
@@ -285,15 +279,6 @@ impl State {
                 notify.notify_one();
             }
         }
-    }
-}
-
-/// Follows the log as it is read at the start.
-pub(super) fn replay(producers: &mut Producers, found: &Found, now_ms: i64) {
-    match (found.header.is_control(), found.outcome) {
-        (false, _) => producers.appended(&found.header, now_ms),
-        (true, Some(outcome)) => producers.ended(&found.header, outcome, now_ms),
-        (true, None) => {}
     }
 }
 
@@ -316,13 +301,13 @@ pub mod model_tests;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::log::testing::{NewBatch, batch};
+    use crate::kafka::batch::testing::{NewBatch, batch};
 
     const RETENTION: Retention =
         Retention { segment_bytes: 1_000, segment_ms: None, retention_bytes: None, retention_ms: None };
 
     fn open(dir: &Path) -> Partition {
-        Partition::open(dir, Look::Whole, 0).unwrap()
+        Partition::open(dir, ScanDepth::Whole, 0).unwrap()
     }
 
     fn send(partition: &Partition, batch: &NewBatch) -> Result<i64, ResponseError> {
@@ -350,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_of_committed_records_stop_at_open_transactions_and_hear_of_aborted_ones() {
+    fn readers_of_committed_records_stop_at_open_transactions_and_learn_of_aborted_ones() {
         let dir = tempfile::tempdir().unwrap();
         let partition = open(dir.path());
         send(&partition, &two().in_transaction(1, 0, 0)).unwrap();

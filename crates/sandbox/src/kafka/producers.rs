@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use super::log::batch::{BatchHeader, Outcome};
+use super::batch::{BatchHeader, Outcome};
+use super::log::scan::Found;
 
 /// Batches of a producer that are recognised when they come again. Clients keep at most five in
 /// flight.
@@ -97,12 +98,9 @@ impl Producers {
         if header.producer_epoch < known.epoch {
             return Err(Refused::Fenced);
         }
+        let append_if = |is_next| if is_next { Ok(Verdict::Append) } else { Err(Refused::OutOfOrder) };
         if header.producer_epoch > known.epoch {
-            return if header.base_sequence == 0 {
-                Ok(Verdict::Append)
-            } else {
-                Err(Refused::OutOfOrder)
-            };
+            return append_if(header.base_sequence == 0);
         }
         let (first, last) = (header.base_sequence, header.last_sequence());
         if let Some(seen) = known.seen.iter().find(|seen| (seen.first, seen.last) == (first, last)) {
@@ -112,7 +110,16 @@ impl Producers {
             return Ok(Verdict::Append);
         }
         let next = known.seen.back().map_or(0, |seen| seen.last.checked_add(1).unwrap_or(0));
-        if first == next { Ok(Verdict::Append) } else { Err(Refused::OutOfOrder) }
+        append_if(first == next)
+    }
+
+    /// Follows the log as it is read at the start.
+    pub fn replay(&mut self, found: &Found, now_ms: i64) {
+        match (found.header.is_control(), found.outcome) {
+            (false, _) => self.appended(&found.header, now_ms),
+            (true, Some(outcome)) => self.ended(&found.header, outcome, now_ms),
+            (true, None) => {}
+        }
     }
 
     /// Notes a data batch that now is in the log.
@@ -226,17 +233,17 @@ impl Producers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::log::batch::end_marker;
-    use crate::kafka::log::testing::batch;
+    use crate::kafka::batch::end_marker;
+    use crate::kafka::batch::testing::batch;
 
     /// A log of which only the offsets are real.
     #[derive(Default)]
-    struct World {
+    struct FakeLog {
         producers: Producers,
         end: i64,
     }
 
-    impl World {
+    impl FakeLog {
         fn header(&self, id: i64, epoch: i16, sequence: i32, transactional: bool) -> BatchHeader {
             let mut new = batch(&[("a", None), ("b", None)]).by_producer(id, epoch, sequence);
             new.transactional = transactional;
@@ -274,128 +281,128 @@ mod tests {
 
     #[test]
     fn batches_in_order_are_appended() {
-        let mut world = World::default();
+        let mut log = FakeLog::default();
         for sequence in [0, 2, 4] {
-            assert_eq!(world.send(1, 0, sequence), Ok(Verdict::Append));
+            assert_eq!(log.send(1, 0, sequence), Ok(Verdict::Append));
         }
-        assert_eq!(world.send(-1, -1, -1), Ok(Verdict::Append));
+        assert_eq!(log.send(-1, -1, -1), Ok(Verdict::Append));
     }
 
     #[test]
     fn a_batch_that_comes_again_is_known_while_five_newer_ones_have_not_come() {
-        let mut world = World::default();
+        let mut log = FakeLog::default();
         for batch in 0..5 {
-            world.send(1, 0, batch * 2).unwrap();
+            log.send(1, 0, batch * 2).unwrap();
         }
         for batch in 0..5 {
-            assert_eq!(world.send(1, 0, batch * 2), Ok(Verdict::Duplicate(i64::from(batch) * 2)));
+            assert_eq!(log.send(1, 0, batch * 2), Ok(Verdict::Duplicate(i64::from(batch) * 2)));
         }
-        world.send(1, 0, 10).unwrap();
-        assert_eq!(world.send(1, 0, 0), Err(Refused::OutOfOrder));
+        log.send(1, 0, 10).unwrap();
+        assert_eq!(log.send(1, 0, 0), Err(Refused::OutOfOrder));
     }
 
     #[test]
     fn a_gap_is_refused() {
-        let mut world = World::default();
-        world.send(1, 0, 0).unwrap();
-        assert_eq!(world.send(1, 0, 4), Err(Refused::OutOfOrder));
-        assert_eq!(world.send(1, 0, 2), Ok(Verdict::Append));
+        let mut log = FakeLog::default();
+        log.send(1, 0, 0).unwrap();
+        assert_eq!(log.send(1, 0, 4), Err(Refused::OutOfOrder));
+        assert_eq!(log.send(1, 0, 2), Ok(Verdict::Append));
     }
 
     #[test]
     fn an_unknown_producer_may_begin_anywhere() {
-        assert_eq!(World::default().send(1, 0, 700), Ok(Verdict::Append));
+        assert_eq!(FakeLog::default().send(1, 0, 700), Ok(Verdict::Append));
     }
 
     #[test]
     fn sequences_go_on_at_zero_behind_the_largest() {
-        let mut world = World::default();
-        assert_eq!(world.send(1, 0, i32::MAX - 1), Ok(Verdict::Append));
-        assert_eq!(world.send(1, 0, 0), Ok(Verdict::Append));
+        let mut log = FakeLog::default();
+        assert_eq!(log.send(1, 0, i32::MAX - 1), Ok(Verdict::Append));
+        assert_eq!(log.send(1, 0, 0), Ok(Verdict::Append));
     }
 
     #[test]
     fn a_new_epoch_begins_at_zero_and_fences_the_old_one() {
-        let mut world = World::default();
-        world.send(1, 0, 0).unwrap();
-        assert_eq!(world.send(1, 1, 2), Err(Refused::OutOfOrder));
-        assert_eq!(world.send(1, 1, 0), Ok(Verdict::Append));
-        assert_eq!(world.send(1, 0, 2), Err(Refused::Fenced));
+        let mut log = FakeLog::default();
+        log.send(1, 0, 0).unwrap();
+        assert_eq!(log.send(1, 1, 2), Err(Refused::OutOfOrder));
+        assert_eq!(log.send(1, 1, 0), Ok(Verdict::Append));
+        assert_eq!(log.send(1, 0, 2), Err(Refused::Fenced));
     }
 
     #[test]
     fn a_marker_with_a_new_epoch_fences_too() {
-        let mut world = World::default();
-        world.transact(1, 0, 0);
-        world.end(1, 1, Outcome::Abort);
-        assert_eq!(world.send(1, 0, 2), Err(Refused::Fenced));
-        assert_eq!(world.send(1, 1, 0), Ok(Verdict::Append));
+        let mut log = FakeLog::default();
+        log.transact(1, 0, 0);
+        log.end(1, 1, Outcome::Abort);
+        assert_eq!(log.send(1, 0, 2), Err(Refused::Fenced));
+        assert_eq!(log.send(1, 1, 0), Ok(Verdict::Append));
     }
 
     #[test]
     fn what_is_stable_ends_at_the_first_open_transaction() {
-        let mut world = World::default();
-        world.send(9, 0, 0).unwrap();
-        world.transact(1, 0, 0);
-        world.transact(2, 0, 0);
-        assert_eq!(world.stable(), 2);
-        world.end(1, 0, Outcome::Commit);
-        assert_eq!(world.stable(), 4);
-        world.end(2, 0, Outcome::Commit);
-        assert_eq!(world.stable(), world.end);
-        assert!(world.producers.aborted_in(0, world.end).is_empty());
+        let mut log = FakeLog::default();
+        log.send(9, 0, 0).unwrap();
+        log.transact(1, 0, 0);
+        log.transact(2, 0, 0);
+        assert_eq!(log.stable(), 2);
+        log.end(1, 0, Outcome::Commit);
+        assert_eq!(log.stable(), 4);
+        log.end(2, 0, Outcome::Commit);
+        assert_eq!(log.stable(), log.end);
+        assert!(log.producers.aborted_in(0, log.end).is_empty());
     }
 
     #[test]
     fn aborted_transactions_are_reported_to_those_who_read_in_their_range() {
-        let mut world = World::default();
-        world.transact(1, 0, 0); // 0, 1
-        world.transact(2, 0, 0); // 2, 3
-        world.end(2, 0, Outcome::Abort); // 4
-        world.transact(1, 0, 2); // 5, 6
-        world.end(1, 0, Outcome::Abort); // 7
-        world.transact(1, 0, 4); // 8, 9
-        world.end(1, 0, Outcome::Commit); // 10
+        let mut log = FakeLog::default();
+        log.transact(1, 0, 0); // 0, 1
+        log.transact(2, 0, 0); // 2, 3
+        log.end(2, 0, Outcome::Abort); // 4
+        log.transact(1, 0, 2); // 5, 6
+        log.end(1, 0, Outcome::Abort); // 7
+        log.transact(1, 0, 4); // 8, 9
+        log.end(1, 0, Outcome::Commit); // 10
         let of = |from, before| -> Vec<i64> {
-            let aborted = world.producers.aborted_in(from, before);
+            let aborted = log.producers.aborted_in(from, before);
             aborted.iter().map(|aborted| aborted.producer_id).collect()
         };
         assert_eq!(of(0, 11), [2, 1]);
         assert_eq!(of(5, 11), [1]);
         assert_eq!(of(0, 2), [1]);
         assert!(of(8, 11).is_empty());
-        assert!(world.producers.is_aborted(1, 5) && world.producers.is_aborted(2, 3));
-        assert!(!world.producers.is_aborted(1, 8));
+        assert!(log.producers.is_aborted(1, 5) && log.producers.is_aborted(2, 3));
+        assert!(!log.producers.is_aborted(1, 8));
     }
 
     /// Its batches were deleted, and the broker was restarted.
     #[test]
     fn a_producer_of_which_only_a_marker_is_left_goes_on_anywhere() {
-        let mut world = World::default();
-        world.end(1, 0, Outcome::Commit);
-        assert_eq!(world.send(1, 0, 700), Ok(Verdict::Append));
-        assert_eq!(world.send(1, 0, 706), Err(Refused::OutOfOrder));
-        world.end(2, 3, Outcome::Abort);
-        assert_eq!(world.send(2, 2, 0), Err(Refused::Fenced));
-        assert_eq!(world.send(2, 4, 5), Err(Refused::OutOfOrder), "a new epoch begins at 0");
+        let mut log = FakeLog::default();
+        log.end(1, 0, Outcome::Commit);
+        assert_eq!(log.send(1, 0, 700), Ok(Verdict::Append));
+        assert_eq!(log.send(1, 0, 706), Err(Refused::OutOfOrder));
+        log.end(2, 3, Outcome::Abort);
+        assert_eq!(log.send(2, 2, 0), Err(Refused::Fenced));
+        assert_eq!(log.send(2, 4, 5), Err(Refused::OutOfOrder), "a new epoch begins at 0");
     }
 
     #[test]
     fn a_marker_without_a_transaction_changes_nothing_for_readers() {
-        let mut world = World::default();
-        world.end(1, 0, Outcome::Abort);
-        assert!(world.producers.aborted_in(0, 100).is_empty());
-        assert_eq!(world.stable(), 1);
+        let mut log = FakeLog::default();
+        log.end(1, 0, Outcome::Abort);
+        assert!(log.producers.aborted_in(0, 100).is_empty());
+        assert_eq!(log.stable(), 1);
     }
 
     #[test]
     fn too_many_producers_push_out_the_oldest_but_none_with_an_open_transaction() {
-        let mut world = World::default();
-        world.transact(0, 0, 0);
+        let mut log = FakeLog::default();
+        log.transact(0, 0, 0);
         for id in 1..=PRODUCERS_MAX as i64 {
-            world.send(id, 0, 0).unwrap();
+            log.send(id, 0, 0).unwrap();
         }
-        assert_eq!(world.producers.by_id.len(), PRODUCERS_MAX);
-        assert!(world.producers.has_open(0));
+        assert_eq!(log.producers.by_id.len(), PRODUCERS_MAX);
+        assert!(log.producers.has_open(0));
     }
 }

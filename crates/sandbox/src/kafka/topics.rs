@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, info};
 use uuid::Uuid;
 
+use super::compact;
 use super::config::Config;
-use super::error::Error;
+use super::error::{ApiError, Error};
 use super::files::replace_file;
-use super::log::compact;
-use super::log::scan::Look;
+use super::log::scan::ScanDepth;
 use super::partition::Partition;
 use super::topic_config::{Effective, Overrides};
 
@@ -108,7 +108,7 @@ impl Topics {
     ///
     /// # Errors
     /// When files cannot be read, or are damaged.
-    pub fn open(dir: &Path, config: &Arc<Config>, look: Look, now_ms: i64) -> Result<Self, Error> {
+    pub fn open(dir: &Path, config: &Arc<Config>, depth: ScanDepth, now_ms: i64) -> Result<Self, Error> {
         fs::create_dir_all(dir).map_err(|error| Error::io("create", dir, error))?;
         let failed = |error| Error::io("list", dir, error);
         let mut by_name = BTreeMap::new();
@@ -118,7 +118,7 @@ impl Topics {
             if name.starts_with(HALF_DONE) {
                 fs::remove_dir_all(&path).map_err(|error| Error::io("remove", &path, error))?;
             } else if is_legal(&name) {
-                let topic = open_topic(&path, &name, config, look, now_ms)?;
+                let topic = open_topic(&path, &name, config, depth, now_ms)?;
                 by_name.insert(name, Arc::new(topic));
             } else {
                 return Err(Error::Foreign { path });
@@ -158,12 +158,13 @@ impl Topics {
     ///
     /// # Errors
     /// With the protocol's code, and a sentence for the client.
-    pub fn create(&self, new: NewTopic, now_ms: i64) -> Result<Arc<Topic>, (ResponseError, String)> {
+    pub fn create(&self, new: NewTopic, now_ms: i64) -> Result<Arc<Topic>, ApiError> {
         let mut by_name = self.by_name_mut();
         self.creatable(&new, &by_name)?;
         let failed = |error: io::Error| {
             error!("cannot create the topic {}: {error}", new.name);
-            (ResponseError::KafkaStorageError, format!("cannot create the topic's folder: {error}"))
+            let why = format!("cannot create the topic's folder: {error}");
+            ApiError::new(ResponseError::KafkaStorageError, why)
         };
         let coming = self.dir.join(format!("{HALF_DONE}{}", new.name));
         let dir = self.dir.join(&new.name);
@@ -173,7 +174,7 @@ impl Topics {
         write_description(&coming, &description)
             .and_then(|()| fs::rename(&coming, &dir))
             .map_err(failed)?;
-        let opened = open_topic(&dir, &new.name, &self.config, Look::Headers, now_ms);
+        let opened = open_topic(&dir, &new.name, &self.config, ScanDepth::Headers, now_ms);
         let topic = opened.map_err(|error| {
             // As far as it came; otherwise its name could not be used, and the next start would have it.
             drop(fs::rename(&dir, &coming).and_then(|()| fs::remove_dir_all(&coming)));
@@ -189,16 +190,12 @@ impl Topics {
     ///
     /// # Errors
     /// As [`Self::create`].
-    pub fn check(&self, new: &NewTopic) -> Result<(), (ResponseError, String)> {
+    pub fn check(&self, new: &NewTopic) -> Result<(), ApiError> {
         self.creatable(new, &self.by_name())
     }
 
-    fn creatable(
-        &self,
-        new: &NewTopic,
-        by_name: &BTreeMap<String, Arc<Topic>>,
-    ) -> Result<(), (ResponseError, String)> {
-        let no = |code, why: &str| Err((code, why.to_owned()));
+    fn creatable(&self, new: &NewTopic, by_name: &BTreeMap<String, Arc<Topic>>) -> Result<(), ApiError> {
+        let no = |code, why| Err(ApiError::new(code, why));
         let limits = &self.config.limits;
         if !is_legal(&new.name) {
             let why = "a topic's name is 1 to 249 of the characters a-z A-Z 0-9 . _ -, and not . or ..";
@@ -213,20 +210,17 @@ impl Topics {
         self.room_for(new.partitions, by_name)
     }
 
-    fn room_for(
-        &self,
-        more: i32,
-        by_name: &BTreeMap<String, Arc<Topic>>,
-    ) -> Result<(), (ResponseError, String)> {
+    fn room_for(&self, more: i32, by_name: &BTreeMap<String, Arc<Topic>>) -> Result<(), ApiError> {
         let there: usize = by_name.values().map(|topic| topic.state().partitions.len()).sum();
         let limit = self.config.limits.partitions;
         match usize::try_from(more) {
             Err(_) | Ok(0) => {
-                Err((ResponseError::InvalidPartitions, "a topic has at least one partition".to_owned()))
+                let why = "a topic has at least one partition";
+                Err(ApiError::new(ResponseError::InvalidPartitions, why))
             }
             Ok(more) if there.saturating_add(more) > limit => {
                 let why = format!("this broker has {there} partitions of at most {limit}");
-                Err((ResponseError::PolicyViolation, why))
+                Err(ApiError::new(ResponseError::PolicyViolation, why))
             }
             Ok(_) => Ok(()),
         }
@@ -279,22 +273,16 @@ impl Topics {
     ///
     /// # Errors
     /// With the protocol's code, and a sentence for the client.
-    pub fn extend(
-        &self,
-        topic: &Topic,
-        total: i32,
-        dry: bool,
-        now_ms: i64,
-    ) -> Result<(), (ResponseError, String)> {
+    pub fn extend(&self, topic: &Topic, total: i32, dry: bool, now_ms: i64) -> Result<(), ApiError> {
         let by_name = self.by_name_mut();
         if !topic.is_among(&by_name) {
-            let why = "the topic was deleted".to_owned();
-            return Err((ResponseError::UnknownTopicOrPartition, why));
+            let why = "the topic was deleted";
+            return Err(ApiError::new(ResponseError::UnknownTopicOrPartition, why));
         }
         let there = topic.state().partitions.len() as i32;
         if total <= there {
             let why = format!("the topic has {there} partitions already");
-            return Err((ResponseError::InvalidPartitions, why));
+            return Err(ApiError::new(ResponseError::InvalidPartitions, why));
         }
         self.room_for(total - there, &by_name)?;
         if dry {
@@ -303,10 +291,10 @@ impl Topics {
         let mut state = topic.state_mut();
         let failed = |why: String| {
             error!("cannot give topic {} more partitions: {why}", topic.name);
-            (ResponseError::KafkaStorageError, why)
+            ApiError::new(ResponseError::KafkaStorageError, why)
         };
         let new: Result<Vec<_>, _> = (there..total)
-            .map(|index| Partition::open(&topic.dir.join(index.to_string()), Look::Headers, now_ms))
+            .map(|index| Partition::open(&topic.dir.join(index.to_string()), ScanDepth::Headers, now_ms))
             .collect();
         let new = new.map_err(|error| failed(error.to_string()))?;
         topic.describe(total, state.config.clone()).map_err(|error| failed(error.to_string()))?;
@@ -323,7 +311,7 @@ fn open_topic(
     dir: &Path,
     name: &str,
     config: &Arc<Config>,
-    look: Look,
+    depth: ScanDepth,
     now_ms: i64,
 ) -> Result<Topic, Error> {
     let path = dir.join(DESCRIPTION_FILE);
@@ -335,9 +323,9 @@ fn open_topic(
             let dir = dir.join(index.to_string());
             compact::finish_swap(&dir)?;
             if effective.compact {
-                compact::compact(&dir, &effective, look, now_ms)?;
+                compact::compact(&dir, &effective, depth, now_ms)?;
             }
-            Partition::open(&dir, look, now_ms).map(Arc::new)
+            Partition::open(&dir, depth, now_ms).map(Arc::new)
         })
         .collect();
     let state = RwLock::new(State { partitions: partitions?, config: description.config, effective });
@@ -355,7 +343,7 @@ mod tests {
     use super::*;
 
     fn open(dir: &Path) -> Topics {
-        Topics::open(dir, &Arc::new(Config::new(dir)), Look::Whole, 0).unwrap()
+        Topics::open(dir, &Arc::new(Config::new(dir)), ScanDepth::Whole, 0).unwrap()
     }
 
     fn new(name: &str, partitions: i32) -> NewTopic {
@@ -401,7 +389,7 @@ mod tests {
         let topics = open(dir.path());
         let gone = topics.create(new("a", 1), 0).unwrap();
         topics.delete("a").unwrap();
-        let extended = topics.extend(&gone, 3, false, 0).unwrap_err().0;
+        let extended = topics.extend(&gone, 3, false, 0).unwrap_err().code;
         assert_eq!(extended, ResponseError::UnknownTopicOrPartition);
         assert!(!dir.path().join("a").exists());
         let next = topics.create(new("a", 1), 0).unwrap();
@@ -427,7 +415,7 @@ mod tests {
         // Where the folder of the first partition should be, none can be made.
         fs::create_dir(dir.path().join("~a")).unwrap();
         fs::write(dir.path().join("~a/0"), "").unwrap();
-        assert_eq!(topics.create(new("a", 2), 0).unwrap_err().0, ResponseError::KafkaStorageError);
+        assert_eq!(topics.create(new("a", 2), 0).unwrap_err().code, ResponseError::KafkaStorageError);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
         topics.create(new("a", 2), 0).unwrap();
         assert_eq!(names(&open(dir.path())), ["a"]);
@@ -440,7 +428,7 @@ mod tests {
         let long = "x".repeat(250);
         for name in ["", ".", "..", "../up", "a/b", "~a", "ä", "a b", &long] {
             let refused = topics.create(new(name, 1), 0).unwrap_err();
-            assert_eq!(refused.0, ResponseError::InvalidTopicException, "{name}");
+            assert_eq!(refused.code, ResponseError::InvalidTopicException, "{name}");
         }
     }
 
@@ -448,12 +436,12 @@ mod tests {
     fn there_are_bounds() {
         let dir = tempfile::tempdir().unwrap();
         let topics = open(dir.path());
-        let refused = |partitions| topics.create(new("a", partitions), 0).unwrap_err().0;
+        let refused = |partitions| topics.create(new("a", partitions), 0).unwrap_err().code;
         assert_eq!(refused(0), ResponseError::InvalidPartitions);
         assert_eq!(refused(-5), ResponseError::InvalidPartitions);
         assert_eq!(refused(501), ResponseError::PolicyViolation);
         let a = topics.create(new("a", 500), 0).unwrap();
-        assert_eq!(topics.extend(&a, 501, false, 0).unwrap_err().0, ResponseError::PolicyViolation);
-        assert_eq!(topics.create(new("a", 1), 0).unwrap_err().0, ResponseError::TopicAlreadyExists);
+        assert_eq!(topics.extend(&a, 501, false, 0).unwrap_err().code, ResponseError::PolicyViolation);
+        assert_eq!(topics.create(new("a", 1), 0).unwrap_err().code, ResponseError::TopicAlreadyExists);
     }
 }

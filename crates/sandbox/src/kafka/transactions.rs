@@ -13,10 +13,10 @@ use std::path::Path;
 use kafka_protocol::ResponseError;
 use serde::{Deserialize, Serialize};
 
+use super::batch::Outcome;
 use super::config::Limits;
 use super::error::Error;
 use super::journal::Journal;
-use super::log::batch::Outcome;
 
 /// The longest time that a transaction may be open, in milliseconds; Kafka's
 /// `transaction.max.timeout.ms`.

@@ -79,10 +79,10 @@ pub(super) async fn serve(
         peer: peer.clone(),
         backpressure: Arc::clone(&backpressure),
         ended: ended.clone(),
-        sessions: sessions.clone(),
+        tasks: sessions.clone(),
         logged_in: Arc::clone(&logged_in),
         waiting: HashMap::new(),
-        served: HashMap::new(),
+        sessions: HashMap::new(),
         shared: Arc::clone(&shared),
     };
     // If it does not work, only small messages are slower.
@@ -164,18 +164,18 @@ pub(super) struct Client {
     peer: String,
     backpressure: Arc<Backpressure>,
     ended: CancellationToken,
-    sessions: TaskTracker,
+    tasks: TaskTracker,
     logged_in: Arc<AtomicBool>,
     free_handles: Arc<Semaphore>,
     /// Channels on which nothing was requested yet: their sending sides. The receiving ones are dropped,
     /// because one that nobody reads would stop the connection when it is full.
     waiting: HashMap<ChannelId, ChannelWriteHalf<Msg>>,
     /// The channels with an SFTP session.
-    served: HashMap<ChannelId, Served>,
+    sessions: HashMap<ChannelId, OpenSession>,
 }
 
 /// The other end of a session.
-struct Served {
+struct OpenSession {
     inbox: Arc<Inbox>,
     /// Cancelled when the client closes the channel.
     closed: CancellationToken,
@@ -213,13 +213,13 @@ impl Client {
             self.shared.limits.handles,
         );
         let worker = Worker::new(files, self.shared.faults.clone());
-        self.sessions.spawn(session.run(worker));
-        self.served.insert(id, Served { inbox, closed });
+        self.tasks.spawn(session.run(worker));
+        self.sessions.insert(id, OpenSession { inbox, closed });
     }
 
     fn end(&self, channel: ChannelId) {
-        if let Some(served) = self.served.get(&channel) {
-            served.inbox.end();
+        if let Some(session) = self.sessions.get(&channel) {
+            session.inbox.end();
         }
     }
 }
@@ -227,7 +227,7 @@ impl Client {
 /// However the connection ended, its sessions learn of it.
 impl Drop for Client {
     fn drop(&mut self) {
-        self.served.values().for_each(|served| served.inbox.end());
+        self.sessions.values().for_each(|session| session.inbox.end());
     }
 }
 
@@ -267,7 +267,7 @@ impl Handler for Client {
         _session: &mut server::Session,
     ) -> Result<(), Self::Error> {
         // Without an answer, it is refused.
-        if self.waiting.len() + self.served.len() < self.shared.limits.sessions {
+        if self.waiting.len() + self.sessions.len() < self.shared.limits.sessions {
             let (_, writer) = channel.split();
             self.waiting.insert(writer.id(), writer);
             reply.accept().await;
@@ -300,8 +300,8 @@ impl Handler for Client {
         data: &[u8],
         _session: &mut server::Session,
     ) -> Result<(), Self::Error> {
-        if let Some(served) = self.served.get(&channel) {
-            served.inbox.put(data);
+        if let Some(session) = self.sessions.get(&channel) {
+            session.inbox.put(data);
         }
         Ok(())
     }
@@ -321,8 +321,8 @@ impl Handler for Client {
         _session: &mut server::Session,
     ) -> Result<(), Self::Error> {
         self.end(channel);
-        if let Some(served) = self.served.remove(&channel) {
-            served.closed.cancel();
+        if let Some(session) = self.sessions.remove(&channel) {
+            session.closed.cancel();
         }
         self.waiting.remove(&channel);
         Ok(())

@@ -20,7 +20,7 @@ use super::failure::{Failure, code};
 use super::handles::{Handles, Open, OpenFile, OpenFolder};
 use super::operation::{EXTENSIONS, FSTATVFS, FSYNC, LIMITS, POSIX_RENAME, STATVFS};
 use super::path::Inside;
-use super::root::{Root, Target, set_open};
+use super::root::{Existing, Root, set_open};
 use super::wire::{DATA_BYTES_MAX, MESSAGE_BYTES_MAX, string};
 
 /// Files listed in one answer to a readdir request, as OpenSSH's server does.
@@ -68,7 +68,7 @@ impl Files {
             Packet::RealPath(real) => {
                 Ok(Some(only_name(real.id, Inside::parse(&real.path)?.to_string())))
             }
-            Packet::Rename(rename) => done(self.rename(&rename.oldpath, &rename.newpath, Target::Keep)),
+            Packet::Rename(names) => done(self.rename(&names.oldpath, &names.newpath, Existing::Keep)),
             Packet::Extended(extended) => self.extended(&extended),
             Packet::ReadLink(_) => Err(Failure::unsupported("reading a symbolic link")),
             Packet::Symlink(_) => Err(Failure::unsupported("making a symbolic link")),
@@ -143,8 +143,8 @@ impl Files {
         Ok(Some(Packet::Name(Name { id: read.id, files })))
     }
 
-    fn rename(&self, from: &str, to: &str, target: Target) -> Result<(), Failure> {
-        self.root.rename(&Inside::parse(from)?, &Inside::parse(to)?, target)
+    fn rename(&self, from: &str, to: &str, existing: Existing) -> Result<(), Failure> {
+        self.root.rename(&Inside::parse(from)?, &Inside::parse(to)?, existing)
     }
 
     fn extended(&self, extended: &Extended) -> Answer {
@@ -154,7 +154,7 @@ impl Files {
             string(&mut data).ok_or_else(bad)
         };
         match extended.request.as_str() {
-            POSIX_RENAME => done(self.rename(&text()?, &text()?, Target::Replace)),
+            POSIX_RENAME => done(self.rename(&text()?, &text()?, Existing::Replace)),
             FSYNC => done(self.on_file(&text()?, |file| fs::fsync(file))),
             STATVFS => {
                 let path = text()?;

@@ -7,7 +7,7 @@ use super::failure::{Failure, code};
 /// The longest path taken, in bytes, as on Linux. It bounds the folders that are walked for one request.
 const PATH_BYTES_MAX: usize = 4096;
 
-/// A place at or below the root: names of which none is empty, `.` or `..`, so that walking them one by
+/// A path at or below the root: names of which none is empty, `.` or `..`, so that walking them one by
 /// one cannot lead up.
 ///
 /// The root is the client's `/` and its login folder: absolute and relative paths are the same. `..`

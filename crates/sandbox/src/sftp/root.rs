@@ -44,14 +44,14 @@ enum Folder<'r> {
 }
 
 /// A name in a folder that is open.
-struct Place<'r, 'p> {
+struct Location<'r, 'p> {
     folder: Folder<'r>,
     name: &'p str,
 }
 
-/// What to do about a target that exists.
+/// What a rename does about a file of the new name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum Existing {
     Replace,
     Keep,
 }
@@ -90,7 +90,7 @@ impl Root {
 
     /// What is known of a file; of a link, it is about the link.
     pub(super) fn lstat(&self, path: &Inside) -> Result<Stat, Failure> {
-        self.at(path, |place| fs::statat(&place.folder, place.name, AtFlags::SYMLINK_NOFOLLOW))
+        self.at(path, |at| fs::statat(&at.folder, at.name, AtFlags::SYMLINK_NOFOLLOW))
     }
 
     /// What is known of a file that is not a link.
@@ -100,29 +100,29 @@ impl Root {
     }
 
     pub(super) fn make_folder(&self, path: &Inside, mode: u32) -> Result<(), Failure> {
-        self.at(path, |place| fs::mkdirat(&place.folder, place.name, mode_of(mode)))
+        self.at(path, |at| fs::mkdirat(&at.folder, at.name, mode_of(mode)))
     }
 
     pub(super) fn remove_file(&self, path: &Inside) -> Result<(), Failure> {
         self.below(path)?;
-        self.at(path, |place| fs::unlinkat(&place.folder, place.name, AtFlags::empty()))
+        self.at(path, |at| fs::unlinkat(&at.folder, at.name, AtFlags::empty()))
     }
 
     pub(super) fn remove_folder(&self, path: &Inside) -> Result<(), Failure> {
         self.below(path)?;
-        self.at(path, |place| fs::unlinkat(&place.folder, place.name, AtFlags::REMOVEDIR))
+        self.at(path, |at| fs::unlinkat(&at.folder, at.name, AtFlags::REMOVEDIR))
     }
 
-    pub(super) fn rename(&self, from: &Inside, to: &Inside, target: Target) -> Result<(), Failure> {
+    pub(super) fn rename(&self, from: &Inside, to: &Inside, existing: Existing) -> Result<(), Failure> {
         self.below(from)?;
         self.below(to)?;
-        let source = self.place(from)?;
-        let destination = self.place(to)?;
-        let renamed = match target {
-            Target::Replace => {
+        let source = self.locate(from)?;
+        let destination = self.locate(to)?;
+        let renamed = match existing {
+            Existing::Replace => {
                 fs::renameat(&source.folder, source.name, &destination.folder, destination.name)
             }
-            Target::Keep => rename_to_new(&source, &destination),
+            Existing::Keep => rename_to_new(&source, &destination),
         };
         renamed.map_err(|errno| match errno {
             Errno::EXIST => Failure::system(errno, &to.to_string()),
@@ -144,13 +144,11 @@ impl Root {
             set.map_err(|errno| Failure::system(errno, &path.to_string()))?;
         }
         if let Some(times) = times(attributes) {
-            self.at(path, |place| {
-                fs::utimensat(&place.folder, place.name, &times, AtFlags::SYMLINK_NOFOLLOW)
-            })?;
+            self.at(path, |at| fs::utimensat(&at.folder, at.name, &times, AtFlags::SYMLINK_NOFOLLOW))?;
         }
         if let Some((user, group)) = owner(attributes) {
-            self.at(path, |place| {
-                fs::chownat(&place.folder, place.name, user, group, AtFlags::SYMLINK_NOFOLLOW)
+            self.at(path, |at| {
+                fs::chownat(&at.folder, at.name, user, group, AtFlags::SYMLINK_NOFOLLOW)
             })?;
         }
         Ok(())
@@ -172,8 +170,7 @@ impl Root {
     }
 
     fn open_any(&self, path: &Inside, flags: OFlags, mode: u32) -> Result<OwnedFd, Failure> {
-        let opened =
-            self.at(path, |place| fs::openat(&place.folder, place.name, flags | PLAIN, mode_of(mode)));
+        let opened = self.at(path, |at| fs::openat(&at.folder, at.name, flags | PLAIN, mode_of(mode)));
         opened.map_err(|failure| match self.lstat(path) {
             // The system's word for it depends on the flags, and does not show what is wrong.
             Ok(stat) if file_type(&stat) == FileType::Symlink && !flags.contains(OFlags::EXCL) => {
@@ -183,24 +180,24 @@ impl Root {
         })
     }
 
-    /// Does something at the place of a path.
+    /// Does something at the location of a path.
     fn at<T>(
         &self,
         path: &Inside,
-        act: impl FnOnce(&Place<'_, '_>) -> Result<T, Errno>,
+        act: impl FnOnce(&Location<'_, '_>) -> Result<T, Errno>,
     ) -> Result<T, Failure> {
-        act(&self.place(path)?).map_err(|errno| Failure::system(errno, &path.to_string()))
+        act(&self.locate(path)?).map_err(|errno| Failure::system(errno, &path.to_string()))
     }
 
     /// Opens the folder that holds what is at a path. That of the root is the root.
-    fn place<'p>(&self, path: &Inside<'p>) -> Result<Place<'_, 'p>, Failure> {
+    fn locate<'p>(&self, path: &Inside<'p>) -> Result<Location<'_, 'p>, Failure> {
         let root = Folder::Root(self.folder.as_fd());
         let Some((folders, name)) = path.split() else {
-            return Ok(Place { folder: root, name: "." });
+            return Ok(Location { folder: root, name: "." });
         };
         let folder = folders.iter().try_fold(root, |folder, name| descend(&folder, name));
         let folder = folder.map_err(|errno| Failure::system(errno, &path.to_string()))?;
-        Ok(Place { folder, name })
+        Ok(Location { folder, name })
     }
 
     fn below(&self, path: &Inside) -> Result<(), Failure> {
@@ -216,7 +213,7 @@ fn descend<'r>(folder: &Folder<'_>, name: &str) -> Result<Folder<'r>, Errno> {
     fs::openat(folder, name, flags, Mode::empty()).map(Folder::Below)
 }
 
-fn rename_to_new(from: &Place, to: &Place) -> Result<(), Errno> {
+fn rename_to_new(from: &Location, to: &Location) -> Result<(), Errno> {
     let flags = fs::RenameFlags::NOREPLACE;
     match fs::renameat_with(&from.folder, from.name, &to.folder, to.name, flags) {
         // Some file systems cannot do both in one step. Whoever creates the target in between loses it.

@@ -42,7 +42,7 @@ pub(super) struct Session {
 pub(super) struct Worker {
     files: Files,
     faults: Faults<Operation>,
-    greeted: bool,
+    initialized: bool,
 }
 
 /// The outcome of some requests.
@@ -152,7 +152,7 @@ impl Session {
 
 impl Worker {
     pub(super) fn new(files: Files, faults: Faults<Operation>) -> Self {
-        Self { files, faults, greeted: false }
+        Self { files, faults, initialized: false }
     }
 
     /// Does requests until enough answers have come together, or something has to happen in between.
@@ -179,10 +179,10 @@ impl Worker {
                 return Ok(Next::GoOn);
             }
         };
-        if self.greeted == (operation == Operation::Init) {
+        if self.initialized == (operation == Operation::Init) {
             return Err(Malformed::new("the first request, and only that, is to be INIT"));
         }
-        self.greeted = true;
+        self.initialized = true;
         match self.faults.meet(operation) {
             None => self.answer(packet, answers).map(|()| Next::GoOn),
             Some(Fault::CloseBefore) => Ok(Next::Close(End::Fault)),

@@ -1,6 +1,6 @@
 //! confluent-kafka, the Python client on librdkafka.
 
-use crate::support::{Running, Telling, python, run};
+use crate::support::{Program, Running, python, run};
 
 /// What the Python script does: each function in it, with a broker of its own.
 async fn check(function: &str) {
@@ -78,7 +78,7 @@ async fn aborts_a_transaction_that_is_open_for_too_long() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rebalances_when_a_member_is_killed() {
     let broker = Running::start().await;
-    let start = |function| Telling::start(&mut python("confluent_client.py", function, &broker.address));
+    let start = |function| Program::start(&mut python("confluent_client.py", function, &broker.address));
     let mut left = start("misses_a_member");
     left.until(|line| line == "alone").await;
     let mut killed = start("membership");

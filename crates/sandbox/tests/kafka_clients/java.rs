@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::support::{Running, Telling, python, run};
+use crate::support::{Program, Running, python, run};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/kafka-tool");
 const TOOLS: &str = "org.apache.kafka.tools";
@@ -149,7 +149,7 @@ async fn copy_lines(broker: &Running, clients: &[&str]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn transactions_as_they_stand() {
     let broker = Running::start().await;
-    let mut holder = Telling::start(&mut python("killed_client.py", "holds", &broker.address));
+    let mut holder = Program::start(&mut python("killed_client.py", "holds", &broker.address));
     holder.until(|line| line == "open").await;
     let transactions = |arguments: &'static str| run_tool(&broker, "TransactionsCommand", arguments);
     let (listed, described, producers) = tokio::join!(

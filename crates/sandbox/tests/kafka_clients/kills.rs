@@ -1,6 +1,6 @@
 //! The end of the broker's process at any moment, under a load of confluent-kafka.
 
-use crate::support::{Process, Telling, python, run};
+use crate::support::{Process, Program, python, run};
 
 const SCRIPT: &str = "killed_client.py";
 
@@ -27,7 +27,7 @@ fn is_moment(kill: usize, line: &str) -> bool {
 async fn a_load_finds_its_records_after_kills() {
     let mut broker = Process::start().await;
     let mut python = python(SCRIPT, "load", &broker.address);
-    let mut load = Telling::start(python.arg((10 * KILLS).to_string()));
+    let mut load = Program::start(python.arg((10 * KILLS).to_string()));
     for kill in 0..KILLS {
         load.until(|line| is_moment(kill, line)).await;
         broker.kill_and_restart().await;
@@ -39,7 +39,7 @@ async fn a_load_finds_its_records_after_kills() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_of_nobody_is_aborted_in_time() {
     let mut broker = Process::start().await;
-    let mut holder = Telling::start(&mut python(SCRIPT, "holds_briefly", &broker.address));
+    let mut holder = Program::start(&mut python(SCRIPT, "holds_briefly", &broker.address));
     holder.until(|line| line == "open").await;
     holder.kill().await;
     broker.kill_and_restart().await;
@@ -50,7 +50,7 @@ async fn a_transaction_of_nobody_is_aborted_in_time() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_is_aborted_when_its_producer_comes_back() {
     let mut broker = Process::start().await;
-    let mut holder = Telling::start(&mut python(SCRIPT, "holds", &broker.address));
+    let mut holder = Program::start(&mut python(SCRIPT, "holds", &broker.address));
     holder.until(|line| line == "open").await;
     holder.kill().await;
     broker.kill_and_restart().await;
@@ -63,7 +63,7 @@ async fn a_group_goes_on_after_kills() {
     const RECORDS: usize = 300;
     let mut broker = Process::start().await;
     let mut group =
-        Telling::start(python(SCRIPT, "reads_in_a_group", &broker.address).arg(RECORDS.to_string()));
+        Program::start(python(SCRIPT, "reads_in_a_group", &broker.address).arg(RECORDS.to_string()));
     for kill in 1..=5 {
         group.until(|line| line.starts_with(&format!("read {} ", kill * RECORDS / 6))).await;
         broker.kill_and_restart().await;

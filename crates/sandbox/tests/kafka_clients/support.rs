@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// No program here takes longer unless it hangs.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 const BROKER: &str = env!("CARGO_BIN_EXE_kafka-test-broker");
 
@@ -53,7 +53,7 @@ impl Running {
     pub async fn restart(self) -> Self {
         let Self { address, stop, serving, data } = self;
         stop.send(()).unwrap();
-        timeout(PATIENCE, serving).await.expect("the broker does not end").unwrap();
+        timeout(TIMEOUT, serving).await.expect("the broker does not end").unwrap();
         Self::serve(&address, data).await
     }
 }
@@ -101,13 +101,13 @@ async fn start_broker(folder: &Path, address: &str) -> (Child, String) {
 }
 
 /// A program that writes what it does to its standard output, line by line. Ends when it is dropped.
-pub struct Telling {
+pub struct Program {
     name: String,
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
-impl Telling {
+impl Program {
     pub fn start(command: &mut Command) -> Self {
         let name = name_of(command);
         let (child, lines) = spawn_piped(command);
@@ -142,7 +142,7 @@ impl Telling {
         while let Some(line) = self.next().await {
             lines.push(line);
         }
-        let status = timeout(PATIENCE, self.child.wait()).await.expect("it does not end").unwrap();
+        let status = timeout(TIMEOUT, self.child.wait()).await.expect("it does not end").unwrap();
         assert!(status.success(), "{}: {status} after {lines:#?}", self.name);
         lines
     }
@@ -167,7 +167,7 @@ fn name_of(command: &Command) -> String {
 }
 
 async fn next_line(lines: &mut Lines<BufReader<ChildStdout>>) -> Option<String> {
-    timeout(PATIENCE, lines.next_line()).await.expect("nothing more comes, and no end").unwrap()
+    timeout(TIMEOUT, lines.next_line()).await.expect("nothing more comes, and no end").unwrap()
 }
 
 /// Runs a program to its end with `input`; what it printed, if it went well.
@@ -191,7 +191,7 @@ async fn run_anyhow(command: &mut Command, input: &str) -> Output {
         };
         tokio::join!(write, child.wait_with_output()).1.unwrap()
     };
-    timeout(PATIENCE, running).await.unwrap_or_else(|_| panic!("{} hangs", name_of(command)))
+    timeout(TIMEOUT, running).await.unwrap_or_else(|_| panic!("{} hangs", name_of(command)))
 }
 
 /// A Python script of these tests, with the clients that are installed for it.

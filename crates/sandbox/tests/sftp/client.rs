@@ -12,7 +12,7 @@ use russh_sftp::protocol::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::server::{PATIENCE, Running};
+use crate::server::{Running, TIMEOUT};
 
 pub const OK: u32 = 0;
 pub const EOF: u32 = 1;
@@ -68,7 +68,7 @@ pub async fn ssh_with(
 ) -> Result<Handle<Trusting>, russh::Error> {
     let config = client::Config { nodelay: true, channel_buffer_size, ..client::Config::default() };
     let connecting = client::connect(Arc::new(config), ("127.0.0.1", port), handler);
-    timeout(PATIENCE, connecting).await.expect("the server does not speak")
+    timeout(TIMEOUT, connecting).await.expect("the server does not speak")
 }
 
 pub async fn logged_in(port: u16) -> Handle<Trusting> {
@@ -117,7 +117,7 @@ impl Client {
     }
 
     pub async fn send_bytes(&mut self, bytes: &[u8]) {
-        timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("nothing is taken").unwrap();
+        timeout(TIMEOUT, self.stream.write_all(bytes)).await.expect("nothing is taken").unwrap();
     }
 
     /// The bytes of the next answer, without their length; `None` when the session has ended.
@@ -128,7 +128,7 @@ impl Client {
             self.stream.read_exact(&mut bytes).await.ok()?;
             Some(bytes)
         };
-        timeout(PATIENCE, receiving).await.expect("no answer")
+        timeout(TIMEOUT, receiving).await.expect("no answer")
     }
 
     pub async fn receive(&mut self) -> Option<Packet> {

@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use crate::client::{Client, FAILURE, Trusting, log_in, logged_in, ssh_with};
-use crate::server::{PATIENCE, Running};
+use crate::server::{Running, TIMEOUT};
 
 fn read(client: &mut Client, handle: &str) -> Vec<u8> {
     let read = Read { id: client.id(), handle: handle.to_owned(), offset: 0, len: 32_768 };
@@ -59,7 +59,7 @@ async fn a_client_that_only_ever_requests_is_cut_off() {
             _ = &mut client.ssh => {}
         }
     };
-    timeout(PATIENCE, ended).await.expect("the server does not close the connection");
+    timeout(TIMEOUT, ended).await.expect("the server does not close the connection");
     Client::connect(&server).await.make_folder("a").await.unwrap();
 }
 
@@ -79,7 +79,7 @@ async fn what_a_session_had_open_is_closed_when_its_channel_is_although_answers_
     drop(stream);
     let mut other = Client::over(ssh).await;
     let opened = async { while other.open("a", OpenFlags::READ).await.is_err() {} };
-    timeout(PATIENCE, opened).await.expect("the file stays open");
+    timeout(TIMEOUT, opened).await.expect("the file stays open");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use crate::client::{Client, Trusting, ssh};
-use crate::server::{PATIENCE, Running};
+use crate::server::{Running, TIMEOUT};
 
 /// How many files of this process are open below a folder.
 #[cfg(target_os = "linux")]
@@ -43,7 +43,7 @@ async fn when_a_server_has_ended_nothing_is_open() {
         assert!(client.receive().await.is_none());
     }
     let mut rest = Vec::new();
-    let _ = timeout(PATIENCE, silent.read_to_end(&mut rest)).await.expect("still connected");
+    let _ = timeout(TIMEOUT, silent.read_to_end(&mut rest)).await.expect("still connected");
     assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err());
 }
 
@@ -75,7 +75,7 @@ async fn what_a_client_had_open_is_closed_when_it_goes() {
             watch.stat("/").await.unwrap();
         }
     };
-    timeout(PATIENCE, closed).await.expect("the file stays open");
+    timeout(TIMEOUT, closed).await.expect("the file stays open");
 }
 
 #[tokio::test]
@@ -149,7 +149,7 @@ async fn connections_are_limited() {
     assert!(ssh(server.port).await.is_err());
     drop(first);
     let free_again = async { while ssh(server.port).await.is_err() {} };
-    timeout(PATIENCE, free_again).await.expect("the place of the client that left stays taken");
+    timeout(TIMEOUT, free_again).await.expect("the place of the client that left stays taken");
 }
 
 #[tokio::test]
@@ -158,8 +158,8 @@ async fn who_does_not_log_in_has_to_go() {
         Running::start_with(|config| config.limits.login_time = Duration::from_millis(200)).await;
     let mut silent = TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
     let mut rest = Vec::new();
-    let _ = timeout(PATIENCE, silent.read_to_end(&mut rest)).await.expect("still connected");
+    let _ = timeout(TIMEOUT, silent.read_to_end(&mut rest)).await.expect("still connected");
     assert!(rest.starts_with(b"SSH-2.0-cdr_sandbox_"));
     let idle = ssh(server.port).await.unwrap();
-    timeout(PATIENCE, idle).await.expect("still connected").unwrap_err();
+    timeout(TIMEOUT, idle).await.expect("still connected").unwrap_err();
 }

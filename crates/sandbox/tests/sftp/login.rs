@@ -8,7 +8,7 @@ use russh::{ChannelMsg, MethodKind, MethodSet};
 use tokio::time::timeout;
 
 use crate::client::{Client, logged_in, ssh};
-use crate::server::{PATIENCE, Running};
+use crate::server::{Running, TIMEOUT};
 
 fn new_key() -> PrivateKey {
     PrivateKey::random(&mut russh::keys::key::safe_rng(), Algorithm::Ed25519).unwrap()
@@ -66,7 +66,7 @@ async fn guessing_ends_after_some_attempts() {
     }
     let right = ssh.authenticate_password("cdr_data", "password").await;
     assert!(!matches!(right, Ok(AuthResult::Success)), "{right:?}");
-    assert!(timeout(PATIENCE, ssh).await.is_ok(), "still connected");
+    assert!(timeout(TIMEOUT, ssh).await.is_ok(), "still connected");
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn there_is_no_shell_and_nothing_else_than_files() {
     channel.request_shell(true).await.unwrap();
     channel.request_pty(true, "xterm", 80, 25, 0, 0, &[]).await.unwrap();
     for _ in 0..4 {
-        let answer = timeout(PATIENCE, channel.wait()).await.expect("no answer");
+        let answer = timeout(TIMEOUT, channel.wait()).await.expect("no answer");
         assert!(matches!(answer, Some(ChannelMsg::Failure)), "{answer:?}");
     }
     let forward = ssh.channel_open_direct_tcpip("127.0.0.1", 22, "127.0.0.1", 1).await;

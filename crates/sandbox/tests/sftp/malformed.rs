@@ -13,7 +13,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
 use crate::client::{Client, logged_in};
-use crate::server::{PATIENCE, Running};
+use crate::server::{Running, TIMEOUT};
 
 /// Sends bytes in a session that has begun, and expects the connection to end.
 async fn check(bytes: &[u8]) {
@@ -21,7 +21,7 @@ async fn check(bytes: &[u8]) {
     let mut client = Client::connect(&server).await;
     client.send_bytes(bytes).await;
     assert!(client.receive().await.is_none(), "{bytes:?}");
-    assert!(timeout(PATIENCE, client.ssh).await.is_ok(), "still connected after {bytes:?}");
+    assert!(timeout(TIMEOUT, client.ssh).await.is_ok(), "still connected after {bytes:?}");
     Client::connect(&server).await.make_folder("it goes on").await.unwrap();
 }
 
@@ -93,7 +93,7 @@ async fn what_is_not_ssh_is_sent_away() {
         let mut stream = TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
         stream.write_all(hello).await.unwrap();
         stream.shutdown().await.unwrap();
-        let _ = timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await.expect("still connected");
+        let _ = timeout(TIMEOUT, stream.read_to_end(&mut Vec::new())).await.expect("still connected");
     }
     Client::connect(&server).await.make_folder("a").await.unwrap();
 }

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// Nothing here takes long; what takes longer hangs.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub struct Running {
     pub port: u16,
@@ -57,7 +57,7 @@ impl Running {
     /// Ends the server, and waits until it has ended; the files stay until the folder is dropped.
     pub async fn stop(self) -> TempDir {
         self.stop.send(()).unwrap();
-        timeout(PATIENCE, self.serving).await.expect("the server does not end").unwrap();
+        timeout(TIMEOUT, self.serving).await.expect("the server does not end").unwrap();
         self.folder
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::server::Running;
 
 /// No program here takes longer unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A server, and what a client of it needs.
 pub struct Setup {
@@ -81,7 +81,7 @@ pub async fn run(command: &mut Command, input: &str) -> Output {
         drop(stdin);
         child.wait_with_output().await.unwrap()
     };
-    timeout(PATIENCE, running).await.unwrap_or_else(|_| panic!("{name} hangs"))
+    timeout(TIMEOUT, running).await.unwrap_or_else(|_| panic!("{name} hangs"))
 }
 
 /// What a program printed, if it went well.

@@ -12,31 +12,21 @@ use kafka_protocol::messages::{
 use tracing::error;
 use uuid::Uuid;
 
-use super::{Context, configs, text};
+use super::{Context, code_and_message, configs, text};
 use crate::kafka::core::NODE_ID;
+use crate::kafka::error::ApiError;
 use crate::kafka::topic_config::{self, Overrides};
 use crate::kafka::topics::NewTopic;
-
-type Refusal = (ResponseError, Option<String>);
-
-fn because(error: ResponseError, why: impl Into<String>) -> Refusal {
-    (error, Some(why.into()))
-}
-
-/// Codes and sentences of the registry of topics.
-fn with_reason((error, why): (ResponseError, String)) -> Refusal {
-    (error, Some(why))
-}
 
 pub fn create_topics(context: &Context, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let results = request.topics.into_iter().map(|topic| {
         let name = topic.name.clone();
         match create_topic(context, topic, request.validate_only) {
             Ok(result) => result.with_name(name),
-            Err((error, why)) => CreatableTopicResult::default()
+            Err(error) => CreatableTopicResult::default()
                 .with_name(name)
-                .with_error_code(error.code())
-                .with_error_message(why.map(text))
+                .with_error_code(error.code.code())
+                .with_error_message(error.message.map(text))
                 .with_num_partitions(-1)
                 .with_replication_factor(-1),
         }
@@ -48,13 +38,13 @@ fn create_topic(
     context: &Context,
     topic: CreatableTopic,
     dry: bool,
-) -> Result<CreatableTopicResult, Refusal> {
-    context.pass().map_err(|error| (error, None))?;
+) -> Result<CreatableTopicResult, ApiError> {
+    context.pass()?;
     let mut config = Overrides::new();
     for entry in &topic.configs {
         let Some(value) = &entry.value else { continue };
         topic_config::check(&entry.name, value)
-            .map_err(|why| because(ResponseError::InvalidConfig, why))?;
+            .map_err(|why| ApiError::new(ResponseError::InvalidConfig, why))?;
         config.insert(entry.name.to_string(), value.to_string());
     }
     let core = &context.core;
@@ -71,26 +61,23 @@ fn create_topic(
             .with_config_source(entry.source)
     });
     Ok(CreatableTopicResult::default()
-        .with_topic_id(id.map_err(with_reason)?)
+        .with_topic_id(id?)
         .with_num_partitions(partitions)
         .with_replication_factor(1)
         .with_configs(Some(configs.collect())))
 }
 
-fn partitions_of(topic: &CreatableTopic, default: i32) -> Result<i32, Refusal> {
+fn partitions_of(topic: &CreatableTopic, default: i32) -> Result<i32, ApiError> {
     if !topic.assignments.is_empty() {
         let here = topic.assignments.iter().all(|one| one.broker_ids.iter().all(|id| id.0 == NODE_ID));
         let why = format!("the only node is {NODE_ID}");
         let count = i32::try_from(topic.assignments.len()).unwrap_or(i32::MAX);
-        return if here {
-            Ok(count)
-        } else {
-            Err(because(ResponseError::InvalidReplicaAssignment, why))
-        };
+        let elsewhere = || ApiError::new(ResponseError::InvalidReplicaAssignment, why);
+        return here.then_some(count).ok_or_else(elsewhere);
     }
     if !matches!(topic.replication_factor, -1 | 1) {
         let why = format!("there is one node, so there cannot be {} replicas", topic.replication_factor);
-        return Err(because(ResponseError::InvalidReplicationFactor, why));
+        return Err(ApiError::new(ResponseError::InvalidReplicationFactor, why));
     }
     Ok(if topic.num_partitions == -1 { default } else { topic.num_partitions })
 }
@@ -129,17 +116,17 @@ pub fn create_partitions(
 ) -> CreatePartitionsResponse {
     let core = &context.core;
     let results = request.topics.into_iter().map(|wanted| {
-        let extended = context.pass().map_err(|error| (error, None)).and_then(|()| {
+        let extended = context.pass().map_err(ApiError::from).and_then(|()| {
             let topic = core.topics.get(&wanted.name);
-            let topic = topic.ok_or((ResponseError::UnknownTopicOrPartition, None))?;
+            let topic = topic.ok_or(ResponseError::UnknownTopicOrPartition)?;
             let dry = request.validate_only;
-            core.topics.extend(&topic, wanted.count, dry, core.now_ms()).map_err(with_reason)
+            core.topics.extend(&topic, wanted.count, dry, core.now_ms())
         });
-        let (error, why) = extended.err().map_or((0, None), |(error, why)| (error.code(), why));
+        let (error, why) = code_and_message(extended);
         CreatePartitionsTopicResult::default()
             .with_name(wanted.name)
             .with_error_code(error)
-            .with_error_message(why.map(text))
+            .with_error_message(why)
     });
     CreatePartitionsResponse::default().with_results(results.collect())
 }

@@ -22,13 +22,13 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Context, code, text};
+use crate::kafka::batch::LEADER_EPOCH;
 use crate::kafka::core::NODE_ID;
-use crate::kafka::log::batch::LEADER_EPOCH;
 use crate::kafka::topic_config::Overrides;
 use crate::kafka::topics::{NewTopic, Topic};
 
 /// Stands for "not requested" where a client could request what it is authorized to do.
-const NOT_ASKED: i32 = i32::MIN;
+const NOT_REQUESTED: i32 = i32::MIN;
 
 pub fn metadata(context: &Context, request: MetadataRequest) -> MetadataResponse {
     let core = &context.core;
@@ -54,7 +54,7 @@ pub fn metadata(context: &Context, request: MetadataRequest) -> MetadataResponse
         .with_cluster_id(Some(text(core.cluster_id.clone())))
         .with_controller_id(BrokerId(NODE_ID))
         .with_topics(topics)
-        .with_cluster_authorized_operations(NOT_ASKED)
+        .with_cluster_authorized_operations(NOT_REQUESTED)
 }
 
 fn one_topic(context: &Context, wanted: MetadataRequestTopic, create: bool) -> MetadataResponseTopic {
@@ -65,7 +65,7 @@ fn one_topic(context: &Context, wanted: MetadataRequestTopic, create: bool) -> M
             .with_error_code(error.code())
             .with_name(wanted.name.or_else(|| (context.version < 12).then(TopicName::default)))
             .with_topic_id(wanted.topic_id)
-            .with_topic_authorized_operations(NOT_ASKED),
+            .with_topic_authorized_operations(NOT_REQUESTED),
     }
 }
 
@@ -91,10 +91,10 @@ fn find_or_create(
     match topics.create(new, context.core.now_ms()) {
         Ok(topic) => Ok(topic),
         // Another client was faster.
-        Err((ResponseError::TopicAlreadyExists, _)) => {
+        Err(error) if error.code == ResponseError::TopicAlreadyExists => {
             topics.get(name).ok_or(ResponseError::UnknownTopicOrPartition)
         }
-        Err((error, _)) => Err(error),
+        Err(error) => Err(error.code),
     }
 }
 
@@ -112,7 +112,7 @@ fn describe(topic: &Topic) -> MetadataResponseTopic {
         .with_name(Some(name_of(topic)))
         .with_topic_id(topic.id)
         .with_partitions(partitions)
-        .with_topic_authorized_operations(NOT_ASKED)
+        .with_topic_authorized_operations(NOT_REQUESTED)
 }
 
 pub fn name_of(topic: &Topic) -> TopicName {
@@ -162,7 +162,7 @@ pub fn describe_cluster(context: &Context, request: DescribeClusterRequest) -> D
         .with_cluster_id(text(context.core.cluster_id.clone()))
         .with_controller_id(BrokerId(NODE_ID))
         .with_brokers(if supported.is_ok() { vec![broker] } else { Vec::new() })
-        .with_cluster_authorized_operations(NOT_ASKED)
+        .with_cluster_authorized_operations(NOT_REQUESTED)
 }
 
 pub fn describe_log_dirs(context: &Context, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse {

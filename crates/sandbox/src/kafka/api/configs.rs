@@ -16,9 +16,10 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use super::{Context, text};
+use super::{Context, code_and_message, text};
 use crate::kafka::config::Config;
 use crate::kafka::core::NODE_ID;
+use crate::kafka::error::ApiError;
 use crate::kafka::topic_config::{self, Kind, Overrides, SETTINGS};
 use crate::kafka::topics::Topic;
 
@@ -44,10 +45,8 @@ const LONG: i8 = 5;
 const DOUBLE: i8 = 6;
 const LIST: i8 = 7;
 
-type Refusal = (ResponseError, Option<String>);
-
 /// A setting's value, and whose it is.
-pub struct Entry {
+pub struct ConfigEntry {
     pub name: &'static str,
     pub value: String,
     pub source: i8,
@@ -55,7 +54,7 @@ pub struct Entry {
 }
 
 /// All settings of a topic.
-pub fn entries<'a>(set: &'a Overrides, config: &'a Config) -> impl Iterator<Item = Entry> + 'a {
+pub fn entries<'a>(set: &'a Overrides, config: &'a Config) -> impl Iterator<Item = ConfigEntry> + 'a {
     SETTINGS.iter().map(move |setting| {
         let kind = match setting.kind {
             Kind::Number(_) => LONG,
@@ -66,20 +65,20 @@ pub fn entries<'a>(set: &'a Overrides, config: &'a Config) -> impl Iterator<Item
         };
         match set.get(setting.name) {
             Some(value) => {
-                Entry { name: setting.name, value: value.clone(), source: SET_FOR_TOPIC, kind }
+                ConfigEntry { name: setting.name, value: value.clone(), source: SET_FOR_TOPIC, kind }
             }
             None => {
                 let value = topic_config::default_of(setting, config);
-                Entry { name: setting.name, value, source: DEFAULT, kind }
+                ConfigEntry { name: setting.name, value, source: DEFAULT, kind }
             }
         }
     })
 }
 
 /// What can be known of the broker, by the names of Kafka's settings.
-fn broker_entries(config: &Config) -> impl Iterator<Item = Entry> {
+fn broker_entries(config: &Config) -> impl Iterator<Item = ConfigEntry> {
     let retention = config.retention_bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
-    let entry = |name, value: String, kind| Entry { name, value, source: SET_FOR_BROKER, kind };
+    let entry = |name, value: String, kind| ConfigEntry { name, value, source: SET_FOR_BROKER, kind };
     [
         entry("auto.create.topics.enable", config.auto_create_topics.to_string(), BOOL),
         entry("broker.id", NODE_ID.to_string(), LONG),
@@ -104,7 +103,9 @@ pub fn describe(context: &Context, request: DescribeConfigsRequest) -> DescribeC
             .with_resource_name(resource.resource_name);
         match found {
             Ok(configs) => result.with_configs(configs),
-            Err((error, why)) => result.with_error_code(error.code()).with_error_message(why.map(text)),
+            Err(error) => {
+                result.with_error_code(error.code.code()).with_error_message(error.message.map(text))
+            }
         }
     });
     DescribeConfigsResponse::default().with_results(results.collect())
@@ -113,21 +114,21 @@ pub fn describe(context: &Context, request: DescribeConfigsRequest) -> DescribeC
 fn describe_one(
     context: &Context,
     resource: &DescribeConfigsResource,
-) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
-    context.pass().map_err(|error| (error, None))?;
+) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
+    context.pass()?;
     let config = &context.core.config;
-    let entries: Vec<Entry> = match resource.resource_type {
+    let entries: Vec<ConfigEntry> = match resource.resource_type {
         TOPIC => entries(&topic(context, &resource.resource_name)?.config(), config).collect(),
         BROKER => broker_entries(config).collect(),
         other => return Err(unknown_kind(other)),
     };
     // Naming none stands for all, as it does to Kafka.
     let named = resource.configuration_keys.as_ref().filter(|keys| !keys.is_empty());
-    let wanted = |entry: &Entry| match named {
+    let wanted = |entry: &ConfigEntry| match named {
         Some(keys) => keys.iter().any(|key| key.as_str() == entry.name),
         None => true,
     };
-    let described = |entry: Entry| {
+    let described = |entry: ConfigEntry| {
         DescribeConfigsResourceResult::default()
             .with_name(text(entry.name))
             .with_value(Some(text(entry.value)))
@@ -138,14 +139,14 @@ fn describe_one(
     Ok(entries.into_iter().filter(wanted).map(described).collect())
 }
 
-fn topic(context: &Context, name: &str) -> Result<Arc<Topic>, Refusal> {
-    context.core.topics.get(name).ok_or((ResponseError::UnknownTopicOrPartition, None))
+fn topic(context: &Context, name: &str) -> Result<Arc<Topic>, ResponseError> {
+    context.core.topics.get(name).ok_or(ResponseError::UnknownTopicOrPartition)
 }
 
-fn unknown_kind(kind: i8) -> Refusal {
+fn unknown_kind(kind: i8) -> ApiError {
     let why =
         format!("only topics ({TOPIC}) have settings that can be changed, not resources of kind {kind}");
-    (ResponseError::InvalidRequest, Some(why))
+    ApiError::new(ResponseError::InvalidRequest, why)
 }
 
 pub fn alter(context: &Context, request: AlterConfigsRequest) -> AlterConfigsResponse {
@@ -162,7 +163,7 @@ pub fn alter(context: &Context, request: AlterConfigsRequest) -> AlterConfigsRes
                 Ok(set.collect())
             },
         );
-        let (error, why) = in_answer(changed);
+        let (error, why) = code_and_message(changed);
         Altered::default()
             .with_error_code(error)
             .with_error_message(why)
@@ -183,19 +184,14 @@ pub fn alter_incrementally(
             &resource.resource_name,
             request.validate_only,
             |mut set| {
+                let config = &context.core.config;
                 for one in &resource.configs {
-                    apply(
-                        &mut set,
-                        &context.core.config,
-                        &one.name,
-                        one.config_operation,
-                        one.value.as_ref(),
-                    )?;
+                    apply(&mut set, config, &one.name, one.config_operation, one.value.as_ref())?;
                 }
                 Ok(set)
             },
         );
-        let (error, why) = in_answer(changed);
+        let (error, why) = code_and_message(changed);
         AlterConfigsResourceResponse::default()
             .with_error_code(error)
             .with_error_message(why)
@@ -205,31 +201,27 @@ pub fn alter_incrementally(
     IncrementalAlterConfigsResponse::default().with_responses(responses.collect())
 }
 
-/// The code and the text of an answer to a change.
-fn in_answer(changed: Result<(), Refusal>) -> (i16, Option<StrBytes>) {
-    changed.err().map_or((0, None), |(error, why)| (error.code(), why.map(text)))
-}
-
 fn change(
     context: &Context,
     kind: i8,
     name: &str,
     dry: bool,
-    changed: impl FnOnce(Overrides) -> Result<Overrides, Refusal>,
-) -> Result<(), Refusal> {
-    context.pass().map_err(|error| (error, None))?;
+    changed: impl FnOnce(Overrides) -> Result<Overrides, ApiError>,
+) -> Result<(), ApiError> {
+    context.pass()?;
     if kind != TOPIC {
         return Err(unknown_kind(kind));
     }
     let topic = topic(context, name)?;
     let set = changed(topic.config())?;
     for (name, value) in &set {
-        topic_config::check(name, value).map_err(|why| (ResponseError::InvalidConfig, Some(why)))?;
+        topic_config::check(name, value)
+            .map_err(|why| ApiError::new(ResponseError::InvalidConfig, why))?;
     }
     if dry {
         return Ok(());
     }
-    context.core.topics.configure(&topic, set).map_err(|error| (error, None))
+    Ok(context.core.topics.configure(&topic, set)?)
 }
 
 fn apply(
@@ -238,8 +230,8 @@ fn apply(
     name: &str,
     operation: i8,
     value: Option<&StrBytes>,
-) -> Result<(), Refusal> {
-    let invalid = |why: String| (ResponseError::InvalidConfig, Some(why));
+) -> Result<(), ApiError> {
+    let invalid = |why: String| ApiError::new(ResponseError::InvalidConfig, why);
     let setting =
         topic_config::find(name).ok_or_else(|| invalid(format!("topics have no setting {name}")))?;
     if operation == DELETE {

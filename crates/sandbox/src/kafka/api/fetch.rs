@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Answer, Call, Context, encode, on_thread, open};
-use crate::kafka::connection::Closed;
+use crate::kafka::closed::Closed;
 use crate::kafka::core::{Budget, Core};
 use crate::kafka::partition::{Portion, Read};
 use crate::kafka::topics::Topic;
@@ -23,8 +23,8 @@ const ANSWER_BYTES_MAX: usize = 8 << 20;
 /// Nobody waits longer than this for records.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// What one look at the partitions found.
-struct Look {
+/// What one try found in the partitions.
+struct Fetched {
     response: FetchResponse,
     bytes: usize,
     failed: bool,
@@ -42,19 +42,19 @@ pub async fn answer(core: &Arc<Core>, call: Call) -> Result<Option<Answer>, Clos
         let notify = Arc::new(Notify::new());
         let (of_task, request_of_task, notify_of_task) =
             (context.clone(), request.clone(), notify.clone());
-        let look = on_thread(&call, move || {
-            // Before the look, so that nothing that comes between is missed.
+        let fetched = on_thread(&call, move || {
+            // Before the fetch, so that nothing that comes between is missed.
             watch(&of_task, &request_of_task, &notify_of_task);
             fetch(&of_task, &request_of_task)
         });
-        let look = look.await?;
+        let fetched = fetched.await?;
         // Twice: as read from the files, and as sent.
-        share = share.map(|share| Budget::reduce(share, 2 * look.bytes));
-        if look.failed || look.bytes >= enough || Instant::now() >= deadline {
-            return encode(&call, &look.response, share).map(Some);
+        share = share.map(|share| Budget::reduce(share, 2 * fetched.bytes));
+        if fetched.failed || fetched.bytes >= enough || Instant::now() >= deadline {
+            return encode(&call, &fetched.response, share).map(Some);
         }
         // Others may use the memory while this one waits.
-        drop((look, share));
+        drop((fetched, share));
         tokio::select! {
             () = notify.notified() => {}
             () = sleep_until(deadline) => {}
@@ -89,15 +89,12 @@ fn watch(context: &Context, request: &FetchRequest, notify: &Arc<Notify>) {
     }
 }
 
-fn fetch(context: &Context, request: &FetchRequest) -> Look {
+fn fetch(context: &Context, request: &FetchRequest) -> Fetched {
     if request.session_id != 0 {
         // No sessions are kept (KIP-227): clients send all that they want each time.
         let error = ResponseError::FetchSessionIdNotFound.code();
-        return Look {
-            response: FetchResponse::default().with_error_code(error),
-            bytes: 0,
-            failed: true,
-        };
+        let response = FetchResponse::default().with_error_code(error);
+        return Fetched { response, bytes: 0, failed: true };
     }
     let mut room = usize::try_from(request.max_bytes).unwrap_or(0).min(ANSWER_BYTES_MAX);
     let (mut bytes, mut failed) = (0, false);
@@ -120,7 +117,7 @@ fn fetch(context: &Context, request: &FetchRequest) -> Look {
             .with_partitions(partitions)
     });
     let response = FetchResponse::default().with_responses(topics.collect());
-    Look { response, bytes, failed }
+    Fetched { response, bytes, failed }
 }
 
 fn read(

@@ -31,8 +31,8 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Context, code, once, text};
-use crate::kafka::groups::group::{Caller, Group, Join, JoinRefused, Joined};
-use crate::kafka::groups::{Committed, Place, is_short_enough};
+use crate::kafka::groups::group::{Caller, Group, Join, JoinAnswer, JoinRefused, Joined};
+use crate::kafka::groups::{Committed, check_metadata};
 
 /// The waiting is over without an answer: the member came again meanwhile, on another connection.
 const SUPERSEDED: ResponseError = ResponseError::RebalanceInProgress;
@@ -50,10 +50,7 @@ pub async fn join(context: Context, request: JoinGroupRequest) -> JoinGroupRespo
     }
 }
 
-fn begin_join(
-    context: &Context,
-    request: JoinGroupRequest,
-) -> Result<crate::kafka::groups::group::JoinAnswer, JoinRefused> {
+fn begin_join(context: &Context, request: JoinGroupRequest) -> Result<JoinAnswer, JoinRefused> {
     context.pass().map_err(JoinRefused::Refused)?;
     let protocols = request.protocols.into_iter();
     let join = Join {
@@ -123,7 +120,7 @@ pub async fn sync(context: Context, request: SyncGroupRequest) -> SyncGroupRespo
         let now_ms = context.core.now_ms();
         let (kind, name) = (request.protocol_type.as_deref(), request.protocol_name.as_deref());
         let mut groups = context.core.groups();
-        groups.agree(&request.group_id, caller, kind, name)?;
+        groups.check_protocol(&request.group_id, caller, kind, name)?;
         groups.sync(&request.group_id, caller, assignments, now_ms)
     });
     let synced = match answer {
@@ -178,10 +175,7 @@ pub fn offset_commit(context: &Context, request: OffsetCommitRequest) -> OffsetC
         if core.topics.partition(topic, partition.partition_index).is_none() {
             return Err(ResponseError::UnknownTopicOrPartition);
         }
-        match is_short_enough(partition.committed_metadata.as_deref()) {
-            true => Ok(()),
-            false => Err(ResponseError::OffsetMetadataTooLarge),
-        }
+        check_metadata(partition.committed_metadata.as_deref())
     };
     let mut offsets = Vec::new();
     for topic in &request.topics {
@@ -287,14 +281,14 @@ fn committed_offsets(
     let groups = context.core.groups();
     let wanted = wanted.unwrap_or_else(|| {
         let mut topics: BTreeMap<String, Vec<i32>> = BTreeMap::new();
-        for (topic, index) in groups.places(group) {
+        for (topic, index) in groups.partitions(group) {
             topics.entry(topic).or_default().push(index);
         }
         topics.into_iter().collect()
     });
     let one = |topic: &str, index: i32| {
-        let place: Place = (topic.to_owned(), index);
-        let (committed, pending) = groups.committed(group, &place);
+        let partition = (topic.to_owned(), index);
+        let (committed, pending) = groups.committed(group, &partition);
         // Who wants to go on behind a transaction has to wait for its end (KIP-447).
         let committed = committed.filter(|_| !(stable && pending));
         let unstable = ResponseError::UnstableOffsetCommit.code();
@@ -374,11 +368,12 @@ pub fn delete(context: &Context, request: DeleteGroupsRequest) -> DeleteGroupsRe
 }
 
 pub fn offset_delete(context: &Context, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
-    let places = request.topics.iter().flat_map(|topic| {
+    let partitions = request.topics.iter().flat_map(|topic| {
         topic.partitions.iter().map(|partition| (topic.name.to_string(), partition.partition_index))
     });
-    let deleted =
-        context.pass().and_then(|()| context.core.groups().forget(&request.group_id, places.collect()));
+    let deleted = context
+        .pass()
+        .and_then(|()| context.core.groups().forget(&request.group_id, partitions.collect()));
     let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|partition| {
             OffsetDeleteResponsePartition::default().with_partition_index(partition.partition_index)

@@ -22,15 +22,16 @@ use kafka_protocol::messages::ApiKey::{self, *};
 use kafka_protocol::messages::ResponseHeader;
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 
-use super::connection::Closed;
+use super::closed::Closed;
 use super::core::{Core, Share};
+use super::error::ApiError;
 
 /// A request that is served.
 #[derive(Clone, Copy, Debug)]
 pub struct Served {
     pub key: ApiKey,
     /// The oldest version that clients are offered.
-    pub told_min: i16,
+    pub advertised_min: i16,
     pub min: i16,
     pub max: i16,
 }
@@ -42,7 +43,7 @@ impl Served {
 }
 
 const fn serve(key: ApiKey, min: i16, max: i16) -> Served {
-    Served { key, told_min: min, min, max }
+    Served { key, advertised_min: min, min, max }
 }
 
 /// Everything that is served. The versions behind these need what there is not here: the second
@@ -51,7 +52,7 @@ const fn serve(key: ApiKey, min: i16, max: i16) -> Served {
 pub const SERVED: &[Served] = &[
     // Versions before 3 hold another format of records and are not served, but librdkafka
     // compresses only if it is offered them (KAFKA-18659); it sends the newest.
-    Served { key: Produce, told_min: 0, min: 3, max: 11 },
+    Served { key: Produce, advertised_min: 0, min: 3, max: 11 },
     serve(Fetch, 4, 16),
     serve(ListOffsets, 1, 10),
     serve(Metadata, 0, 12),
@@ -289,6 +290,11 @@ fn once<T: Ord + Clone>(elements: impl IntoIterator<Item = T>) -> impl Iterator<
 /// The protocol's code of a result; 0 if it is good.
 fn code<T>(result: &Result<T, ResponseError>) -> i16 {
     result.as_ref().err().map_or(0, ResponseError::code)
+}
+
+/// The same with the sentence for the client.
+fn code_and_message(result: Result<(), ApiError>) -> (i16, Option<StrBytes>) {
+    result.err().map_or((0, None), |error| (error.code.code(), error.message.map(text)))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use kafka_protocol::messages::{DeleteRecordsRequest, ListOffsetsRequest, OffsetF
 
 use super::fetch::check_epoch;
 use super::{Context, code};
-use crate::kafka::log::batch::LEADER_EPOCH;
+use crate::kafka::batch::LEADER_EPOCH;
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;

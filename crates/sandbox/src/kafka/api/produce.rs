@@ -12,12 +12,11 @@ use kafka_protocol::messages::produce_response::{
 use tracing::warn;
 
 use super::{Answer, Call, Context, encode, on_thread, open, text};
-use crate::kafka::connection::Closed;
+use crate::kafka::batch::{BatchError, BatchHeader};
+use crate::kafka::closed::Closed;
 use crate::kafka::core::Core;
-use crate::kafka::log::batch::{BatchError, BatchHeader};
+use crate::kafka::error::ApiError;
 use crate::kafka::topics::Topic;
-
-type Refusal = (ResponseError, Option<String>);
 
 pub async fn answer(core: &Arc<Core>, call: Call) -> Result<Option<Answer>, Closed> {
     let (request, context) = open::<ProduceRequest>(core, &call)?;
@@ -32,7 +31,7 @@ pub async fn answer(core: &Arc<Core>, call: Call) -> Result<Option<Answer>, Clos
 fn produce(context: &Context, request: ProduceRequest) -> ProduceResponse {
     let acks = match request.acks {
         -1..=1 => Ok(()),
-        _ => Err((ResponseError::InvalidRequiredAcks, None)),
+        _ => Err(ResponseError::InvalidRequiredAcks.into()),
     };
     let topics = request.topic_data.into_iter().map(|data| produce_topic(context, &acks, data));
     ProduceResponse::default().with_responses(topics.collect())
@@ -40,7 +39,7 @@ fn produce(context: &Context, request: ProduceRequest) -> ProduceResponse {
 
 fn produce_topic(
     context: &Context,
-    acks: &Result<(), Refusal>,
+    acks: &Result<(), ApiError>,
     data: TopicProduceData,
 ) -> TopicProduceResponse {
     let topic = context.core.topics.get(&data.name);
@@ -50,11 +49,11 @@ fn produce_topic(
         let response = PartitionProduceResponse::default().with_index(index).with_log_append_time_ms(-1);
         match produced {
             Ok((offset, start)) => response.with_base_offset(offset).with_log_start_offset(start),
-            Err((error, why)) => response
-                .with_error_code(error.code())
+            Err(error) => response
+                .with_error_code(error.code.code())
                 .with_base_offset(-1)
                 .with_log_start_offset(-1)
-                .with_error_message(why.map(text)),
+                .with_error_message(error.message.map(text)),
         }
     });
     let partitions = partitions.collect();
@@ -65,15 +64,15 @@ fn produce_partition(
     context: &Context,
     topic: Option<&Topic>,
     data: PartitionProduceData,
-) -> Result<(i64, i64), Refusal> {
-    context.pass().map_err(plainly)?;
-    let topic = topic.ok_or((ResponseError::UnknownTopicOrPartition, None))?;
-    let partition = topic.partition(data.index).ok_or((ResponseError::UnknownTopicOrPartition, None))?;
+) -> Result<(i64, i64), ApiError> {
+    context.pass()?;
+    let topic = topic.ok_or(ResponseError::UnknownTopicOrPartition)?;
+    let partition = topic.partition(data.index).ok_or(ResponseError::UnknownTopicOrPartition)?;
     let records = data.records.unwrap_or_default();
     let effective = topic.effective();
-    let header = acceptable(&records, effective.max_message_bytes).inspect_err(|(error, why)| {
-        let why = why.as_deref().unwrap_or_default();
-        warn!("refused a batch for {} partition {}: {error} {why}", topic.name, data.index);
+    let header = acceptable(&records, effective.max_message_bytes).inspect_err(|error| {
+        let why = error.message.as_deref().unwrap_or_default();
+        warn!("refused a batch for {} partition {}: {} {why}", topic.name, data.index, error.code);
     })?;
     let core = &context.core;
     let producer = (header.producer_id, header.producer_epoch);
@@ -81,17 +80,17 @@ fn produce_partition(
         true => core.transactions().verify(producer, &topic.name, data.index),
         false => Ok(()),
     };
-    let produced = partition.produce(&header, &records, &effective.retention, core.now_ms(), verify);
-    let (offset, offsets) = produced.map_err(plainly)?;
+    let (offset, offsets) =
+        partition.produce(&header, &records, &effective.retention, core.now_ms(), verify)?;
     Ok((offset, offsets.start))
 }
 
 /// A batch that may be stored as it is.
-fn acceptable(records: &Bytes, bytes_max: usize) -> Result<BatchHeader, Refusal> {
-    let invalid = |why: &str| Err((ResponseError::InvalidRecord, Some(why.to_owned())));
+fn acceptable(records: &Bytes, bytes_max: usize) -> Result<BatchHeader, ApiError> {
+    let invalid = |why| Err(ApiError::new(ResponseError::InvalidRecord, why));
     if records.len() > bytes_max {
         let why = format!("{} bytes are more than the topic's {bytes_max}", records.len());
-        return Err((ResponseError::MessageTooLarge, Some(why)));
+        return Err(ApiError::new(ResponseError::MessageTooLarge, why));
     }
     let header = BatchHeader::check(records).map_err(|error| {
         let code = match error {
@@ -100,7 +99,7 @@ fn acceptable(records: &Bytes, bytes_max: usize) -> Result<BatchHeader, Refusal>
                 ResponseError::CorruptMessage
             }
         };
-        (code, Some(error.to_string()))
+        ApiError::new(code, error.to_string())
     })?;
     if header.size != records.len() {
         return invalid("one partition takes exactly one batch with each request");
@@ -120,8 +119,4 @@ fn acceptable(records: &Bytes, bytes_max: usize) -> Result<BatchHeader, Refusal>
         return invalid("a transaction's batch names its producer");
     }
     Ok(header)
-}
-
-fn plainly(error: ResponseError) -> Refusal {
-    (error, None)
 }

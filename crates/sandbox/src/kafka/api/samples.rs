@@ -37,7 +37,7 @@ use kafka_protocol::messages::txn_offset_commit_request::{
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Decodable, Request, StrBytes, encode_request_header_into_buffer};
 
-use crate::kafka::log::testing::batch;
+use crate::kafka::batch::testing::batch;
 
 /// A whole request, and a way to read its answer.
 pub struct Sample {

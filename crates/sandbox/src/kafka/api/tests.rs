@@ -10,24 +10,24 @@ use super::*;
 use crate::kafka::{Broker, Config};
 
 /// A broker, with its folder and what it runs on.
-struct World {
+struct TestBroker {
     runtime: Runtime,
     broker: Broker,
     _dir: tempfile::TempDir,
 }
 
-fn world() -> World {
+fn broker() -> TestBroker {
     let dir = tempfile::tempdir().unwrap();
     let config = Config { rebalance_delay: Duration::ZERO, ..Config::new(dir.path()) };
     let broker = Broker::open(config).unwrap();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let world = World { runtime, broker, _dir: dir };
-    world.answer(sample(Metadata, 12).frame).unwrap();
-    world
+    let broker = TestBroker { runtime, broker, _dir: dir };
+    broker.answer(sample(Metadata, 12).frame).unwrap();
+    broker
 }
 
-impl World {
+impl TestBroker {
     /// Waiting for other members of a group counts as an answer.
     fn answer(&self, frame: Bytes) -> Result<Option<Bytes>, Closed> {
         self.runtime.block_on(async {
@@ -47,7 +47,7 @@ fn samples() -> impl Iterator<Item = (ApiKey, i16, Sample)> {
 #[test]
 fn each_request_is_served_once_and_in_a_range() {
     for (at, served) in SERVED.iter().enumerate() {
-        assert!(served.told_min <= served.min && served.min <= served.max, "{served:?}");
+        assert!(served.advertised_min <= served.min && served.min <= served.max, "{served:?}");
         assert!(SERVED[at + 1..].iter().all(|other| other.key != served.key), "{served:?}");
         let known = served.key.valid_versions();
         assert!(known.min <= served.min && served.max <= known.max, "{served:?}");
@@ -56,10 +56,10 @@ fn each_request_is_served_once_and_in_a_range() {
 
 #[test]
 fn every_version_of_every_request_is_answered_in_its_layout() {
-    let world = world();
+    let broker = broker();
     for (key, version, sample) in samples() {
         let answer =
-            world.answer(sample.frame).unwrap_or_else(|error| panic!("{key:?} {version}: {error}"));
+            broker.answer(sample.frame).unwrap_or_else(|error| panic!("{key:?} {version}: {error}"));
         // The member that joins in version 0 is waited for when others come; that is no failure.
         let Some(mut answer) = answer else {
             assert_eq!(key, JoinGroup);
@@ -73,10 +73,10 @@ fn every_version_of_every_request_is_answered_in_its_layout() {
 
 #[test]
 fn a_request_that_is_cut_off_anywhere_is_refused() {
-    let world = world();
+    let broker = broker();
     for (key, version, sample) in samples() {
         for end in 0..sample.frame.len() {
-            let answer = world.answer(sample.frame.slice(..end));
+            let answer = broker.answer(sample.frame.slice(..end));
             let refused = matches!(answer, Err(Closed::Malformed(_)));
             assert!(refused, "{key:?} {version} cut at {end}: {answer:?}");
         }
@@ -85,12 +85,12 @@ fn a_request_that_is_cut_off_anywhere_is_refused() {
 
 #[test]
 fn what_is_not_served_is_refused() {
-    let world = world();
+    let broker = broker();
     let frame = |key: i16, version: i16| {
         let mut frame = BytesMut::from(&sample(Metadata, 1).frame[..]);
         frame[..2].copy_from_slice(&key.to_be_bytes());
         frame[2..4].copy_from_slice(&version.to_be_bytes());
-        world.answer(frame.freeze())
+        broker.answer(frame.freeze())
     };
     assert!(matches!(frame(9_999, 0), Err(Closed::Unknown(9_999))));
     assert!(matches!(frame(-1, 0), Err(Closed::Unknown(-1))));
@@ -101,10 +101,10 @@ fn what_is_not_served_is_refused() {
 
 #[test]
 fn a_question_for_versions_in_an_unknown_version_is_answered_in_version_0() {
-    let world = world();
+    let broker = broker();
     let mut frame = BytesMut::from(&sample(ApiVersions, 4).frame[..]);
     frame[2..4].copy_from_slice(&99_i16.to_be_bytes());
-    let mut answer = world.answer(frame.freeze()).unwrap().unwrap();
+    let mut answer = broker.answer(frame.freeze()).unwrap().unwrap();
     let _length = answer.split_to(8);
     let response = kafka_protocol::messages::ApiVersionsResponse::decode(&mut answer, 0).unwrap();
     assert_eq!(response.error_code, ResponseError::UnsupportedVersion.code());
@@ -120,7 +120,7 @@ proptest! {
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         tail in prop::collection::vec(any::<u8>(), 0..20),
     ) {
-        let world = world();
+        let broker = broker();
         for (key, version, sample) in samples() {
             let mut frame = BytesMut::from(&sample.frame[..]);
             for (at, byte) in &changes {
@@ -134,17 +134,17 @@ proptest! {
             if matches!(key, JoinGroup | SyncGroup) {
                 continue;
             }
-            let answer = world.answer(frame.freeze());
+            let answer = broker.answer(frame.freeze());
             prop_assert!(!matches!(answer, Err(Closed::Failed(..))), "{key:?} {version}: {answer:?}");
         }
     }
 
     #[test]
     fn random_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..400), key in 0..75_i16) {
-        let world = world();
+        let broker = broker();
         let framed = [&key.to_be_bytes()[..], &bytes].concat();
         for frame in [bytes, framed] {
-            let answer = world.answer(Bytes::from(frame));
+            let answer = broker.answer(Bytes::from(frame));
             prop_assert!(!matches!(answer, Err(Closed::Failed(..))), "{answer:?}");
         }
     }
@@ -153,7 +153,7 @@ proptest! {
 /// The fuzz target begins with one request of each kind. It holds them as they come over the wire.
 #[test]
 fn the_corpus_has_each_request() {
-    let world = world();
+    let broker = broker();
     for served in SERVED {
         let name = format!("../fuzz/corpus/kafka_requests/{:?}", served.key);
         let mut wire =
@@ -161,7 +161,7 @@ fn the_corpus_has_each_request() {
         while !wire.is_empty() {
             let length = wire.split_to(4);
             let frame = wire.split_to(u32::from_be_bytes(length[..].try_into().unwrap()) as usize);
-            let answer = world.answer(frame);
+            let answer = broker.answer(frame);
             assert!(answer.is_ok(), "{name}: {answer:?}");
         }
     }

@@ -24,9 +24,9 @@ use kafka_protocol::messages::{
 };
 
 use super::{Context, code, once, text};
+use crate::kafka::batch::Outcome;
 use crate::kafka::groups::group::Caller;
-use crate::kafka::groups::{Committed, Place, is_short_enough};
-use crate::kafka::log::batch::Outcome;
+use crate::kafka::groups::{Committed, TopicPartition, check_metadata};
 use crate::kafka::producers::ProducerInfo;
 use crate::kafka::transactions::{Init, Phase, Transaction};
 
@@ -86,18 +86,18 @@ pub fn add_partitions(
 ) -> AddPartitionsToTxnResponse {
     let topics = request.v3_and_below_topics;
     let exists = |topic: &str, index| context.core.topics.partition(topic, index).is_some();
-    let places = || {
+    let partitions = || {
         topics.iter().flat_map(|topic| topic.partitions.iter().map(move |&index| (&topic.name, index)))
     };
     let added = context.pass().and_then(|()| {
-        if !places().all(|(topic, index)| exists(topic, index)) {
+        if !partitions().all(|(topic, index)| exists(topic, index)) {
             return Ok(false);
         }
         let producer = (request.v3_and_below_producer_id.0, request.v3_and_below_producer_epoch);
         let id = &request.v3_and_below_transactional_id;
-        let places = places().map(|(topic, index)| (topic.to_string(), index));
+        let partitions = partitions().map(|(topic, index)| (topic.to_string(), index));
         let now_ms = context.core.now_ms();
-        context.core.transactions().add(id, producer, places, [], now_ms)?;
+        context.core.transactions().add(id, producer, partitions, [], now_ms)?;
         Ok(true)
     });
     let added = added.map_err(|error| fenced_as_of(context.version >= 2, error));
@@ -152,12 +152,9 @@ pub fn offset_commit(context: &Context, request: TxnOffsetCommitRequest) -> TxnO
         if core.topics.partition(topic, partition.partition_index).is_none() {
             return Err(ResponseError::UnknownTopicOrPartition);
         }
-        match is_short_enough(partition.committed_metadata.as_deref()) {
-            true => Ok(()),
-            false => Err(ResponseError::OffsetMetadataTooLarge),
-        }
+        check_metadata(partition.committed_metadata.as_deref())
     };
-    let mut offsets: Vec<(Place, Committed)> = Vec::new();
+    let mut offsets: Vec<(TopicPartition, Committed)> = Vec::new();
     for topic in &request.topics {
         let good = topic.partitions.iter().filter(|one| acceptable(&topic.name, one).is_ok());
         offsets.extend(good.map(|partition| {
@@ -188,7 +185,7 @@ fn commit(
     context: &Context,
     request: &TxnOffsetCommitRequest,
     producer: (i64, i16),
-    offsets: Vec<(Place, Committed)>,
+    offsets: Vec<(TopicPartition, Committed)>,
 ) -> Result<(), ResponseError> {
     let core = &context.core;
     let caller = Caller {

@@ -7,14 +7,14 @@ use kafka_protocol::messages::ApiVersionsRequest;
 use kafka_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
 
 use super::{Answer, Call, SERVED, decode, encode_as};
-use crate::kafka::connection::Closed;
+use crate::kafka::closed::Closed;
 use crate::kafka::core::Core;
 
 pub async fn answer(_: &Arc<Core>, call: Call) -> Result<Option<Answer>, Closed> {
     let api_keys = SERVED.iter().map(|served| {
         ApiVersion::default()
             .with_api_key(served.key as i16)
-            .with_min_version(served.told_min)
+            .with_min_version(served.advertised_min)
             .with_max_version(served.max)
     });
     let response = ApiVersionsResponse::default().with_api_keys(api_keys.collect());

@@ -3,10 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::kafka::batch::testing::batch;
+use crate::kafka::batch::{BatchHeader, Outcome};
 use crate::kafka::groups::Committed;
 use crate::kafka::groups::group::Caller;
-use crate::kafka::log::batch::{BatchHeader, Outcome};
-use crate::kafka::log::testing::batch;
 use crate::kafka::partition::model_tests::read_all;
 use crate::kafka::topic_config::Overrides;
 use crate::kafka::topics::NewTopic;
@@ -30,12 +30,12 @@ enum Crash {
     BeforeCompletion,
 }
 
-struct World {
+struct Fixture {
     dir: tempfile::TempDir,
     core: Option<Core>,
 }
 
-impl World {
+impl Fixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let core = Core::open(Config::new(dir.path())).unwrap();
@@ -43,7 +43,7 @@ impl World {
             let new = NewTopic { name: name.to_owned(), partitions: 1, config: Overrides::new() };
             core.topics.create(new, 0).unwrap();
         }
-        World { dir, core: Some(core) }
+        Fixture { dir, core: Some(core) }
     }
 
     fn core(&self) -> &Core {
@@ -69,8 +69,8 @@ impl World {
     /// Writes a record to each partition, and an offset of a group, in a transaction.
     fn write(&self, producer: (i64, i16), offset: i64) -> [i64; 2] {
         let core = self.core();
-        let places = TOPICS.map(|name| (name.to_owned(), 0));
-        core.transactions().add("id", producer, places, ["g".to_owned()], 0).unwrap();
+        let partitions = TOPICS.map(|name| (name.to_owned(), 0));
+        core.transactions().add("id", producer, partitions, ["g".to_owned()], 0).unwrap();
         let nobody = Caller { member_id: "", instance_id: None, generation: -1 };
         let committed = Committed { offset, leader_epoch: 0, metadata: None };
         let offsets = vec![(("t".to_owned(), 0), committed)];
@@ -137,13 +137,13 @@ proptest! {
     fn a_transaction_counts_everywhere_or_nowhere(
         transactions in prop::collection::vec((any::<bool>(), crashes()), 1..8),
     ) {
-        let mut world = World::new();
+        let mut fixture = Fixture::new();
         let (mut expected, mut expected_group) = ([vec![], vec![]], None);
         for (number, &(commit, crash)) in transactions.iter().enumerate() {
-            let producer = world.init();
-            let offsets = world.write(producer, number as i64);
+            let producer = fixture.init();
+            let offsets = fixture.write(producer, number as i64);
             let outcome = if commit { Outcome::Commit } else { Outcome::Abort };
-            world.end(producer, outcome, crash);
+            fixture.end(producer, outcome, crash);
             if commit && crash != Crash::BeforeDecision {
                 expected_group = Some(number as i64);
                 for (expected, offset) in expected.iter_mut().zip(offsets) {
@@ -152,25 +152,25 @@ proptest! {
             }
         }
         // What was left open is aborted.
-        world.init();
+        fixture.init();
         for (topic, expected) in TOPICS.iter().zip(expected) {
-            prop_assert_eq!(world.visible(topic), expected);
-            let offsets = world.core().topics.partition(topic, 0).unwrap().1.offsets();
+            prop_assert_eq!(fixture.visible(topic), expected);
+            let offsets = fixture.core().topics.partition(topic, 0).unwrap().1.offsets();
             let end = 2 * transactions.len() as i64;
             prop_assert_eq!((offsets.stable, offsets.end), (end, end), "a record and one marker each");
         }
-        prop_assert_eq!(world.group_offset(), expected_group);
+        prop_assert_eq!(fixture.group_offset(), expected_group);
     }
 }
 
 #[test]
 fn a_producer_that_was_fenced_writes_nothing_more() {
-    let world = World::new();
-    let old = world.init();
-    world.write(old, 1);
-    let new = world.init();
+    let fixture = Fixture::new();
+    let old = fixture.init();
+    fixture.write(old, 1);
+    let new = fixture.init();
     assert_ne!(old, new);
-    let core = world.core();
+    let core = fixture.core();
     let verify = core.transactions().verify(old, "a", 0);
     assert_eq!(verify, Err(ResponseError::InvalidProducerEpoch));
     let (topic, partition) = core.topics.partition("a", 0).unwrap();
@@ -179,32 +179,32 @@ fn a_producer_that_was_fenced_writes_nothing_more() {
     // Also where nobody queries the coordinator: the marker has fenced it.
     let late = partition.produce(&header, &bytes, &topic.effective().retention, 0, || Ok(()));
     assert_eq!(late, Err(ResponseError::InvalidProducerEpoch));
-    assert!(world.visible("a").is_empty());
+    assert!(fixture.visible("a").is_empty());
 }
 
 #[test]
 fn after_an_end_in_good_order_checksums_are_not_compared_and_after_a_crash_they_are() {
-    let mut world = World::new();
-    let producer = world.init();
-    world.write(producer, 1);
-    world.end(producer, Outcome::Commit, Crash::Never);
-    let clean = world.dir.path().join(CLEAN_FILE);
+    let mut fixture = Fixture::new();
+    let producer = fixture.init();
+    fixture.write(producer, 1);
+    fixture.end(producer, Outcome::Commit, Crash::Never);
+    let clean = fixture.dir.path().join(CLEAN_FILE);
     assert!(!clean.exists());
-    world.core().close();
-    world.core = None;
+    fixture.core().close();
+    fixture.core = None;
     assert!(clean.exists());
-    world.crash();
+    fixture.crash();
     assert!(!clean.exists(), "it holds for one start");
-    assert_eq!(world.visible("a"), [0]);
+    assert_eq!(fixture.visible("a"), [0]);
 }
 
 #[test]
 fn a_topic_that_is_gone_does_not_hold_up_the_end_of_a_transaction() {
-    let mut world = World::new();
-    let producer = world.init();
-    world.write(producer, 1);
-    world.core().topics.delete("a").unwrap();
-    world.end(producer, Outcome::Commit, Crash::Never);
-    assert_eq!(world.visible("b"), [0]);
-    assert_eq!(world.group_offset(), Some(1));
+    let mut fixture = Fixture::new();
+    let producer = fixture.init();
+    fixture.write(producer, 1);
+    fixture.core().topics.delete("a").unwrap();
+    fixture.end(producer, Outcome::Commit, Crash::Never);
+    assert_eq!(fixture.visible("b"), [0]);
+    assert_eq!(fixture.group_offset(), Some(1));
 }

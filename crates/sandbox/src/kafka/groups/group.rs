@@ -58,11 +58,11 @@ pub struct Group {
     leader: String,
     pub members: BTreeMap<String, Member>,
     /// Ids that were given out, and until when they hold.
-    promised: BTreeMap<String, i64>,
+    pending_members: BTreeMap<String, i64>,
     /// When the present phase ends, if it is one that waits.
     deadline_ms: i64,
-    /// The group was empty: more members may be about to come.
-    beginning: bool,
+    /// The rebalance began with an empty group: more members may be about to come.
+    is_initial: bool,
 }
 
 impl Group {
@@ -75,15 +75,15 @@ impl Group {
             protocol: String::new(),
             leader: String::new(),
             members: BTreeMap::new(),
-            promised: BTreeMap::new(),
+            pending_members: BTreeMap::new(),
             deadline_ms: 0,
-            beginning: false,
+            is_initial: false,
         }
     }
 
     /// Whether there is nobody, and nobody is about to come.
     pub fn is_deserted(&self) -> bool {
-        self.members.is_empty() && self.promised.is_empty()
+        self.members.is_empty() && self.pending_members.is_empty()
     }
 
     /// Joins a member. The answer comes when all have joined.
@@ -96,8 +96,8 @@ impl Group {
         // It is there under an id that it does not know yet.
         let returns = join.member_id != member_id && self.members.contains_key(&member_id);
         let (answer, receiver) = oneshot::channel();
-        let unchanged = self.seat(&member_id, join, now_ms);
-        if self.is_settled(&member_id, unchanged, returns) {
+        let unchanged = self.put_member(&member_id, join, now_ms);
+        if self.needs_no_rebalance(&member_id, unchanged, returns) {
             let skips_assignment = returns && member_id == self.leader;
             let joined = Joined { skips_assignment, ..self.joined(&member_id) };
             // Nobody waits for the other end if the receiver is gone.
@@ -110,14 +110,14 @@ impl Group {
         if self.phase == Phase::Preparing {
             self.complete_join_if_all(now_ms);
         } else {
-            self.prepare(now_ms);
+            self.prepare_rebalance(now_ms);
         }
         Ok(receiver)
     }
 
-    /// Puts a member in its place, new or not; whether it knows the same protocols as before.
-    fn seat(&mut self, member_id: &str, join: Join, now_ms: i64) -> bool {
-        self.promised.remove(member_id);
+    /// Puts a member in, new or not; whether it knows the same protocols as before.
+    fn put_member(&mut self, member_id: &str, join: Join, now_ms: i64) -> bool {
+        self.pending_members.remove(member_id);
         self.protocol_type = join.protocol_type;
         let known = self.members.remove(member_id);
         let unchanged = known.as_ref().is_some_and(|known| known.protocols == join.protocols);
@@ -138,7 +138,7 @@ impl Group {
     }
 
     /// Whether a member that joins changes nothing for the others.
-    fn is_settled(&self, member_id: &str, unchanged: bool, returns: bool) -> bool {
+    fn needs_no_rebalance(&self, member_id: &str, unchanged: bool, returns: bool) -> bool {
         match self.phase {
             // The leader may be assigning to the id that the member had before it came back.
             Phase::Completing => unchanged && !returns,
@@ -154,7 +154,7 @@ impl Group {
     ///
     /// # Errors
     /// When it does not, or is not a member of this generation.
-    pub fn agree(
+    pub fn check_protocol(
         &mut self,
         caller: Caller<'_>,
         protocol_type: Option<&str>,
@@ -176,7 +176,7 @@ impl Group {
         assignments: impl IntoIterator<Item = (String, Bytes)>,
         now_ms: i64,
     ) -> Result<SyncAnswer, ResponseError> {
-        self.member(caller)?.stay(now_ms);
+        self.member(caller)?.renew_session(now_ms);
         let (answer, receiver) = oneshot::channel();
         match self.phase {
             Phase::Empty => return Err(ResponseError::UnknownMemberId),
@@ -201,7 +201,7 @@ impl Group {
     /// # Errors
     /// When it is not a member of this generation, or has to join again.
     pub fn heartbeat(&mut self, caller: Caller<'_>, now_ms: i64) -> Result<(), ResponseError> {
-        self.member(caller)?.stay(now_ms);
+        self.member(caller)?.renew_session(now_ms);
         match self.phase {
             Phase::Preparing => Err(ResponseError::RebalanceInProgress),
             _ => Ok(()),
@@ -216,7 +216,7 @@ impl Group {
         if caller.generation < 0 && caller.member_id.is_empty() {
             return if self.members.is_empty() { Ok(()) } else { Err(ResponseError::UnknownMemberId) };
         }
-        self.member(caller)?.stay(now_ms);
+        self.member(caller)?.renew_session(now_ms);
         match self.phase {
             Phase::Completing => Err(ResponseError::RebalanceInProgress),
             _ => Ok(()),
@@ -264,7 +264,7 @@ impl Group {
             Some(Some(holder)) => holder,
             None => member_id.to_owned(),
         };
-        if self.promised.remove(&id).is_some() {
+        if self.pending_members.remove(&id).is_some() {
             self.after_removal(false, now_ms);
             return Ok(());
         }
@@ -283,7 +283,7 @@ impl Group {
 
     fn after_removal(&mut self, of_member: bool, now_ms: i64) {
         match self.phase {
-            Phase::Completing | Phase::Stable if of_member => self.prepare(now_ms),
+            Phase::Completing | Phase::Stable if of_member => self.prepare_rebalance(now_ms),
             Phase::Preparing => self.complete_join_if_all(now_ms),
             _ => {}
         }
@@ -291,15 +291,15 @@ impl Group {
 
     /// Lets time pass: members that were silent too long go, and waiting ends.
     pub fn tick(&mut self, now_ms: i64) {
-        let promised = self.promised.len();
-        self.promised.retain(|_, until| *until > now_ms);
+        let pending = self.pending_members.len();
+        self.pending_members.retain(|_, until| *until > now_ms);
         let silent = |member: &Member| !member.waits() && member.expires_ms <= now_ms;
         let gone: Vec<String> =
             self.members.iter().filter(|(_, member)| silent(member)).map(|(id, _)| id.clone()).collect();
         for id in &gone {
             self.remove(id, ResponseError::UnknownMemberId);
         }
-        if !gone.is_empty() || self.promised.len() < promised {
+        if !gone.is_empty() || self.pending_members.len() < pending {
             self.after_removal(!gone.is_empty(), now_ms);
         }
         if now_ms < self.deadline_ms {
@@ -310,7 +310,7 @@ impl Group {
             Phase::Completing => {
                 // Who has not requested its assignment by now, the leader among them, is gone.
                 self.members.retain(|_, member| member.syncing.is_some());
-                self.prepare(now_ms);
+                self.prepare_rebalance(now_ms);
             }
             Phase::Empty | Phase::Stable => {}
         }

@@ -82,7 +82,7 @@ impl Member {
         self.joining.is_some() || self.syncing.is_some()
     }
 
-    pub fn stay(&mut self, now_ms: i64) {
+    pub fn renew_session(&mut self, now_ms: i64) {
         self.expires_ms = now_ms + i64::from(self.session_ms);
     }
 

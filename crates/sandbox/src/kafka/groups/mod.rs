@@ -14,10 +14,10 @@ use kafka_protocol::ResponseError;
 use serde::{Deserialize, Serialize};
 
 use self::group::{Caller, Group, Join, JoinAnswer, JoinRefused, Phase, Rules, SyncAnswer};
+use super::batch::Outcome;
 use super::config::Limits;
 use super::error::Error;
 use super::journal::Journal;
-use super::log::batch::Outcome;
 
 /// The longest note that can be kept with an offset; Kafka's `offset.metadata.max.bytes`.
 const METADATA_BYTES_MAX: usize = 4_096;
@@ -26,7 +26,7 @@ const METADATA_BYTES_MAX: usize = 4_096;
 const NAME_BYTES_MAX: usize = 1_000;
 
 /// A topic's partition.
-pub type Place = (String, i32);
+pub type TopicPartition = (String, i32);
 
 /// An offset that a group has committed.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -36,24 +36,25 @@ pub struct Committed {
     pub metadata: Option<String>,
 }
 
+/// As it stands in the file, whose names do not change with those here.
 #[derive(Debug, Deserialize, Serialize)]
 enum Change {
-    Committed { group: String, offsets: Vec<(Place, Committed)> },
-    Pending { group: String, producer_id: i64, offsets: Vec<(Place, Committed)> },
+    Committed { group: String, offsets: Vec<(TopicPartition, Committed)> },
+    Pending { group: String, producer_id: i64, offsets: Vec<(TopicPartition, Committed)> },
     Ended { group: String, producer_id: i64, commit: bool },
     Deleted { group: String },
-    Forgotten { group: String, places: Vec<Place> },
+    Forgotten { group: String, places: Vec<TopicPartition> },
 }
 
 /// Offsets of one group.
 #[derive(Debug, Default)]
-struct Offsets {
-    committed: BTreeMap<Place, Committed>,
+struct GroupOffsets {
+    committed: BTreeMap<TopicPartition, Committed>,
     /// Committed in transactions that are open, by producer.
-    pending: BTreeMap<i64, BTreeMap<Place, Committed>>,
+    pending: BTreeMap<i64, BTreeMap<TopicPartition, Committed>>,
 }
 
-impl Offsets {
+impl GroupOffsets {
     fn is_empty(&self) -> bool {
         self.committed.is_empty() && self.pending.is_empty()
     }
@@ -75,7 +76,7 @@ impl Offsets {
 pub struct Groups {
     journal: Journal<Change>,
     members: BTreeMap<String, Group>,
-    offsets: BTreeMap<String, Offsets>,
+    offsets: BTreeMap<String, GroupOffsets>,
     rules: Rules,
     limits: Limits,
 }
@@ -95,18 +96,19 @@ impl Groups {
     }
 
     fn rewrite(&mut self) {
-        let changes =
-            self.offsets.iter().flat_map(|(group, offsets)| {
-                let owned = |offsets: &BTreeMap<Place, Committed>| {
-                    offsets.iter().map(|(place, offset)| (place.clone(), offset.clone())).collect()
-                };
-                let committed =
-                    Change::Committed { group: group.clone(), offsets: owned(&offsets.committed) };
-                let pending = offsets.pending.iter().map(move |(&producer_id, offsets)| {
-                    Change::Pending { group: group.clone(), producer_id, offsets: owned(offsets) }
-                });
-                [committed].into_iter().chain(pending)
+        let changes = self.offsets.iter().flat_map(|(group, offsets)| {
+            let owned = |offsets: &BTreeMap<TopicPartition, Committed>| {
+                offsets.iter().map(|(partition, offset)| (partition.clone(), offset.clone())).collect()
+            };
+            let committed =
+                Change::Committed { group: group.clone(), offsets: owned(&offsets.committed) };
+            let pending = offsets.pending.iter().map(move |(&producer_id, offsets)| Change::Pending {
+                group: group.clone(),
+                producer_id,
+                offsets: owned(offsets),
             });
+            [committed].into_iter().chain(pending)
+        });
         self.journal.rewrite(changes);
     }
 
@@ -146,18 +148,18 @@ impl Groups {
         self.group(group).map_err(JoinRefused::Refused)?.join(join, now_ms)
     }
 
-    /// See [`Group::agree`].
+    /// See [`Group::check_protocol`].
     ///
     /// # Errors
     /// As there.
-    pub fn agree(
+    pub fn check_protocol(
         &mut self,
         group: &str,
         caller: Caller<'_>,
         protocol_type: Option<&str>,
         protocol: Option<&str>,
     ) -> Result<(), ResponseError> {
-        self.known(group)?.agree(caller, protocol_type, protocol)
+        self.known(group)?.check_protocol(caller, protocol_type, protocol)
     }
 
     /// See [`Group::sync`].
@@ -209,7 +211,7 @@ impl Groups {
         &mut self,
         group: &str,
         caller: Caller<'_>,
-        offsets: Vec<(Place, Committed)>,
+        offsets: Vec<(TopicPartition, Committed)>,
         now_ms: i64,
     ) -> Result<(), ResponseError> {
         match self.members.get_mut(group) {
@@ -219,7 +221,7 @@ impl Groups {
             None => return Err(ResponseError::UnknownMemberId),
         }
         let known = self.offsets.get(group).map(|known| &known.committed);
-        self.room_for(group, new_places(&offsets, known))?;
+        self.room_for(group, new_partitions(&offsets, known))?;
         self.write(Change::Committed { group: group.to_owned(), offsets })
     }
 
@@ -233,7 +235,7 @@ impl Groups {
         group: &str,
         caller: Caller<'_>,
         producer_id: i64,
-        offsets: Vec<(Place, Committed)>,
+        offsets: Vec<(TopicPartition, Committed)>,
         verify: impl FnOnce() -> Result<(), ResponseError>,
     ) -> Result<(), ResponseError> {
         match self.members.get_mut(group) {
@@ -243,7 +245,7 @@ impl Groups {
         }
         verify()?;
         let known = self.offsets.get(group).and_then(|known| known.pending.get(&producer_id));
-        self.room_for(group, new_places(&offsets, known))?;
+        self.room_for(group, new_partitions(&offsets, known))?;
         self.write(Change::Pending { group: group.to_owned(), producer_id, offsets })
     }
 
@@ -251,7 +253,7 @@ impl Groups {
         if group.is_empty() || group.len() > NAME_BYTES_MAX {
             return Err(ResponseError::InvalidGroupId);
         }
-        let there = self.offsets.get(group).map_or(0, Offsets::len);
+        let there = self.offsets.get(group).map_or(0, GroupOffsets::len);
         let too_many_groups =
             self.offsets.len() >= self.limits.groups && !self.offsets.contains_key(group);
         if there + more > self.limits.offsets_per_group || too_many_groups {
@@ -279,14 +281,14 @@ impl Groups {
     }
 
     /// What a group has committed for a partition, and whether more is pending in a transaction.
-    pub fn committed(&self, group: &str, place: &Place) -> (Option<&Committed>, bool) {
+    pub fn committed(&self, group: &str, partition: &TopicPartition) -> (Option<&Committed>, bool) {
         let Some(offsets) = self.offsets.get(group) else { return (None, false) };
-        let pending = offsets.pending.values().any(|pending| pending.contains_key(place));
-        (offsets.committed.get(place), pending)
+        let pending = offsets.pending.values().any(|pending| pending.contains_key(partition));
+        (offsets.committed.get(partition), pending)
     }
 
     /// All partitions for which a group has committed something.
-    pub fn places(&self, group: &str) -> Vec<Place> {
+    pub fn partitions(&self, group: &str) -> Vec<TopicPartition> {
         let offsets = self.offsets.get(group);
         offsets.map(|offsets| offsets.committed.keys().cloned().collect()).unwrap_or_default()
     }
@@ -309,14 +311,14 @@ impl Groups {
     ///
     /// # Errors
     /// When the group has members, or is not there.
-    pub fn forget(&mut self, group: &str, places: Vec<Place>) -> Result<(), ResponseError> {
+    pub fn forget(&mut self, group: &str, partitions: Vec<TopicPartition>) -> Result<(), ResponseError> {
         if self.members.get(group).is_some_and(|known| !known.is_deserted()) {
             return Err(ResponseError::NonEmptyGroup);
         }
         if !self.offsets.contains_key(group) {
             return Err(ResponseError::GroupIdNotFound);
         }
-        self.write(Change::Forgotten { group: group.to_owned(), places })
+        self.write(Change::Forgotten { group: group.to_owned(), places: partitions })
     }
 
     /// A topic is gone, and with it what was committed for it.
@@ -324,14 +326,14 @@ impl Groups {
     /// # Errors
     /// When that cannot be written.
     pub fn forget_topic(&mut self, topic: &str) -> Result<(), ResponseError> {
-        let of_topic = |place: &&Place| place.0 == topic;
-        let gone: Vec<(String, Vec<Place>)> = self
+        let of_topic = |partition: &&TopicPartition| partition.0 == topic;
+        let gone: Vec<(String, Vec<TopicPartition>)> = self
             .offsets
             .iter()
             .map(|(group, offsets)| {
                 (group.clone(), offsets.committed.keys().filter(of_topic).cloned().collect())
             })
-            .filter(|(_, places): &(_, Vec<Place>)| !places.is_empty())
+            .filter(|(_, partitions): &(_, Vec<TopicPartition>)| !partitions.is_empty())
             .collect();
         for (group, places) in gone {
             self.write(Change::Forgotten { group, places })?;
@@ -375,17 +377,24 @@ impl Groups {
 }
 
 /// How many of these offsets do not replace one that is known.
-fn new_places(offsets: &[(Place, Committed)], known: Option<&BTreeMap<Place, Committed>>) -> usize {
-    let is_new = |place: &&Place| known.is_none_or(|known| !known.contains_key(*place));
-    offsets.iter().map(|(place, _)| place).filter(is_new).collect::<BTreeSet<_>>().len()
+fn new_partitions(
+    offsets: &[(TopicPartition, Committed)],
+    known: Option<&BTreeMap<TopicPartition, Committed>>,
+) -> usize {
+    let is_new = |partition: &&TopicPartition| known.is_none_or(|known| !known.contains_key(*partition));
+    offsets.iter().map(|(partition, _)| partition).filter(is_new).collect::<BTreeSet<_>>().len()
 }
 
-/// Whether a note is short enough to be kept with an offset.
-pub fn is_short_enough(metadata: Option<&str>) -> bool {
-    metadata.is_none_or(|metadata| metadata.len() <= METADATA_BYTES_MAX)
+/// Whether a note can be kept with an offset.
+///
+/// # Errors
+/// When it is too long.
+pub fn check_metadata(metadata: Option<&str>) -> Result<(), ResponseError> {
+    let fits = metadata.is_none_or(|metadata| metadata.len() <= METADATA_BYTES_MAX);
+    if fits { Ok(()) } else { Err(ResponseError::OffsetMetadataTooLarge) }
 }
 
-fn apply(offsets: &mut BTreeMap<String, Offsets>, change: Change) {
+fn apply(offsets: &mut BTreeMap<String, GroupOffsets>, change: Change) {
     let group = match change {
         Change::Committed { group, offsets: new } => {
             offsets.entry(group.clone()).or_default().committed.extend(new);
@@ -404,13 +413,13 @@ fn apply(offsets: &mut BTreeMap<String, Offsets>, change: Change) {
             offsets.remove(&group);
             return;
         }
-        Change::Forgotten { group, places } => {
+        Change::Forgotten { group, places: partitions } => {
             let known = offsets.entry(group.clone()).or_default();
-            places.iter().for_each(|place| drop(known.committed.remove(place)));
+            partitions.iter().for_each(|partition| drop(known.committed.remove(partition)));
             group
         }
     };
-    if offsets.get(&group).is_some_and(Offsets::is_empty) {
+    if offsets.get(&group).is_some_and(GroupOffsets::is_empty) {
         offsets.remove(&group);
     }
 }

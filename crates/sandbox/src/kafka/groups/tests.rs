@@ -7,16 +7,16 @@ fn open(dir: &Path) -> Groups {
     Groups::open(&dir.join("journal"), 0, Config::new("").limits).unwrap()
 }
 
-fn place(topic: &str) -> Place {
+fn partition(topic: &str) -> TopicPartition {
     (topic.to_owned(), 0)
 }
 
-fn at(topic: &str, offset: i64) -> Vec<(Place, Committed)> {
-    vec![(place(topic), Committed { offset, leader_epoch: 0, metadata: Some("note".to_owned()) })]
+fn at(topic: &str, offset: i64) -> Vec<(TopicPartition, Committed)> {
+    vec![(partition(topic), Committed { offset, leader_epoch: 0, metadata: Some("note".to_owned()) })]
 }
 
 fn offset(groups: &Groups, topic: &str) -> Option<i64> {
-    groups.committed("g", &place(topic)).0.map(|committed| committed.offset)
+    groups.committed("g", &partition(topic)).0.map(|committed| committed.offset)
 }
 
 fn pending(
@@ -38,7 +38,7 @@ fn offsets_are_found_again_and_the_last_one_counts() {
     for _ in 0..2 {
         groups = open(dir.path());
         assert_eq!((offset(&groups, "t"), offset(&groups, "u")), (Some(7), Some(1)));
-        assert_eq!(groups.places("g"), [place("t"), place("u")]);
+        assert_eq!(groups.partitions("g"), [partition("t"), partition("u")]);
         assert_eq!(groups.all(), [("g".to_owned(), Phase::Empty, String::new())]);
     }
 }
@@ -51,7 +51,7 @@ fn offsets_of_a_transaction_count_when_it_is_committed() {
     pending(&mut groups, 1, "t", 10).unwrap();
     pending(&mut groups, 2, "u", 20).unwrap();
     let mut groups = open(dir.path());
-    assert!(groups.committed("g", &place("t")).1);
+    assert!(groups.committed("g", &partition("t")).1);
     assert_eq!(offset(&groups, "t"), Some(1));
     groups.end_transaction("g", 1, Outcome::Commit).unwrap();
     groups.end_transaction("g", 2, Outcome::Abort).unwrap();
@@ -59,7 +59,7 @@ fn offsets_of_a_transaction_count_when_it_is_committed() {
     groups.end_transaction("g", 1, Outcome::Commit).unwrap();
     let groups = open(dir.path());
     assert_eq!((offset(&groups, "t"), offset(&groups, "u")), (Some(10), None));
-    assert!(!groups.committed("g", &place("t")).1);
+    assert!(!groups.committed("g", &partition("t")).1);
 }
 
 #[test]
@@ -89,9 +89,9 @@ fn groups_and_offsets_are_deleted_for_good() {
     assert_eq!(groups.delete("g"), Err(ResponseError::GroupIdNotFound));
     groups.commit("g", NOBODY, at("t", 5), 0).unwrap();
     groups.commit("g", NOBODY, at("u", 5), 0).unwrap();
-    groups.forget("g", vec![place("t")]).unwrap();
+    groups.forget("g", vec![partition("t")]).unwrap();
     let mut groups = open(dir.path());
-    assert_eq!(groups.places("g"), [place("u")]);
+    assert_eq!(groups.partitions("g"), [partition("u")]);
     groups.forget_topic("u").unwrap();
     let mut groups = open(dir.path());
     assert!(!groups.has_offsets("g"));
@@ -110,7 +110,7 @@ fn there_are_bounds() {
     assert_eq!(groups.commit("h", NOBODY, at("t", 1), 0), Err(ResponseError::PolicyViolation));
     let more = [at("u", 1), at("v", 1)].concat();
     assert_eq!(groups.commit("g", NOBODY, more, 0), Err(ResponseError::PolicyViolation));
-    // A full group goes on with the places that it has, also in transactions.
+    // A full group goes on with the partitions that it has, also in transactions.
     groups.commit("g", NOBODY, at("u", 1), 0).unwrap();
     groups.commit("g", NOBODY, [at("t", 2), at("u", 2)].concat(), 0).unwrap();
     assert_eq!(groups.commit("g", NOBODY, at("v", 1), 0), Err(ResponseError::PolicyViolation));

@@ -3,14 +3,8 @@
 //! Batches are kept as producers sent them. What is known about them is kept in memory and found
 //! again by walking over the files at the start.
 
-pub mod batch;
-pub mod compact;
-pub mod compression;
-pub mod records;
 pub mod scan;
 pub mod segment;
-#[cfg(test)]
-pub mod testing;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -19,20 +13,20 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use self::batch::{BatchError, BatchHeader, unchanged};
-use self::compression::records_of;
-use self::records::Records;
-use self::scan::{Found, Look, Scanner, Step};
-use self::segment::{Place, Segment};
+use self::scan::{Found, ScanDepth, Scanner, Step};
+use self::segment::{Segment, SegmentRange};
+use crate::kafka::batch::compression::records_of;
+use crate::kafka::batch::records::Records;
+use crate::kafka::batch::{BatchError, BatchHeader, unchanged};
 use crate::kafka::error::Error;
 use crate::kafka::files::{replace_file, sync_dir};
 
 /// Where a log begins, if records were deleted that its files still hold.
-const START_FILE: &str = "log-start";
+pub const START_FILE: &str = "log-start";
 
 /// Up to where compaction may have left gaps. Behind it each batch follows the one before: the offset
 /// is not covered by a batch's checksum.
-const GAPS_FILE: &str = "gaps-before";
+pub const GAPS_FILE: &str = "gaps-before";
 
 /// When a log's files are closed and deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +63,7 @@ impl Log {
     /// When files cannot be read, or another file than the newest is damaged.
     pub fn open(
         dir: &Path,
-        look: Look,
+        depth: ScanDepth,
         now_ms: i64,
         found: &mut dyn FnMut(&Found),
     ) -> Result<Self, Error> {
@@ -89,7 +83,7 @@ impl Log {
         };
         for (at, &base) in bases.iter().enumerate() {
             let newest = at + 1 == bases.len();
-            log.load(Segment::new(dir, base, now_ms), newest, look, found)?;
+            log.load(Segment::new(dir, base, now_ms), newest, depth, found)?;
         }
         log.start = log.start.min(log.end);
         Ok(log)
@@ -99,7 +93,7 @@ impl Log {
         &mut self,
         mut segment: Segment,
         newest: bool,
-        look: Look,
+        depth: ScanDepth,
         found: &mut dyn FnMut(&Found),
     ) -> Result<(), Error> {
         let path = segment.path.clone();
@@ -112,7 +106,7 @@ impl Log {
         self.end = segment.base;
         let mut scanner = Scanner::new(&file, 0, size);
         let damage = loop {
-            match scanner.step(look).map_err(failed)? {
+            match scanner.step(depth).map_err(failed)? {
                 Step::Batch(batch)
                     if self.is_next(batch.header.base_offset) && batch.header.is_ours() =>
                 {
@@ -158,6 +152,11 @@ impl Log {
         self.end
     }
 
+    /// Its files, oldest first.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
     /// Bytes of all files.
     pub fn size(&self) -> u64 {
         self.segments.iter().map(|segment| segment.size).sum()
@@ -184,9 +183,8 @@ impl Log {
         };
         let file = segment.open()?;
         let front = header.placed_at(self.end);
-        if let Err(error) =
-            (&*file).write_all(&front).and_then(|()| (&*file).write_all(unchanged(batch)))
-        {
+        let written = (&*file).write_all(&front).and_then(|()| (&*file).write_all(unchanged(batch)));
+        if let Err(error) = written {
             self.failed = file.set_len(segment.size).is_err();
             return Err(error);
         }
@@ -219,16 +217,16 @@ impl Log {
 
     /// Where the batch of an offset is, and the beginning of the file behind that, in which a log
     /// with gaps may have it.
-    pub fn places(&self, offset: i64) -> Vec<Place> {
+    pub fn ranges(&self, offset: i64) -> Vec<SegmentRange> {
         let behind = self.segments.partition_point(|segment| segment.base <= offset);
-        let places = self.segments.iter().skip(behind.saturating_sub(1)).take(2);
-        let place = |segment: &Segment| Place {
+        let segments = self.segments.iter().skip(behind.saturating_sub(1)).take(2);
+        let range = |segment: &Segment| SegmentRange {
             file: segment.file.clone(),
             path: segment.path.clone(),
             position: segment.position_of(offset),
             size: segment.size,
         };
-        places.map(place).collect()
+        segments.map(range).collect()
     }
 
     /// Timestamp and offset of the first record that is not older than `timestamp`.
@@ -240,7 +238,7 @@ impl Log {
         for segment in self.segments.iter().filter(young) {
             let file = segment.open()?;
             let mut scanner = Scanner::new(&file, segment.position_of_time(timestamp), segment.size);
-            while let Step::Batch(found) = scanner.step(Look::Headers)? {
+            while let Step::Batch(found) = scanner.step(ScanDepth::Headers)? {
                 let header = found.header;
                 if header.max_timestamp >= timestamp
                     && header.last_offset() >= self.start

@@ -4,14 +4,14 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::batch::{BatchError, BatchHeader, HEADER_BYTES, Outcome, outcome_of};
+use crate::kafka::batch::{BatchError, BatchHeader, HEADER_BYTES, Outcome, outcome_of};
 
 /// Bytes read at a time: many small batches with one call, and little in vain before a large one.
 const READ_BYTES: usize = 128 << 10;
 
 /// How much of each batch is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
+pub enum ScanDepth {
     /// The headers, and the few records that are control records.
     Headers,
     /// Everything: checksums are compared.
@@ -28,7 +28,7 @@ pub struct Found {
     pub outcome: Option<Outcome>,
 }
 
-/// What stands at a place of a file.
+/// What stands at a position of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     Batch(Found),
@@ -56,7 +56,7 @@ impl<'a> Scanner<'a> {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn step(&mut self, look: Look) -> io::Result<Step> {
+    pub fn step(&mut self, depth: ScanDepth) -> io::Result<Step> {
         let left = usize::try_from(self.size - self.position).unwrap_or(usize::MAX);
         if left == 0 {
             return Ok(Step::End);
@@ -66,7 +66,7 @@ impl<'a> Scanner<'a> {
             Ok(_) => return Ok(Step::Damage(BatchError::Incomplete)),
             Err(error) => return Ok(Step::Damage(error)),
         };
-        if look == Look::Whole
+        if depth == ScanDepth::Whole
             && let Err(error) = BatchHeader::check(self.bytes(header.size)?)
         {
             return Ok(Step::Damage(error));

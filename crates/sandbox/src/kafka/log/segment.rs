@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::batch::{BatchHeader, HEADER_BYTES};
+use crate::kafka::batch::{BatchHeader, HEADER_BYTES};
 
 /// The index remembers a batch about as often as this.
 const INDEX_EVERY_BYTES: u64 = 64 << 10;
@@ -26,11 +26,11 @@ pub struct Segment {
     pub created_ms: i64,
     /// Open while batches are appended.
     pub file: Option<Arc<File>>,
-    index: Vec<Entry>,
+    index: Vec<IndexEntry>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct IndexEntry {
     offset: i64,
     position: u64,
     /// The largest timestamp of the batches before.
@@ -48,7 +48,8 @@ impl Segment {
         let due = self.index.last().is_none_or(|last| self.size - last.position >= INDEX_EVERY_BYTES);
         if due {
             let newest_before = self.newest.map_or(i64::MIN, |(timestamp, _)| timestamp);
-            self.index.push(Entry { offset: header.base_offset, position: self.size, newest_before });
+            let (offset, position) = (header.base_offset, self.size);
+            self.index.push(IndexEntry { offset, position, newest_before });
         }
         if self.newest.is_none_or(|(timestamp, _)| header.max_timestamp > timestamp) {
             self.newest = Some((header.max_timestamp, header.base_offset));
@@ -80,9 +81,9 @@ impl Segment {
     }
 }
 
-/// A place in a segment, which can be read without holding the log.
+/// Batches of a segment from a position on, which can be read without holding the log.
 #[derive(Debug)]
-pub struct Place {
+pub struct SegmentRange {
     pub file: Option<Arc<File>>,
     pub path: PathBuf,
     pub position: u64,
@@ -90,9 +91,9 @@ pub struct Place {
     pub size: u64,
 }
 
-/// What a reader requests.
+/// Which batches a reader gets.
 #[derive(Clone, Copy, Debug)]
-pub struct Want {
+pub struct ReadBounds {
     /// The first offset; batches that begin before it come whole.
     pub from: i64,
     /// Batches from this offset on are not given.
@@ -102,12 +103,12 @@ pub struct Want {
     pub at_least_one: bool,
 }
 
-impl Place {
+impl SegmentRange {
     /// Whole batches from here on.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn read(&self, want: &Want) -> io::Result<Bytes> {
+    pub fn read(&self, bounds: &ReadBounds) -> io::Result<Bytes> {
         let file = match &self.file {
             Some(file) => file.clone(),
             None => match File::open(&self.path) {
@@ -120,27 +121,29 @@ impl Place {
         let left = usize::try_from(self.size.saturating_sub(self.position)).unwrap_or(usize::MAX);
         // The batch that is looked for begins at most so far behind, and its header has to be there.
         let behind = INDEX_EVERY_BYTES as usize + HEADER_BYTES;
-        let mut buffer = vec![0; left.min(want.bytes_max.saturating_add(behind))];
+        let mut buffer = vec![0; left.min(bounds.bytes_max.saturating_add(behind))];
         file.read_exact_at(&mut buffer, self.position)?;
         let mut at = 0;
         while let Ok(header) = BatchHeader::parse(buffer.get(at..).unwrap_or_default())
-            && header.last_offset() < want.from
+            && header.last_offset() < bounds.from
         {
             at += header.size;
         }
-        let end = self.end_of_whole(&buffer, at, want);
+        let end = self.end_of_whole(&buffer, at, bounds);
         if end > at {
             return Ok(Bytes::from(buffer).slice(at..end));
         }
-        self.read_first(&file, at, want)
+        self.read_first(&file, at, bounds)
     }
 
     /// Where the batches end that are all there and wanted.
-    fn end_of_whole(&self, buffer: &[u8], begin: usize, want: &Want) -> usize {
+    fn end_of_whole(&self, buffer: &[u8], begin: usize, bounds: &ReadBounds) -> usize {
         let mut end = begin;
         while let Ok(header) = BatchHeader::parse(buffer.get(end..).unwrap_or_default()) {
             let next = end + header.size;
-            if header.base_offset >= want.before || next > buffer.len() || next - begin > want.bytes_max
+            if header.base_offset >= bounds.before
+                || next > buffer.len()
+                || next - begin > bounds.bytes_max
             {
                 break;
             }
@@ -150,7 +153,7 @@ impl Place {
     }
 
     /// The one batch that is larger than what was wanted, or lies just behind what was read.
-    fn read_first(&self, file: &File, at: usize, want: &Want) -> io::Result<Bytes> {
+    fn read_first(&self, file: &File, at: usize, bounds: &ReadBounds) -> io::Result<Bytes> {
         let position = self.position + at as u64;
         if position + HEADER_BYTES as u64 > self.size {
             return Ok(Bytes::new());
@@ -158,8 +161,8 @@ impl Place {
         let mut header = [0; HEADER_BYTES];
         file.read_exact_at(&mut header, position)?;
         let Ok(header) = BatchHeader::parse(&header) else { return Ok(Bytes::new()) };
-        let fits = header.size <= want.bytes_max || want.at_least_one;
-        if header.base_offset >= want.before || !fits || header.size as u64 > self.size - position {
+        let fits = header.size <= bounds.bytes_max || bounds.at_least_one;
+        if header.base_offset >= bounds.before || !fits || header.size as u64 > self.size - position {
             return Ok(Bytes::new());
         }
         let mut batch = vec![0; header.size];

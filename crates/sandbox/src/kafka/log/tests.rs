@@ -2,14 +2,14 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::testing::{NewBatch, batch};
 use super::*;
+use crate::kafka::batch::testing::{NewBatch, batch};
 
 const RETENTION: Retention =
     Retention { segment_bytes: 500, segment_ms: None, retention_bytes: None, retention_ms: None };
 
 fn open(dir: &Path) -> Log {
-    Log::open(dir, Look::Whole, 0, &mut |_| ()).unwrap()
+    Log::open(dir, ScanDepth::Whole, 0, &mut |_| ()).unwrap()
 }
 
 fn append(log: &mut Log, batch: &NewBatch, retention: &Retention, now_ms: i64) -> i64 {
@@ -151,8 +151,9 @@ fn every_offset_is_read_from_any_place_and_with_any_bound() {
         }
         for from in 0..log.end() {
             for bytes_max in [1, 61, 2_000] {
-                let want = segment::Want { from, before: log.end(), bytes_max, at_least_one: true };
-                let read = log.places(from)[0].read(&want).unwrap();
+                let bounds =
+                    segment::ReadBounds { from, before: log.end(), bytes_max, at_least_one: true };
+                let read = log.ranges(from)[0].read(&bounds).unwrap();
                 assert_eq!(BatchHeader::check(&read).unwrap().base_offset, from, "{bytes} {bytes_max}");
             }
         }
@@ -171,7 +172,7 @@ fn damage_before_the_newest_file_is_reported_and_nothing_is_cut() {
     bytes[200] ^= 1;
     fs::write(&first, &bytes).unwrap();
     let before = files(dir.path());
-    let refused = Log::open(dir.path(), Look::Whole, 0, &mut |_| ()).unwrap_err();
+    let refused = Log::open(dir.path(), ScanDepth::Whole, 0, &mut |_| ()).unwrap_err();
     assert!(matches!(refused, Error::Damaged { path, .. } if path == first));
     assert_eq!(files(dir.path()), before);
 }
@@ -180,7 +181,7 @@ fn damage_before_the_newest_file_is_reported_and_nothing_is_cut() {
 fn a_file_of_somebody_else_is_not_touched() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("notes.log"), "mine").unwrap();
-    let refused = Log::open(dir.path(), Look::Whole, 0, &mut |_| ()).unwrap_err();
+    let refused = Log::open(dir.path(), ScanDepth::Whole, 0, &mut |_| ()).unwrap_err();
     assert!(matches!(refused, Error::Foreign { .. }));
 }
 

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::kafka::log::batch::HEADER_BYTES;
-use crate::kafka::log::records::Records;
-use crate::kafka::log::testing::{NewBatch, batch};
+use crate::kafka::batch::HEADER_BYTES;
+use crate::kafka::batch::records::Records;
+use crate::kafka::batch::testing::{NewBatch, batch};
 
 const RETENTION: Retention =
     Retention { segment_bytes: 170, segment_ms: None, retention_bytes: None, retention_ms: None };
@@ -121,7 +121,7 @@ fn take(partition: &mut Partition, dir: &Path, model: &mut Model, step: &Step) {
                 assert_eq!(send(partition, batch), *offset);
             }
         }
-        Step::Reopen => *partition = Partition::open(dir, Look::Whole, 0).unwrap(),
+        Step::Reopen => *partition = Partition::open(dir, ScanDepth::Whole, 0).unwrap(),
         Step::DeleteHalf => {
             let offset = (model.start as i64 + model.stable()) / 2;
             assert_eq!(partition.delete_before(offset), Ok(offset));
@@ -169,7 +169,7 @@ proptest! {
         bytes_max in prop_oneof![Just(1_usize), Just(300), Just(1 << 20)],
     ) {
         let dir = tempfile::tempdir().unwrap();
-        let mut partition = Partition::open(dir.path(), Look::Whole, 0).unwrap();
+        let mut partition = Partition::open(dir.path(), ScanDepth::Whole, 0).unwrap();
         let mut model = Model::default();
         for step in &steps {
             take(&mut partition, dir.path(), &mut model, step);

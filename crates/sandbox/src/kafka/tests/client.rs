@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// Nothing here takes longer, unless something is broken.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A broker that serves, on a port of the kernel's choice.
 pub struct Serving {
@@ -56,7 +56,7 @@ impl Serving {
     /// Ends the broker, and waits until all is on disk.
     pub async fn stop(self) {
         drop(self.stop);
-        tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap().unwrap();
+        tokio::time::timeout(TIMEOUT, self.task).await.unwrap().unwrap().unwrap();
     }
 }
 
@@ -86,7 +86,7 @@ impl Client {
     /// Sends a request and reads its answer; `None` if the connection was closed instead.
     pub async fn try_call<R: Request>(&mut self, version: i16, request: &R) -> Option<R::Response> {
         self.send(version, request).await;
-        let exchange = tokio::time::timeout(PATIENCE, self.receive::<R>(version));
+        let exchange = tokio::time::timeout(TIMEOUT, self.receive::<R>(version));
         exchange.await.expect("the broker answers or closes the connection")
     }
 

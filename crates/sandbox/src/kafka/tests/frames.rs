@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
-use super::client::{PATIENCE, Sender, Serving, fetch_request, serve, text, topic_name};
+use super::client::{Sender, Serving, TIMEOUT, fetch_request, serve, text, topic_name};
 use crate::kafka::api::SERVED;
 use crate::kafka::api::samples::sample;
 use crate::kafka::{ApiKey, Config};
@@ -96,7 +96,7 @@ async fn closed_after(broker: &Serving, bytes: &[u8]) {
     drop(client.stream.write_all(bytes).await);
     drop(client.stream.shutdown().await);
     let mut rest = Vec::new();
-    let read = tokio::time::timeout(PATIENCE, client.stream.read_to_end(&mut rest)).await;
+    let read = tokio::time::timeout(TIMEOUT, client.stream.read_to_end(&mut rest)).await;
     drop(read.expect("the broker closes the connection"));
 }
 
@@ -206,7 +206,7 @@ async fn a_client_that_goes_while_it_waits_holds_nothing_up() {
     client.create("t", 1).await;
     client.send::<FetchRequest>(12, &fetch_request("t", 0, 60_000, false)).await;
     drop(client);
-    tokio::time::timeout(PATIENCE, broker.stop()).await.unwrap();
+    tokio::time::timeout(TIMEOUT, broker.stop()).await.unwrap();
 }
 
 #[tokio::test]
@@ -227,7 +227,7 @@ async fn who_only_announces_long_requests_keeps_nobody_from_sending_some() {
     let large = "x".repeat(900_000);
     assert_eq!(client.produce("t", &[&large], Sender::default()).await.error_code, 0);
     // Nor is the rest waited for when the broker is to end.
-    tokio::time::timeout(PATIENCE, broker.stop()).await.unwrap();
+    tokio::time::timeout(TIMEOUT, broker.stop()).await.unwrap();
     drop(silent);
 }
 

@@ -11,7 +11,7 @@ use kafka_protocol::messages::{FetchRequest, MetadataRequest, ProduceRequest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::client::{PATIENCE, Sender, batch, fetch_request, serve, topic_name, values_of};
+use super::client::{Sender, TIMEOUT, batch, fetch_request, serve, topic_name, values_of};
 
 #[tokio::test]
 async fn what_was_produced_is_fetched_also_after_a_restart() {
@@ -43,9 +43,9 @@ async fn a_reader_that_waits_gets_a_record_as_soon_as_it_is_there() {
     // Its wait is over without a record only after a minute.
     writer.produce("t", &["a"], Sender::default()).await;
     let response =
-        tokio::time::timeout(PATIENCE, reader.receive::<FetchRequest>(12)).await.unwrap().unwrap();
+        tokio::time::timeout(TIMEOUT, reader.receive::<FetchRequest>(12)).await.unwrap().unwrap();
     assert_eq!(values_of(&response.responses[0].partitions[0]), ["a"]);
-    assert!(begun.elapsed() < PATIENCE);
+    assert!(begun.elapsed() < TIMEOUT);
     // And who finds nothing gets an empty answer when its time is over.
     assert!(values_of(&reader.fetch("t", 1, 20, false).await).is_empty());
     broker.stop().await;
@@ -172,7 +172,7 @@ async fn what_is_not_a_request_closes_the_connection_and_others_go_on() {
         let mut client = broker.connect().await;
         client.stream.write_all(bytes).await.unwrap();
         let mut rest = Vec::new();
-        let closed = tokio::time::timeout(PATIENCE, client.stream.read_to_end(&mut rest)).await;
+        let closed = tokio::time::timeout(TIMEOUT, client.stream.read_to_end(&mut rest)).await;
         // Reset or ended: either is closed.
         drop(closed.expect("the broker closes the connection"));
         assert!(rest.is_empty());

@@ -8,7 +8,7 @@ use kafka_protocol::messages::{
     AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest, TransactionalId,
 };
 
-use super::client::{Client, PATIENCE, Sender, serve, text, topic_name};
+use super::client::{Client, Sender, TIMEOUT, serve, text, topic_name};
 
 const ID: &str = "writer";
 
@@ -152,7 +152,7 @@ async fn what_a_dead_producer_left_open_is_aborted_when_its_time_is_over() {
     add(&mut client, producer, &["t"]).await;
     client.produce("t", &["a"], sender(producer, 0)).await;
     // The marker is what wakes a reader that waits for committed records.
-    let wait_ms = PATIENCE.as_millis() as i32 / 2;
+    let wait_ms = TIMEOUT.as_millis() as i32 / 2;
     let data = reader.fetch("t", 0, wait_ms, true).await;
     assert_eq!((data.last_stable_offset, data.high_watermark), (2, 2));
     assert_eq!(data.aborted_transactions.unwrap().len(), 1);

@@ -39,7 +39,8 @@ impl Group {
         {
             return Err(ResponseError::InconsistentGroupProtocol);
         }
-        if self.is_new(join) && self.members.len() + self.promised.len() >= self.rules.members_max {
+        if self.is_new(join) && self.members.len() + self.pending_members.len() >= self.rules.members_max
+        {
             return Err(ResponseError::GroupMaxSizeReached);
         }
         Ok(())
@@ -51,7 +52,7 @@ impl Group {
             join.instance_id.as_deref().is_some_and(|instance| self.holder(instance).is_some());
         !returns
             && !self.members.contains_key(&join.member_id)
-            && !self.promised.contains_key(&join.member_id)
+            && !self.pending_members.contains_key(&join.member_id)
     }
 
     pub(super) fn member_id_for(&mut self, join: &Join, now_ms: i64) -> Result<String, JoinRefused> {
@@ -63,7 +64,7 @@ impl Group {
                 // The same instance begins again: it takes over what it was (KIP-345).
                 self.replace(&old, &id);
             } else if join.id_required && join.instance_id.is_none() {
-                self.promised.insert(id.clone(), now_ms + i64::from(join.session_ms));
+                self.pending_members.insert(id.clone(), now_ms + i64::from(join.session_ms));
                 return Err(JoinRefused::IdRequired(id));
             }
             return Ok(id);
@@ -73,7 +74,7 @@ impl Group {
                 Err(JoinRefused::Refused(ResponseError::FencedInstanceId))
             }
             _ if self.members.contains_key(&join.member_id)
-                || self.promised.contains_key(&join.member_id) =>
+                || self.pending_members.contains_key(&join.member_id) =>
             {
                 Ok(join.member_id.clone())
             }

@@ -9,18 +9,18 @@ use super::{Group, Joined, Member, Phase};
 
 impl Group {
     /// Begins a rebalance: all have to join again.
-    pub(super) fn prepare(&mut self, now_ms: i64) {
-        self.beginning = self.phase == Phase::Empty;
+    pub(super) fn prepare_rebalance(&mut self, now_ms: i64) {
+        self.is_initial = self.phase == Phase::Empty;
         for member in self.members.values_mut() {
             if let Some(syncing) = member.syncing.take() {
                 drop(syncing.send(Err(ResponseError::RebalanceInProgress)));
             }
         }
         self.phase = Phase::Preparing;
-        let wait = if self.beginning { self.rules.delay_ms } else { self.longest_rebalance() };
+        let wait = if self.is_initial { self.rules.delay_ms } else { self.longest_rebalance() };
         self.deadline_ms = now_ms + wait;
-        if self.beginning && self.rules.delay_ms == 0 {
-            self.beginning = false;
+        if self.is_initial && self.rules.delay_ms == 0 {
+            self.is_initial = false;
         }
         self.complete_join_if_all(now_ms);
     }
@@ -31,14 +31,14 @@ impl Group {
 
     pub(super) fn complete_join_if_all(&mut self, now_ms: i64) {
         let all = self.members.values().all(|member| member.joining.is_some());
-        if all && self.promised.is_empty() && !self.beginning {
+        if all && self.pending_members.is_empty() && !self.is_initial {
             self.complete_join(now_ms);
         }
     }
 
     /// All have joined who are going to. A static member may be away for as long as its session lasts.
     pub(super) fn complete_join(&mut self, now_ms: i64) {
-        self.beginning = false;
+        self.is_initial = false;
         self.members.retain(|_, member| member.joining.is_some() || member.instance_id.is_some());
         let joined = |member: &Member| member.joining.is_some();
         if !self.members.is_empty() && !self.members.values().any(joined) {
@@ -63,7 +63,7 @@ impl Group {
         for id in ids {
             let joined = self.joined(&id);
             let Some(member) = self.members.get_mut(&id) else { continue };
-            member.stay(now_ms);
+            member.renew_session(now_ms);
             member.assignment = Bytes::new();
             if let Some(joining) = member.joining.take() {
                 drop(joining.send(Ok(joined)));
@@ -119,7 +119,7 @@ impl Group {
         }
         self.phase = Phase::Stable;
         for member in self.members.values_mut() {
-            member.stay(now_ms);
+            member.renew_session(now_ms);
             if let Some(syncing) = member.syncing.take() {
                 drop(syncing.send(Ok((self.protocol.clone(), member.assignment.clone()))));
             }

@@ -287,13 +287,13 @@ fn who_waits_is_not_silent_and_whose_promise_is_over_holds_nobody_up() {
 fn who_means_another_protocol_is_refused_if_it_is_of_this_generation() {
     let (mut group, joined) = stable(1);
     let member = caller(&joined[0]);
-    assert_eq!(group.agree(member, None, None), Ok(()));
-    assert_eq!(group.agree(member, Some("consumer"), Some("range")), Ok(()));
+    assert_eq!(group.check_protocol(member, None, None), Ok(()));
+    assert_eq!(group.check_protocol(member, Some("consumer"), Some("range")), Ok(()));
     let other = Err(ResponseError::InconsistentGroupProtocol);
-    assert_eq!(group.agree(member, Some("connect"), Some("range")), other);
-    assert_eq!(group.agree(member, Some("consumer"), Some("sticky")), other);
+    assert_eq!(group.check_protocol(member, Some("connect"), Some("range")), other);
+    assert_eq!(group.check_protocol(member, Some("consumer"), Some("sticky")), other);
     let old = Caller { generation: 0, ..member };
-    let refused = group.agree(old, Some("consumer"), Some("sticky"));
+    let refused = group.check_protocol(old, Some("consumer"), Some("sticky"));
     assert_eq!(refused, Err(ResponseError::IllegalGeneration));
 }
 

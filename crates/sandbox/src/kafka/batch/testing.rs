@@ -8,7 +8,7 @@ use kafka_protocol::records::{
     TimestampType,
 };
 
-use super::batch::{HEADER_BYTES, PREFIX_BYTES};
+use super::{HEADER_BYTES, PREFIX_BYTES};
 
 /// A batch in the making.
 #[derive(Clone, Debug)]

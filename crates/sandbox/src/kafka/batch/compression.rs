@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::io::{self, Read};
 
-use super::batch::{BatchHeader, HEADER_BYTES};
+use super::{BatchHeader, HEADER_BYTES};
 
 /// Records of one batch may take this much memory; larger ones are not looked into.
 pub const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
@@ -87,7 +87,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::kafka::log::testing::{batch, compress};
+    use crate::kafka::batch::testing::{batch, compress};
 
     fn check(compression: i16, stored: &[u8], expected: &[u8]) {
         let plain = batch(&[("a", None)]).bytes();

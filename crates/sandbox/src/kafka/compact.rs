@@ -11,16 +11,15 @@ use std::path::{Path, PathBuf};
 use tracing::{info, warn};
 
 use super::batch::BatchHeader;
-use super::compression::records_of;
-use super::records::Records;
-use super::scan::{Found, Look, Scanner, Step};
-use super::segment::Segment;
-use super::{GAPS_FILE, Log, START_FILE};
-use crate::kafka::error::Error;
-use crate::kafka::files::{replace_file, sync_dir};
-use crate::kafka::partition::replay;
-use crate::kafka::producers::Producers;
-use crate::kafka::topic_config::Effective;
+use super::batch::compression::records_of;
+use super::batch::records::Records;
+use super::error::Error;
+use super::files::{replace_file, sync_dir};
+use super::log::scan::{Found, ScanDepth, Scanner, Step};
+use super::log::segment::Segment;
+use super::log::{GAPS_FILE, Log, START_FILE};
+use super::producers::Producers;
+use super::topic_config::Effective;
 
 /// Keys that compaction remembers; a log with more stays as it is.
 const KEYS_MAX: usize = 2_000_000;
@@ -69,12 +68,12 @@ pub fn finish_swap(dir: &Path) -> Result<(), Error> {
 ///
 /// # Errors
 /// When files cannot be read, or are damaged.
-pub fn compact(dir: &Path, effective: &Effective, look: Look, now_ms: i64) -> Result<(), Error> {
+pub fn compact(dir: &Path, effective: &Effective, depth: ScanDepth, now_ms: i64) -> Result<(), Error> {
     if !dir.exists() {
         return Ok(());
     }
     let mut producers = Producers::default();
-    let log = Log::open(dir, look, now_ms, &mut |found| replay(&mut producers, found, now_ms))?;
+    let log = Log::open(dir, depth, now_ms, &mut |found| producers.replay(found, now_ms))?;
     if log.size() < WORTHWHILE_BYTES {
         return Ok(());
     }
@@ -183,7 +182,7 @@ impl Survey {
         }
         replace_file(&coming.join(GAPS_FILE), log.end().to_string().as_bytes())?;
         // The beginning and the end of the log stay where they are, even if the batches there go.
-        for base in log.segments.iter().map(|segment| segment.base).take(1).chain([log.end()]) {
+        for base in log.segments().iter().map(|segment| segment.base).take(1).chain([log.end()]) {
             File::create(Segment::new(&coming, base, 0).path)?.sync_data()?;
         }
         let mut written = 0;
@@ -270,10 +269,10 @@ fn for_each_in_segments(
     log: &Log,
     mut each: impl FnMut(&Segment, &Found, &[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
-    for segment in &log.segments {
+    for segment in log.segments() {
         let file = segment.open()?;
         let mut scanner = Scanner::new(&file, 0, segment.size);
-        while let Step::Batch(found) = scanner.step(Look::Headers)? {
+        while let Step::Batch(found) = scanner.step(ScanDepth::Headers)? {
             each(segment, &found, scanner.batch(&found)?)?;
         }
     }

@@ -88,8 +88,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::kafka::log::batch::HEADER_BYTES;
-    use crate::kafka::log::testing::batch;
+    use crate::kafka::batch::HEADER_BYTES;
+    use crate::kafka::batch::testing::batch;
 
     #[test]
     fn keys_and_values_are_where_the_message_library_puts_them() {

@@ -3,9 +3,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::kafka::batch::testing::{NewBatch, batch, compressed, sealed};
+use crate::kafka::batch::{HEADER_BYTES, Outcome};
 use crate::kafka::config::Config;
-use crate::kafka::log::batch::{HEADER_BYTES, Outcome};
-use crate::kafka::log::testing::{NewBatch, batch, compressed, sealed};
 use crate::kafka::partition::{Partition, Read};
 use crate::kafka::topic_config::Overrides;
 
@@ -17,7 +17,7 @@ fn effective() -> Effective {
 }
 
 fn open(dir: &Path) -> Partition {
-    Partition::open(dir, Look::Whole, 0).unwrap()
+    Partition::open(dir, ScanDepth::Whole, 0).unwrap()
 }
 
 fn send(partition: &Partition, batch: &NewBatch) {
@@ -34,7 +34,7 @@ fn end(partition: &Partition, producer: i64, outcome: Outcome) {
 }
 
 fn compact_at(dir: &Path, now_ms: i64) {
-    compact(dir, &effective(), Look::Whole, now_ms).unwrap();
+    compact(dir, &effective(), ScanDepth::Whole, now_ms).unwrap();
 }
 
 /// Offset, key and value of all committed records.

@@ -1,10 +1,17 @@
-//! The fixed part of a record batch, read and written in place.
+//! Record batches as bytes. Here is their fixed part, read and written in place.
 //!
 //! The layout is that of the magic byte 2 ("Record Batch" in Kafka's protocol documentation). The
 //! offset and the leader's epoch come before what the checksum covers, so that a broker can fill
 //! them in without touching the rest.
 
+pub mod compression;
+pub mod records;
+#[cfg(test)]
+pub mod testing;
+
 use bytes::{Buf, BufMut};
+
+use self::records::Records;
 
 /// Bytes before the first record.
 pub const HEADER_BYTES: usize = 61;
@@ -235,7 +242,7 @@ pub fn end_marker(
 
 /// Whose records these are, by the control batch; `None` if it is of another kind.
 pub fn outcome_of(records: &[u8]) -> Option<Outcome> {
-    let record = super::records::Records::new(records).next()?.ok()?;
+    let record = Records::new(records).next()?.ok()?;
     match record.key? {
         [_, _, 0, 0] => Some(Outcome::Abort),
         [_, _, 0, 1] => Some(Outcome::Commit),
@@ -246,7 +253,7 @@ pub fn outcome_of(records: &[u8]) -> Option<Outcome> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::log::testing::batch;
+    use crate::kafka::batch::testing::batch;
 
     #[test]
     fn a_batch_of_the_message_library_is_read_as_it_was_written() {
