@@ -30,9 +30,9 @@ pub enum DirectoryError {
 /// Bytes that are handed to the system at once.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// Pieces of a file, and names of a folder, that wait for whoever takes them.
-const PIECES_AHEAD: usize = 4;
-const NAMES_AHEAD: usize = 4_000;
+/// Pieces of a file, or names of a folder in thousands, that wait for whoever takes them.
+const QUEUE_LENGTH: usize = 4;
+const NAMES_AT_ONCE: usize = 1_000;
 
 /// Files that are written at once; some wait for the disk while others are made.
 const IN_FLIGHT: usize = 8;
@@ -71,11 +71,10 @@ impl DirectorySink {
     /// Reads in a thread that may block, as fast as what it reads is taken.
     fn reading<T: Send + 'static>(
         &self,
-        ahead: usize,
         path: PathBuf,
         read: impl FnOnce(&Path, &mut dyn FnMut(T) -> bool) -> io::Result<()> + Send + 'static,
     ) -> mpsc::Receiver<Result<T, DirectoryError>> {
-        let (sender, receiver) = mpsc::channel(ahead);
+        let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
         self.at_work.spawn_blocking(move || {
             let read = read(&path, &mut |item| sender.blocking_send(Ok(item)).is_ok());
             if let Err(error) = read {
@@ -86,8 +85,8 @@ impl DirectorySink {
         receiver
     }
 
-    fn entries(&self, with_sizes: bool) -> mpsc::Receiver<Result<Entry, DirectoryError>> {
-        self.reading(NAMES_AHEAD, self.folder.to_path_buf(), move |folder, take| {
+    fn entries(&self, with_sizes: bool) -> mpsc::Receiver<Result<Vec<Entry>, DirectoryError>> {
+        self.reading(self.folder.to_path_buf(), move |folder, take| {
             read_folder(folder, with_sizes, take)
         })
     }
@@ -132,10 +131,11 @@ impl FileSink for DirectorySink {
     async fn list(&self, each: EachFile<'_>) -> Result<(), FileSinkError> {
         each(Listed::Start);
         let mut entries = self.entries(true);
-        while let Some(entry) = entries.recv().await {
-            let (name, bytes) = entry?;
-            let temporary_for = final_name(&name);
-            each(Listed::File(ListedFile { name: &name, bytes, temporary_for }));
+        while let Some(some) = entries.recv().await {
+            for (name, bytes) in some? {
+                let temporary_for = final_name(&name);
+                each(Listed::File(ListedFile { name: &name, bytes, temporary_for }));
+            }
         }
         Ok(())
     }
@@ -148,7 +148,7 @@ impl FileSink for DirectorySink {
             opened => opened.map(Some).map_err(|error| explain("open", &open, error)),
         });
         let Some(file) = opened.await? else { return Ok(false) };
-        let mut pieces = self.reading(PIECES_AHEAD, path, |_, take| read_file(file, take));
+        let mut pieces = self.reading(path, |_, take| read_file(file, take));
         while let Some(piece) = pieces.recv().await {
             if !each(&piece?) {
                 break;
@@ -168,9 +168,9 @@ impl FileSink for DirectorySink {
 
     async fn clean_up(&self, stale: Stale, is_ours: IsOurs<'_>) -> Result<(), FileSinkError> {
         let mut entries = self.entries(false);
-        while let Some(entry) = entries.recv().await {
-            let (name, _) = entry?;
-            if self.temporary.is_stale(&name, stale, is_ours) {
+        while let Some(some) = entries.recv().await {
+            let names = some?.into_iter().map(|(name, _)| name);
+            for name in names.filter(|name| self.temporary.is_stale(name, stale, is_ours)) {
                 self.remove(&name).await?;
             }
         }
@@ -243,12 +243,18 @@ impl Drop for Written {
     }
 }
 
-/// Hands over the files of a folder, until `take` wants no more; none where there is no such folder.
-fn read_folder(folder: &Path, with_sizes: bool, take: &mut dyn FnMut(Entry) -> bool) -> io::Result<()> {
+/// Hands over the files of a folder in groups, until `take` wants no more; none where there is no such
+/// folder.
+fn read_folder(
+    folder: &Path,
+    with_sizes: bool,
+    take: &mut dyn FnMut(Vec<Entry>) -> bool,
+) -> io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
     };
+    let mut group = Vec::new();
     for entry in entries {
         let entry = entry?;
         // Other names than ours may be anything.
@@ -259,10 +265,12 @@ fn read_folder(folder: &Path, with_sizes: bool, take: &mut dyn FnMut(Entry) -> b
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             found => found?.map(|found| found.len()),
         };
-        if !take((name, bytes)) {
-            break;
+        group.push((name, bytes));
+        if group.len() >= NAMES_AT_ONCE && !take(std::mem::take(&mut group)) {
+            return Ok(());
         }
     }
+    take(group);
     Ok(())
 }
 

@@ -110,7 +110,7 @@ impl SftpSink {
         }
     }
 
-    /// Lists once more after a loss of the connection.
+    /// One attempt at a listing.
     async fn list_on(connection: &Connection, each: &Mutex<EachFile<'_>>) -> Result<(), SftpError> {
         let report = |listed: Listed<'_>| each.lock().unwrap_or_else(PoisonError::into_inner)(listed);
         report(Listed::Start);
