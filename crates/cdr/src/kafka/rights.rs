@@ -9,7 +9,7 @@ pub struct Right {
     /// A topic, a transactional id, a group, or the cluster.
     resource: &'static str,
     /// One of these, where the brokers do not report which. The cluster has no name.
-    names: Vec<String>,
+    names: Box<[String]>,
 }
 
 impl Right {
@@ -18,19 +18,19 @@ impl Right {
     }
 
     pub(super) fn on_topics(operation: &'static str, topics: Vec<String>) -> Right {
-        Right { operation, resource: "topic", names: topics }
+        Right { operation, resource: "topic", names: topics.into() }
     }
 
     pub(super) fn on_transactional_id(operation: &'static str, id: &str) -> Right {
-        Right { operation, resource: "transactional id", names: vec![id.to_owned()] }
+        Right { operation, resource: "transactional id", names: [id.to_owned()].into() }
     }
 
     pub(super) fn on_group(operation: &'static str, group: &str) -> Right {
-        Right { operation, resource: "group", names: vec![group.to_owned()] }
+        Right { operation, resource: "group", names: [group.to_owned()].into() }
     }
 
     pub(super) fn on_cluster(operation: &'static str) -> Right {
-        Right { operation, resource: "cluster", names: Vec::new() }
+        Right { operation, resource: "cluster", names: Box::default() }
     }
 
     /// The command that grants it, up to the user's name, which may be a secret.
