@@ -300,6 +300,45 @@ fn a_file_of_an_older_version_keeps_what_it_holds() {
     keeps_what_it_holds(&place);
 }
 
+#[test]
+fn a_file_whose_columns_stand_in_another_order_is_filled_on() {
+    let place = TestStore::file();
+    let StoreConfig::File(path) = &place.config else { panic!("not a file") };
+    let file = rusqlite::Connection::open(path).unwrap();
+    file.execute_batch(
+        "CREATE TABLE cluster (id TEXT NOT NULL);
+         INSERT INTO cluster VALUES ('one');
+         CREATE TABLE position (
+             topic TEXT NOT NULL, partition INTEGER NOT NULL,
+             next INTEGER NOT NULL, counted INTEGER NOT NULL, dead INTEGER NOT NULL,
+             PRIMARY KEY (topic, partition)
+         ) WITHOUT ROWID;
+         INSERT INTO position VALUES ('cdr_data', 0, 3, 2, 1);
+         CREATE TABLE usage (
+             hour INTEGER NOT NULL, msisdn INTEGER NOT NULL, type INTEGER NOT NULL,
+             records INTEGER NOT NULL, up_bytes INTEGER NOT NULL, down_bytes INTEGER NOT NULL,
+             seconds INTEGER NOT NULL, visits BLOB NOT NULL,
+             PRIMARY KEY (hour, msisdn, type)
+         ) WITHOUT ROWID;
+         CREATE TABLE tower_load (
+             quarter INTEGER NOT NULL, tower INTEGER NOT NULL,
+             sessions INTEGER NOT NULL, bytes INTEGER NOT NULL,
+             calls INTEGER NOT NULL, call_seconds INTEGER NOT NULL,
+             PRIMARY KEY (quarter, tower)
+         ) WITHOUT ROWID;
+         PRAGMA user_version = 1",
+    )
+    .unwrap();
+    let (mut store, all) = (place.open(), hot_batches(&[1, 80]).concat());
+    store.bind("one").unwrap();
+    assert!(store.bind("other").is_err());
+    assert_eq!(add(&mut store, &[advance(0, Some(3), 4)], &all), Added::Stored);
+    assert_eq!(stored(&mut store), truth(&all));
+    check_dwells(&mut store, &all);
+    store.clear().unwrap();
+    store.bind("other").unwrap();
+}
+
 /// After a step back to the first schema.
 fn keeps_what_it_holds(place: &TestStore) {
     let mut store = place.open();
