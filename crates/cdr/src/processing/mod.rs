@@ -30,8 +30,8 @@ pub use self::probes::Readiness;
 pub use self::retry::StoreRetry;
 use self::store::{Added, Committed, Store, StoreError};
 use crate::kafka::{
-    Cluster, DeadLetters, Isolation, KafkaConfig, KafkaError, Lags, Member, NewTopic, Polled, StartOffset,
-    TopicPartition,
+    Cluster, DeadLetters, Isolation, KafkaConfig, KafkaError, Lags, Member, NewTopic, Polled,
+    StartOffset, TopicPartition,
 };
 
 /// How long to wait for a message before the time and the shutdown are checked.
