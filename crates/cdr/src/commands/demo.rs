@@ -15,7 +15,7 @@ use crate::commands::{process, run, usage, verify};
 use crate::config::{Config, DataOnly, Flags, SinkKind};
 use crate::exit::Exit;
 use crate::files::sftp::SftpSink;
-use crate::files::{FileSinkKind, Listed};
+use crate::files::{FileSink as _, FileSinkKind, Listed};
 use crate::kafka::Cluster;
 use crate::output::print;
 use crate::processing::store::StoreConfig;

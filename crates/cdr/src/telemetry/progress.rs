@@ -94,7 +94,7 @@ impl Counters {
 
     /// Records in Kafka, earlier sessions included.
     pub fn records(&self) -> PerStream<u64> {
-        self.records.as_ref().map(|_, counter| counter.load(Relaxed))
+        PerStream::from_fn(|stream| self.records[stream].load(Relaxed))
     }
 
     /// Files that file sinks have taken in this session.

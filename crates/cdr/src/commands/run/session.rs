@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use cdr_model::progress::{KAFKA, Progress, SinkTargets};
 use cdr_model::resume::Decision;
-use cdr_model::{Generator, Micros, PerStream, Shard};
+use cdr_model::{Generator, Micros, PerStream, Shard, Stream};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
