@@ -1,7 +1,7 @@
-//! A member of a consumer group, which reads committed records from offsets that its listener knows.
+//! A member of a consumer group, which reads committed records from offsets that its caller knows.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -49,18 +49,6 @@ const POLL_BYTES: usize = 4 << 20;
 /// At most one line about a kind of error in this time.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Learns which partitions a member has. Called in the thread that polls, and while it is called the
-/// whole group waits for the rebalance: so it must not retry anything.
-pub trait RebalanceListener: Send {
-    /// Gives the offset at which to begin with each of these; `None` is the first that there is. Where
-    /// the offsets are not known now, nothing is read of the partitions until
-    /// [`seek`](Member::seek) sets them.
-    fn assigned(&mut self, partitions: &[TopicPartition], generation: u64) -> Option<Vec<Option<i64>>>;
-
-    /// Others will read these from now on, or do so already.
-    fn revoked(&mut self, partitions: &[TopicPartition]);
-}
-
 /// What came of a poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polled {
@@ -77,8 +65,6 @@ pub enum Polled {
 /// A record of a partition.
 #[derive(Clone, Copy, Debug)]
 pub struct Received<'a> {
-    /// Counts the rebalances before it came.
-    pub generation: u64,
     pub topic: &'a str,
     pub partition: i32,
     pub offset: i64,
@@ -121,10 +107,9 @@ struct CorruptBatches {
 /// What librdkafka calls back.
 struct MemberContext {
     health: HealthContext,
-    listener: Arc<Mutex<dyn RebalanceListener>>,
-    /// Counts the rebalances.
-    generation: AtomicU64,
     connected: AtomicBool,
+    /// Whether partitions came or went since the caller learned which there are.
+    rebalanced: AtomicBool,
     partitions: Mutex<Partitions>,
 }
 
@@ -138,20 +123,19 @@ struct Partitions {
 }
 
 impl Member {
-    /// Joins a group that reads topics. Its partitions come, and go, while `poll` is called.
+    /// Joins a group that reads topics. Its partitions come, and go, while `poll` is called;
+    /// [`rebalanced`](Member::rebalanced) gives them.
     pub fn join(
         config: &Arc<KafkaConfig>,
         group: &str,
         topics: &[&str],
         shutdown: &CancellationToken,
-        listener: Arc<Mutex<dyn RebalanceListener>>,
     ) -> Result<Member, KafkaError> {
         let connection = Connection::new(config, shutdown);
         let context = MemberContext {
             health: HealthContext(connection.health.clone()),
-            listener,
-            generation: AtomicU64::new(0),
             connected: AtomicBool::new(true),
+            rebalanced: AtomicBool::new(false),
             partitions: Mutex::default(),
         };
         let consumer: BaseConsumer<MemberContext> =
@@ -178,11 +162,15 @@ impl Member {
         let (mut messages, mut bytes, mut failure) = (Vec::new(), 0, None);
         while messages.len() < max && bytes < POLL_BYTES {
             let wait = if messages.is_empty() { wait } else { Duration::ZERO };
-            match self.consumer.poll(wait) {
+            let polled = self.consumer.poll(wait);
+            if self.consumer.context().rebalanced.load(Ordering::Relaxed) {
+                // What came is read again, behind the seek that a rebalance calls for.
+                break;
+            }
+            match polled {
                 Some(Ok(message)) => {
                     bytes += message.payload_len() + message.key_len();
-                    let generation = self.consumer.context().generation.load(Ordering::Relaxed);
-                    messages.push((generation, message));
+                    messages.push(message);
                 }
                 Some(Err(error)) => {
                     failure = Some(error);
@@ -284,6 +272,12 @@ impl Member {
         close_within(LEAVE_TIMEOUT, self);
     }
 
+    /// The partitions that this member has, where that has changed since the last call. Nothing is read
+    /// of any until [`seek`](Member::seek) has set the offsets of all.
+    pub fn rebalanced(&mut self) -> Option<Vec<TopicPartition>> {
+        self.consumer.context().rebalanced.swap(false, Ordering::Relaxed).then(|| self.assigned())
+    }
+
     /// The partitions that this member has.
     pub fn assigned(&self) -> Vec<TopicPartition> {
         lock(&self.consumer.context().partitions).assigned.clone()
@@ -315,7 +309,7 @@ impl Member {
             }
             pause(Duration::from_millis(100));
         }
-        // Partitions whose offsets were not known stand still until now.
+        // New partitions stand still until now.
         if let Err(error) = self.consumer.resume(&list) {
             self.connection.failure(begun, &error.to_string())?;
         }
@@ -331,9 +325,8 @@ impl Member {
     }
 }
 
-fn received<'a>((generation, message): &'a (u64, BorrowedMessage<'_>)) -> Received<'a> {
+fn received<'a>(message: &'a BorrowedMessage<'_>) -> Received<'a> {
     Received {
-        generation: *generation,
         topic: message.topic(),
         partition: message.partition(),
         offset: message.offset(),
@@ -398,7 +391,7 @@ impl ConsumerContext for MemberContext {
         let named: Vec<TopicPartition> =
             partitions.elements().iter().map(|one| (one.topic().to_owned(), one.partition())).collect();
         let done = match response == Response::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            true => self.assign(consumer, named),
+            true => self.assign(consumer, &named),
             false => self.revoke(consumer, &named, partitions),
         };
         if let Err(error) = done {
@@ -407,28 +400,25 @@ impl ConsumerContext for MemberContext {
     }
 }
 
+/// The callbacks of a rebalance. The whole group waits for them, so they wait for nothing: offsets are
+/// looked up, and records stored, behind the poll that called them.
 impl MemberContext {
     fn assign(
         &self,
         consumer: &BaseConsumer<Self>,
-        named: Vec<TopicPartition>,
+        named: &[TopicPartition],
     ) -> Result<(), ClientError> {
-        let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
-        let known = lock(&self.listener).assigned(&named, generation);
+        self.rebalanced.store(true, Ordering::Relaxed);
         let mut partitions = lock(&self.partitions);
-        partitions.assigned.extend_from_slice(&named);
+        partitions.assigned.extend_from_slice(named);
         // Nothing is added, mostly, when others come or go.
         if !named.is_empty() || partitions.assigned.is_empty() {
-            info!("Reading {}", shown(&named));
+            info!("Reading {}", shown(named));
         }
         drop(partitions);
-        let is_known = known.is_some();
-        let offsets = known.unwrap_or_else(|| vec![None; named.len()]);
-        let list = list(&named.into_iter().zip(offsets).collect::<Vec<_>>());
+        let list = list(&named.iter().map(|one| (one.clone(), None)).collect::<Vec<_>>());
         consumer.incremental_assign(&list)?;
-        if !is_known {
-            consumer.pause(&list)?;
-        }
+        consumer.pause(&list)?;
         self.positioned();
         Ok(())
     }
@@ -439,8 +429,7 @@ impl MemberContext {
         named: &[TopicPartition],
         list: &TopicPartitionList,
     ) -> Result<(), ClientError> {
-        self.generation.fetch_add(1, Ordering::Relaxed);
-        lock(&self.listener).revoked(named);
+        self.rebalanced.store(true, Ordering::Relaxed);
         let mut partitions = lock(&self.partitions);
         partitions.assigned.retain(|one| !named.contains(one));
         partitions.lags.retain(|one, _| !named.contains(one));

@@ -4,15 +4,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use cdr_model::{PerStream, Stream};
-use tracing::debug;
 
 use super::ProcessError;
 use super::message::{self, Unusable};
 use super::retry::StoreRetry;
 use super::store::{Added, Batch, OffsetAdvance, Store, StoreError};
-use crate::kafka::{
-    DeadLetter, DeadLetters, Lags, RebalanceListener, Received, StartOffset, TopicPartition,
-};
+use crate::kafka::{DeadLetter, DeadLetters, Lags, Received, StartOffset, TopicPartition};
 
 /// Keys and values that wait to be sent to the dead letter topic, before they are.
 const DEAD_LETTER_BYTES_MAX: usize = 8 << 20;
@@ -22,25 +19,12 @@ pub struct BatchWriter {
     store: Store,
     dead_letters: DeadLetters,
     topics: PerStream<String>,
-    /// The partitions that are ours.
-    assigned: BTreeMap<TopicPartition, Assigned>,
+    /// The partitions that are ours, each with the offset that is committed in the store, if any is.
+    assigned: BTreeMap<TopicPartition, Option<i64>>,
     open: OpenBatch,
     retry: StoreRetry,
-    /// Why it cannot go on; found where it could not be reported.
-    failed: Option<ProcessError>,
     /// Whether committed offsets have to be looked up, and read from.
     must_seek: bool,
-    /// Whether partitions were assigned since the last query.
-    has_new_partitions: bool,
-}
-
-#[derive(Clone, Copy)]
-struct Assigned {
-    /// Counts the rebalances before the partition came. What was polled before then was read from
-    /// another offset.
-    generation: u64,
-    /// The offset that is committed in the store, if there is any.
-    committed: Option<i64>,
 }
 
 /// The batch that is being collected.
@@ -69,9 +53,7 @@ impl BatchWriter {
             assigned: BTreeMap::new(),
             open: OpenBatch::default(),
             retry,
-            failed: None,
             must_seek: false,
-            has_new_partitions: false,
         }
     }
 
@@ -101,12 +83,11 @@ impl BatchWriter {
         let Some(&Received { topic, partition, .. }) = received.first() else { return };
         let Some(stream) = self.stream(topic) else { return };
         let of = (topic.to_owned(), partition);
-        // Messages may have been on their way when the partition went to somebody else.
-        let Some(&Assigned { generation, committed }) = self.assigned.get(&of) else { return };
+        let Some(&committed) = self.assigned.get(&of) else { return };
         let mut advance = self.open.batch.advances.get(&of).copied();
         for record in received {
             let next = advance.map(|advance| advance.to).or(committed);
-            if record.generation < generation || next.is_some_and(|next| record.offset < next) {
+            if next.is_some_and(|next| record.offset < next) {
                 continue;
             }
             let none = OffsetAdvance { from: committed, to: 0, counted: 0, dead: 0 };
@@ -124,14 +105,19 @@ impl BatchWriter {
         self.topics.iter().find(|(_, name)| *name == topic).map(|(stream, _)| stream)
     }
 
-    /// Whether offsets have to be looked up at once, or it cannot go on.
-    pub fn is_stuck(&self) -> bool {
-        self.must_seek || self.failed.is_some()
+    /// Whether committed offsets have to be looked up before anything more is taken.
+    pub fn must_seek(&self) -> bool {
+        self.must_seek
     }
 
-    /// Whether partitions came since the last call.
-    pub fn take_new_partitions(&mut self) -> bool {
-        std::mem::take(&mut self.has_new_partitions)
+    /// Goes over to the partitions that a rebalance has left or brought. What is open belongs to those
+    /// of before: flush it first.
+    pub fn reassign(&mut self, partitions: Vec<TopicPartition>) {
+        for gone in self.assigned.keys().filter(|of| !partitions.contains(of)) {
+            self.retry.observer.revoked(gone);
+        }
+        self.assigned = partitions.into_iter().map(|of| (of, None)).collect();
+        self.must_seek = true;
     }
 
     /// How many messages wait.
@@ -152,10 +138,6 @@ impl BatchWriter {
     /// A store or brokers that are away for too long, or that refuse. What was not stored has to be
     /// read again.
     pub fn flush(&mut self) -> Result<Added, ProcessError> {
-        if let Some(error) = self.failed.take() {
-            self.must_seek = true;
-            return Err(error);
-        }
         if self.open.batch.advances.is_empty() {
             return Ok(Added::Stored);
         }
@@ -177,41 +159,6 @@ impl BatchWriter {
         Ok(added)
     }
 
-    /// Stores the open batch at one try, or has it read again: the whole group waits.
-    fn flush_once(&mut self) {
-        let mut open = std::mem::take(&mut self.open);
-        if open.batch.advances.is_empty() {
-            return;
-        }
-        if !open.dead_letters.is_empty() {
-            debug!("messages that wait beside dead letters are read again");
-            self.must_seek = true;
-            return;
-        }
-        let begun = Instant::now();
-        match self.store.add(&mut open.batch) {
-            Ok(Added::Stored) => {
-                self.committed(&open.batch);
-                self.report(&open, begun);
-            }
-            Ok(Added::OffsetConflict) => {
-                debug!("others were faster with the partitions that were revoked");
-                self.must_seek = true;
-            }
-            Err(error) => self.not_now(error, "messages are read again"),
-        }
-    }
-
-    /// In a rebalance: what failed is done later, unless it ends the processor.
-    fn not_now(&mut self, error: StoreError, instead: &str) {
-        if error.is_passing() {
-            debug!("{instead}, since in a rebalance nobody waits for a store: {error}");
-            self.must_seek = true;
-        } else {
-            self.failed = Some(error.into());
-        }
-    }
-
     fn report(&self, open: &OpenBatch, begun: Instant) {
         let store_time = begun.elapsed();
         let since_first = open.since.map_or(store_time, |since| since.elapsed());
@@ -224,14 +171,14 @@ impl BatchWriter {
     /// transaction markers that follow the last records. Otherwise retention, which removes the
     /// markers too, would look as if it had removed records.
     pub fn commit_ends(&mut self, lags: &Lags) -> Result<(), ProcessError> {
-        if self.is_stuck() || !self.open.batch.advances.is_empty() {
+        if self.must_seek || !self.open.batch.advances.is_empty() {
             return Ok(());
         }
         let mut ends = Batch::default();
         for (of, lag) in lags {
-            let (Some(to), Some(at)) = (lag.end, self.assigned.get(of)) else { continue };
-            if at.committed.unwrap_or(0) < to {
-                let advance = OffsetAdvance { from: at.committed, to, counted: 0, dead: 0 };
+            let (Some(to), Some(&at)) = (lag.end, self.assigned.get(of)) else { continue };
+            if at.unwrap_or(0) < to {
+                let advance = OffsetAdvance { from: at, to, counted: 0, dead: 0 };
                 ends.advances.insert(of.clone(), advance);
             }
         }
@@ -262,7 +209,7 @@ impl BatchWriter {
     fn committed(&mut self, batch: &Batch) {
         for (of, advance) in &batch.advances {
             if let Some(assigned) = self.assigned.get_mut(of) {
-                assigned.committed = Some(advance.to);
+                *assigned = Some(advance.to);
             }
         }
     }
@@ -291,7 +238,7 @@ impl BatchWriter {
         }
         let committed = self.with_store(Store::committed)?;
         for (of, assigned) in &mut self.assigned {
-            assigned.committed = committed.get(of).map(|at| at.offset);
+            *assigned = committed.get(of).map(|at| at.offset);
         }
         self.must_seek = false;
         if !self.assigned.is_empty() {
@@ -302,7 +249,7 @@ impl BatchWriter {
 
     /// What is committed of our partitions.
     pub fn start_offsets(&self) -> Vec<StartOffset> {
-        self.assigned.iter().map(|(of, assigned)| (of.clone(), assigned.committed)).collect()
+        self.assigned.iter().map(|(of, committed)| (of.clone(), *committed)).collect()
     }
 }
 
@@ -322,34 +269,6 @@ impl OpenBatch {
                 self.dead_letters.push(dead_letter(record, &reason));
                 false
             }
-        }
-    }
-}
-
-impl RebalanceListener for BatchWriter {
-    fn assigned(&mut self, partitions: &[TopicPartition], generation: u64) -> Option<Vec<Option<i64>>> {
-        self.has_new_partitions = true;
-        let stored = self.store.committed();
-        let offset = |of| Some(stored.as_ref().ok()?.get(of)?.offset);
-        let committed: Vec<_> = partitions.iter().map(offset).collect();
-        let new = partitions.iter().zip(&committed);
-        self.assigned
-            .extend(new.map(|(of, &committed)| (of.clone(), Assigned { generation, committed })));
-        if let Err(error) = stored {
-            self.not_now(error, "offsets are looked up later");
-            return None;
-        }
-        self.retry.observer.assigned();
-        Some(committed)
-    }
-
-    fn revoked(&mut self, partitions: &[TopicPartition]) {
-        // Whoever reads them next begins where this batch ends, if it is stored in time; otherwise
-        // one of the two has an offset conflict, and nothing is counted twice.
-        self.flush_once();
-        for partition in partitions {
-            self.assigned.remove(partition);
-            self.retry.observer.revoked(partition);
         }
     }
 }

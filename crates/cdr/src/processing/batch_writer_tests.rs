@@ -23,9 +23,6 @@ impl Observer for Nobody {
     fn revoked(&self, _: &TopicPartition) {}
 }
 
-/// Of records that a test receives, unless it is about generations.
-const GENERATION: u64 = 1;
-
 /// A writer, and another connection to its store.
 struct Scene {
     writer: BatchWriter,
@@ -52,19 +49,16 @@ impl Scene {
         Scene { writer, store: open(folder.path()), folder }
     }
 
-    fn take_of(&mut self, generation: u64, partition: i32, offsets: Range<i64>, value: &[u8]) {
-        let record =
-            |offset| Received { generation, topic: "data", partition, offset, key: None, value };
+    fn take(&mut self, partition: i32, offsets: Range<i64>) {
+        let record = |offset| Received { topic: "data", partition, offset, key: None, value: VALUE };
         self.writer.take(&offsets.map(record).collect::<Vec<_>>());
     }
 
-    fn take(&mut self, partition: i32, offsets: Range<i64>) {
-        self.take_of(GENERATION, partition, offsets, VALUE);
-    }
-
-    fn assigned(&mut self, numbers: &[i32]) -> Option<Vec<Option<i64>>> {
-        let partitions: Vec<_> = numbers.iter().map(|&number| partition(number)).collect();
-        self.writer.assigned(&partitions, GENERATION)
+    /// A rebalance; gives the offsets at which it goes on.
+    fn assigned(&mut self, numbers: &[i32]) -> Vec<Option<i64>> {
+        self.writer.reassign(numbers.iter().map(|&number| partition(number)).collect());
+        let offsets = self.writer.offsets_to_seek().unwrap().expect("a rebalance calls for a seek");
+        offsets.into_iter().map(|(_, offset)| offset).collect()
     }
 
     /// Offset and counted messages of each partition that is known to the store.
@@ -97,7 +91,7 @@ fn partition(number: i32) -> TopicPartition {
 fn messages_are_taken_from_the_committed_offsets_on() {
     let mut scene = Scene::new();
     scene.advance(1, 3);
-    assert_eq!(scene.assigned(&[0, 1]), Some(vec![None, Some(3)]));
+    assert_eq!(scene.assigned(&[0, 1]), [None, Some(3)]);
     scene.take(0, 0..2);
     scene.take(1, 0..5);
     scene.take(2, 0..5);
@@ -121,18 +115,41 @@ fn messages_of_several_partitions_may_be_mixed() {
 }
 
 #[test]
-fn messages_that_were_polled_before_their_partition_came_are_passed_over() {
+fn behind_a_rebalance_nothing_is_taken_until_offsets_are_looked_up() {
     let mut scene = Scene::new();
-    scene.writer.assigned(&[partition(0)], 3);
-    scene.take_of(2, 0, 0..5, VALUE);
-    assert_eq!(scene.writer.waiting(), 0);
-    // A partition that stays through a rebalance is read on.
-    scene.writer.assigned(&[partition(1)], 4);
-    scene.take_of(3, 0, 0..2, VALUE);
-    scene.take_of(3, 1, 0..2, VALUE);
-    scene.take_of(4, 0, 2..5, VALUE);
+    scene.assigned(&[0]);
+    scene.take(0, 0..5);
     assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
-    assert_eq!(scene.committed(), [(5, 5)]);
+    scene.advance(1, 3);
+    scene.writer.reassign(vec![partition(0), partition(1)]);
+    assert!(scene.writer.must_seek());
+    scene.take(0, 5..7);
+    scene.take(1, 0..7);
+    assert_eq!(scene.writer.waiting(), 0);
+    let offsets = vec![(partition(0), Some(5)), (partition(1), Some(3))];
+    assert_eq!(scene.writer.offsets_to_seek().unwrap(), Some(offsets));
+    scene.take(0, 5..7);
+    scene.take(1, 3..4);
+    assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
+    assert_eq!(scene.committed(), [(7, 7), (4, 4)]);
+}
+
+#[test]
+fn a_partition_that_went_and_came_back_is_read_from_its_committed_offset() {
+    let mut scene = Scene::new();
+    scene.assigned(&[0]);
+    scene.take(0, 0..5);
+    assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
+    scene.writer.reassign(Vec::new());
+    // Meanwhile its next reader has gone on.
+    let advance = OffsetAdvance { from: Some(5), to: 8, counted: 3, dead: 0 };
+    let advances = BTreeMap::from([(partition(0), advance)]);
+    let mut batch = Batch { advances, interactions: Vec::new() };
+    assert_eq!(scene.store.add(&mut batch).unwrap(), Added::Stored);
+    assert_eq!(scene.assigned(&[0]), [Some(8)]);
+    scene.take(0, 5..9);
+    assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
+    assert_eq!(scene.committed(), [(9, 9)]);
 }
 
 #[test]
@@ -142,13 +159,13 @@ fn a_batch_with_an_offset_conflict_in_one_partition_is_read_again_in_the_others(
     scene.take(0, 0..5);
     scene.take(1, 0..5);
     scene.advance(0, 7);
-    scene.writer.revoked(&[partition(0)]);
-    assert!(scene.writer.is_stuck());
+    assert_eq!(scene.writer.flush().unwrap(), Added::OffsetConflict);
+    assert!(scene.writer.must_seek());
     scene.take(1, 5..9);
     assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
     assert_eq!(scene.committed(), [(7, 7)], "what lies behind a gap is not counted");
-    assert_eq!(scene.writer.offsets_to_seek().unwrap(), Some(vec![(partition(1), None)]));
-    assert!(!scene.writer.is_stuck());
+    assert_eq!(scene.assigned(&[1]), [None]);
+    assert!(!scene.writer.must_seek());
     scene.take(1, 0..9);
     assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
     assert_eq!(scene.committed(), [(7, 7), (9, 9)]);
@@ -185,52 +202,37 @@ fn what_is_read_to_its_end_is_committed_behind_the_transaction_markers() {
     assert_eq!(scene.committed(), [(8, 7), (6, 0)]);
 }
 
-/// While another process writes, SQLite refuses after a time: a store that is away for one try.
+/// While another process writes, SQLite refuses after a time: a store that is away for some tries.
 #[test]
-fn in_a_rebalance_a_store_that_is_away_is_tried_once() {
+fn what_is_not_stored_before_a_rebalance_is_read_again_by_whoever_reads_next() {
     let mut scene = Scene::new();
     scene.assigned(&[0, 1]);
     scene.take(0, 0..5);
     scene.take(1, 0..3);
     scene.writer.store.wait_for_others(Duration::from_millis(10));
+    scene.writer.retry.give_up_after = Duration::ZERO;
     let other = scene.writing();
-    scene.writer.revoked(&[partition(0)]);
-    assert!(scene.writer.is_stuck());
-    assert_eq!(scene.writer.waiting(), 0);
+    scene.writer.flush().unwrap_err();
     drop(other);
-    // What was not stored is read again: by others, and here.
-    assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
-    assert_eq!(scene.writer.offsets_to_seek().unwrap(), Some(vec![(partition(1), None)]));
+    assert_eq!(scene.committed(), []);
+    assert_eq!(scene.assigned(&[1]), [None]);
     scene.take(1, 0..3);
     assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
     assert_eq!(scene.committed(), [(3, 3)]);
 }
 
 #[test]
-fn in_a_rebalance_nobody_waits_for_dead_letters() {
-    let mut scene = Scene::new();
-    scene.assigned(&[0]);
-    scene.take(0, 0..2);
-    scene.take_of(GENERATION, 0, 2..3, b"unusable");
-    // There are no brokers that could take it.
-    scene.writer.revoked(&[]);
-    assert!(scene.writer.is_stuck());
-    assert_eq!(scene.committed(), []);
-    assert_eq!(scene.writer.offsets_to_seek().unwrap(), Some(vec![(partition(0), None)]));
-}
-
-#[test]
-fn partitions_whose_offsets_cannot_be_looked_up_in_a_rebalance_are_read_later() {
+fn partitions_whose_offsets_cannot_be_looked_up_are_not_read() {
     let mut scene = Scene::new();
     scene.advance(1, 3);
     // The table is away for a moment.
     let other = rusqlite::Connection::open(scene.folder.path().join("usage.db")).unwrap();
     other.execute_batch("ALTER TABLE position RENAME TO elsewhere").unwrap();
-    assert_eq!(scene.assigned(&[1]), None);
-    assert!(scene.writer.flush().is_err(), "that it is gone ends the processor");
-    other.execute_batch("ALTER TABLE elsewhere RENAME TO position").unwrap();
+    scene.writer.reassign(vec![partition(1)]);
+    assert!(scene.writer.offsets_to_seek().is_err(), "that it is gone ends the processor");
     scene.take(1, 3..5);
     assert_eq!(scene.writer.waiting(), 0, "nothing is read until its offset is known");
+    other.execute_batch("ALTER TABLE elsewhere RENAME TO position").unwrap();
     assert_eq!(scene.writer.offsets_to_seek().unwrap(), Some(vec![(partition(1), Some(3))]));
     scene.take(1, 3..5);
     assert_eq!(scene.writer.flush().unwrap(), Added::Stored);

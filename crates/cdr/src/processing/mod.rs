@@ -18,11 +18,11 @@ pub mod store;
 pub mod tariff;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cdr_model::{PerStream, Stream, Streams};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use self::batch_writer::BatchWriter;
 pub use self::config::ProcessSettings;
@@ -142,8 +142,7 @@ pub fn process(config: &ProcessConfig, store: Store, retry: StoreRetry) -> Resul
     }
     let ids = cluster.topic_ids(&topics)?;
     writer.with_store(|store| store.bind_topics(&ids))?;
-    let writer = Arc::new(Mutex::new(writer));
-    let member = Member::join(kafka, &config.settings.group, &topics, shutdown, writer.clone())?;
+    let member = Member::join(kafka, &config.settings.group, &topics, shutdown)?;
     let now = Instant::now();
     let mut processor = Processor {
         config,
@@ -166,7 +165,7 @@ struct Processor<'a> {
     topics: Vec<&'a str>,
     cluster: Cluster,
     member: Member,
-    writer: Arc<Mutex<BatchWriter>>,
+    writer: BatchWriter,
     retry: &'a StoreRetry,
     /// When the lags were reported.
     reported: Instant,
@@ -180,10 +179,10 @@ impl Processor<'_> {
     fn run(&mut self) -> Result<(), ProcessError> {
         while !self.retry.shutdown.is_cancelled() {
             let polled = self.poll()?;
-            if lock(&self.writer).take_new_partitions() {
-                self.check_topics_if_any_answer()?;
+            if let Some(partitions) = self.member.rebalanced() {
+                self.rebalanced(partitions)?;
             }
-            if lock(&self.writer).is_stuck() {
+            if self.writer.must_seek() {
                 self.flush()?;
             }
             match polled {
@@ -195,8 +194,7 @@ impl Processor<'_> {
                 Polled::Records | Polled::Idle => {
                     let settings = &self.config.settings;
                     let longest = if polled == Polled::Idle { LULL } else { settings.batch_open };
-                    let is_due = lock(&self.writer).is_due(settings.batch_records, longest);
-                    if is_due {
+                    if self.writer.is_due(settings.batch_records, longest) {
                         self.flush()?;
                     }
                     self.report()?;
@@ -207,27 +205,34 @@ impl Processor<'_> {
             }
         }
         self.flush()?;
-        lock(&self.writer).commit_ends(&self.member.lags())
+        self.writer.commit_ends(&self.member.lags())
     }
 
     fn poll(&mut self) -> Result<Polled, ProcessError> {
-        let waiting = lock(&self.writer).waiting();
+        let waiting = self.writer.waiting();
         let max = self.config.settings.batch_records.saturating_sub(waiting).clamp(1, POLL_RECORDS);
-        let writer = self.writer.clone();
-        Ok(self.member.poll(WAIT, max, |received| lock(&writer).take(received))?)
+        Ok(self.member.poll(WAIT, max, |received| self.writer.take(received))?)
+    }
+
+    /// Goes over to other partitions. Whoever reads those that are gone begins where the open batch ends,
+    /// if it is stored in time; otherwise one of the two has an offset conflict, and nothing is counted
+    /// twice.
+    fn rebalanced(&mut self, partitions: Vec<TopicPartition>) -> Result<(), ProcessError> {
+        if self.writer.flush()? == Added::OffsetConflict {
+            debug!("others were faster with the partitions that were revoked");
+        }
+        self.writer.reassign(partitions);
+        self.check_topics_if_any_answer()
     }
 
     fn flush(&mut self) -> Result<(), ProcessError> {
-        let mut writer = lock(&self.writer);
-        if writer.flush()? == Added::OffsetConflict {
+        if self.writer.flush()? == Added::OffsetConflict {
             warn!("Another processor has counted these messages already; going on behind them");
         }
-        let to_seek = writer.offsets_to_seek()?;
-        let committed = writer.start_offsets();
-        drop(writer);
-        if let Some(offsets) = to_seek {
+        if let Some(offsets) = self.writer.offsets_to_seek()? {
             self.member.seek(&offsets)?;
         }
+        let committed = self.writer.start_offsets();
         let read: Vec<StartOffset> = committed.into_iter().filter(|(_, next)| next.is_some()).collect();
         if self.member.is_connected() {
             self.member.commit(&read);
@@ -238,12 +243,12 @@ impl Processor<'_> {
     fn report(&mut self) -> Result<(), ProcessError> {
         if self.reported.elapsed() >= LULL {
             self.retry.observer.brokers_answer(self.member.is_connected());
-            self.retry.observer.lags(&lock(&self.writer).behind(self.member.lags()));
+            self.retry.observer.lags(&self.writer.behind(self.member.lags()));
             self.reported = Instant::now();
         }
         if self.ends_committed.elapsed() >= COMMIT_ENDS_EVERY {
             self.ends_committed = Instant::now();
-            lock(&self.writer).commit_ends(&self.member.lags())?;
+            self.writer.commit_ends(&self.member.lags())?;
             self.check_topics_if_any_answer()?;
         }
         Ok(())
@@ -254,26 +259,26 @@ impl Processor<'_> {
     /// stored, unless that goes faster than the client notices.
     fn check_topics(&mut self) -> Result<(), ProcessError> {
         let ids = self.cluster.topic_ids(&self.topics)?;
-        lock(&self.writer).with_store(|store| store.bind_topics(&ids))
+        self.writer.with_store(|store| store.bind_topics(&ids))
     }
 
     /// The same, unless brokers do not answer now: others may give records all the same.
     fn check_topics_if_any_answer(&mut self) -> Result<(), ProcessError> {
         let ids = self.cluster.topic_ids_if_any_answer(&self.topics)?.unwrap_or_default();
-        lock(&self.writer).with_store(|store| store.bind_topics(&ids))
+        self.writer.with_store(|store| store.bind_topics(&ids))
     }
 
     /// Whether all that there is in all topics has been read, by whomever, and is stored.
     fn is_at_end(&mut self) -> Result<bool, ProcessError> {
         let (assigned, lags) = (self.member.assigned(), self.member.lags());
         let is_read = |of: &TopicPartition| lags.get(of).is_some_and(|lag| lag.end.is_some());
-        let is_read = lock(&self.writer).waiting() == 0 && assigned.iter().all(is_read);
+        let is_read = self.writer.waiting() == 0 && assigned.iter().all(is_read);
         if !is_read || self.ends_queried.elapsed() < QUERY_ENDS_EVERY {
             return Ok(false);
         }
         self.ends_queried = Instant::now();
-        lock(&self.writer).commit_ends(&lags)?;
-        let committed = lock(&self.writer).with_store(Store::committed)?;
+        self.writer.commit_ends(&lags)?;
+        let committed = self.writer.with_store(Store::committed)?;
         for topic in self.topics.clone() {
             if !self.is_topic_at_end(topic, &committed)? {
                 return Ok(false);
@@ -311,14 +316,14 @@ impl Processor<'_> {
     /// Goes back to the committed offsets, since the client passes over what is corrupt.
     fn read_again(&mut self) -> Result<(), ProcessError> {
         self.flush()?;
-        let committed = lock(&self.writer).start_offsets();
+        let committed = self.writer.start_offsets();
         Ok(self.member.seek(&committed)?)
     }
 
     /// Finds the partition that has not, or no longer, what comes next.
     fn out_of_range(&mut self) -> Result<(), ProcessError> {
         self.flush()?;
-        let committed = lock(&self.writer).start_offsets();
+        let committed = self.writer.start_offsets();
         let (mut offsets, mut found) = (Vec::new(), false);
         for (partition, next) in committed {
             let Some(next) = next else {
@@ -352,8 +357,4 @@ impl Processor<'_> {
         // The client reads on only after a seek.
         Ok(self.member.seek(&offsets)?)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
