@@ -33,7 +33,7 @@ use cdr::delivery::lease::Lease;
 use cdr::delivery::pace::{Pace, SimulatedClock};
 use cdr::delivery::records::{Blocks, Limits, Probe, RecordDelivery, RecordsConfig, RunAtKafka, RunId};
 use cdr::files::sftp::{SftpConfig, SftpSink};
-use cdr::files::{FileSink as _, OpenGate};
+use cdr::files::{FileSink as _, Unconditional};
 use cdr::kafka::{Handover, KafkaConfig};
 use cdr::telemetry::Counters;
 use cdr_model::progress::{Cursors, KAFKA, Parameters, RecordCursor, SinkTargets};
@@ -469,7 +469,7 @@ async fn upload(settings: SftpConfig, count: usize, content: Vec<u8>) -> Result<
         let permit = room.clone().acquire_owned().await?;
         let (store, content) = (store.clone(), content.clone());
         uploads.spawn(async move {
-            let result = store.put(&format!("file-{number:04}.csv"), content, &OpenGate).await;
+            let result = store.put(&format!("file-{number:04}.csv"), content, &Unconditional).await;
             drop(permit);
             result
         });

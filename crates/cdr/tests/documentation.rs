@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cdr::cli::Cli;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -190,6 +190,11 @@ fn every_command_of_cdr_that_is_named_can_be_given() {
                 continue;
             }
             count += 1;
+            // A command alone is named, and need not be complete.
+            let is_name = words.len() == 2;
+            if is_name && Cli::command().find_subcommand(words[1]).is_some() {
+                continue;
+            }
             if let Err(error) = Cli::try_parse_from(&words)
                 && error.use_stderr()
             {
@@ -223,7 +228,6 @@ fn every_script_that_is_named_is_there_and_can_be_run() {
 
 #[test]
 fn every_subcommand_is_in_the_readme() {
-    use clap::CommandFactory;
     let readme = Document::read("README.md").text;
     for command in Cli::command().get_subcommands() {
         let row = format!("| `cdr {}` |", command.get_name());

@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::field::{Field, FieldKind, Fields, Record, Records};
 use crate::format::Message;
 use crate::generate::Generator;
-use crate::plan::Part;
+use crate::part::Part;
 use crate::population::{Msisdn, Population};
 use crate::stream::Stream;
 use crate::text::FixedText;

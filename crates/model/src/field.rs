@@ -65,7 +65,9 @@ impl Field {
     pub(crate) const fn list<const N: usize>(mut fields: [Field; N]) -> [Field; N] {
         let mut nth = 0;
         let mut before = "{\"";
+        assert!(matches!(fields[N - 1].kind, FieldKind::Time), "a record's last field is its time");
         while nth < N {
+            assert!(fields[nth].name.len() + "\",\"\":\"".len() <= LEAD_ROOM, "the name is too long");
             // Numbers stand without quotes.
             let is_number = matches!(fields[nth].kind, FieldKind::Integer { .. });
             let after = if is_number { "\":" } else { "\":\"" };

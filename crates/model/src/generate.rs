@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::field::{Record, Records};
-use crate::plan::{Part, PartIndex, Plan, Shard};
+use crate::part::{Part, PartIndex};
 use crate::population::Population;
 use crate::profile::Subscribers;
 use crate::scenario::{Scenario, ScenarioError};
@@ -26,10 +26,8 @@ impl Generator {
     /// # Errors
     /// A scenario that cannot be simulated.
     pub fn new(scenario: &Scenario) -> Result<Self, ScenarioError> {
-        // The plan knows what cannot be simulated.
-        Plan::new(scenario, Shard::WHOLE)?;
         Ok(Generator {
-            timeline: Timeline::new(scenario),
+            timeline: Timeline::new(scenario)?,
             population: Population::new(scenario),
             subscribers: Subscribers::new(scenario),
         })
@@ -41,8 +39,8 @@ impl Generator {
     }
 
     /// How many records of a stream a part has.
-    pub fn count(&self, _: Stream, _: PartIndex) -> u32 {
-        self.timeline.count()
+    pub fn count(&self, stream: Stream, part: PartIndex) -> u32 {
+        self.timeline.count(stream, part)
     }
 
     /// The time of one record, without generating the rest of it.
@@ -53,7 +51,7 @@ impl Generator {
     /// Hands over the records of a part whose indices are in `range`, in time order.
     #[inline]
     pub fn each(&self, stream: Stream, part: &Part, range: Range<u32>, records: &mut impl Records) {
-        self.subscribers.each(self.timeline.draw(stream, part, range), stream, records);
+        self.subscribers.each(stream, part, range, records);
     }
 
     /// Hands over the usage that the records of a part report, in time order.

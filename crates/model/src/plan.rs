@@ -3,39 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
+use crate::part::{Part, PartIndex};
 use crate::scenario::{Scenario, ScenarioError};
 use crate::stream::{Stream, Streams};
 use crate::time::Micros;
-
-/// Number of a part within a run, from 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct PartIndex(pub u64);
-
-impl fmt::Display for PartIndex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// One interval of the run, with a file for each stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
-    pub index: PartIndex,
-    /// File time, and the beginning of the window in which the records' times lie.
-    pub start: Micros,
-    /// Length of the window in seconds; its end is not part of it.
-    pub interval_s: u64,
-}
-
-impl Part {
-    /// The end of the window.
-    pub fn end(&self) -> Micros {
-        self.start.plus_seconds(self.interval_s)
-    }
-}
+use crate::timeline::Timeline;
 
 /// Every `of`-th part, beginning with part `number - 1`: the share of one of several processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,10 +70,7 @@ impl fmt::Display for Shard {
 /// The parts of a run, or of one shard of it, as data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    start: Micros,
-    interval_s: u64,
-    files: u64,
-    line_count: u32,
+    timeline: Timeline,
     streams: Streams,
     shard: Shard,
     endless: bool,
@@ -109,26 +78,10 @@ pub struct Plan {
 
 impl Plan {
     /// # Errors
-    /// A scenario that is not valid, whose file count or interval rounds to 0, or whose history ends
-    /// after the year 9999.
+    /// A scenario that cannot be simulated.
     pub fn new(scenario: &Scenario, shard: Shard) -> Result<Self, ScenarioError> {
-        scenario.validate()?;
-        let &Scenario { total_seconds, line_count, lines_per_second, streams, .. } = scenario;
-        let files =
-            round_half_even(u128::from(total_seconds) * u128::from(lines_per_second), line_count.into());
-        if files == 0 {
-            return Err(ScenarioError::NoFiles { total_seconds, lines_per_second, line_count });
-        }
-        let interval_s = round_half_even(total_seconds.into(), files.into());
-        if interval_s == 0 {
-            return Err(ScenarioError::NoInterval { total_seconds, files, lines_per_second });
-        }
-        let start = Micros::from_civil(scenario.start);
-        // The last window ends behind one interval more than there are files.
-        if (u128::from(files) + 1) * u128::from(interval_s) > seconds_left(start).into() {
-            return Err(ScenarioError::EndsTooLate);
-        }
-        Ok(Plan { start, interval_s, files, line_count, streams, shard, endless: false })
+        let timeline = Timeline::new(scenario)?;
+        Ok(Plan { timeline, streams: scenario.streams, shard, endless: false })
     }
 
     /// The same plan without an end: after the history, interval follows interval, until the
@@ -149,22 +102,22 @@ impl Plan {
 
     /// Seconds from one part's window to the next.
     pub fn interval_s(&self) -> u64 {
-        self.interval_s
+        self.timeline.interval_s()
     }
 
     /// Parts of the whole run, over all shards: the contract's `FILE_COUNT`.
     pub fn files(&self) -> u64 {
-        self.files
+        self.timeline.files()
     }
 
     /// Records of a stream in a part; none of a stream that is not of the run.
-    pub fn count(&self, stream: Stream, _: PartIndex) -> u32 {
-        if self.streams.contains(stream) { self.line_count } else { 0 }
+    pub fn count(&self, stream: Stream, index: PartIndex) -> u32 {
+        if self.streams.contains(stream) { self.timeline.count(stream, index) } else { 0 }
     }
 
     /// No part has more records of a stream.
     pub fn count_max(&self) -> u32 {
-        self.line_count
+        self.timeline.count_max()
     }
 
     /// Records of a stream in this shard's parts before a cursor.
@@ -174,7 +127,7 @@ impl Plan {
 
     /// Records of a stream in this shard's history.
     pub fn records(&self, stream: Stream) -> u64 {
-        self.records_before(stream, PartIndex(self.files))
+        self.records_before(stream, PartIndex(self.files()))
     }
 
     /// Whether the plan goes on after the history.
@@ -185,25 +138,20 @@ impl Plan {
     /// A part of any shard, in constant time. Every index up to [`Plan::last`] has a window of its own;
     /// those beyond have that part's, so that nothing overflows.
     pub fn part(&self, index: PartIndex) -> Part {
-        let steps = index.min(self.last()).0 + 1;
-        let start = self.start.plus_seconds(steps.saturating_mul(self.interval_s));
-        Part { index, start, interval_s: self.interval_s }
+        self.timeline.part(index)
     }
 
     /// The last part, of any shard, that a plan without end can have: its window ends within the
     /// calendar's four digits for the year.
     pub fn last(&self) -> PartIndex {
-        // The history has at least one part, whose window ends two intervals after the start.
-        PartIndex(seconds_left(self.start) / self.interval_s - 2)
+        self.timeline.last()
     }
 
     /// The part, of any shard, in whose window a time lies; a plan without end has one for every
     /// time behind its beginning.
     pub fn part_at(&self, time: Micros) -> Option<PartIndex> {
-        let seconds = time.0.checked_sub(self.start.0)?.div_euclid(1_000_000);
-        let index = u64::try_from(seconds).ok()?.checked_div(self.interval_s)?.checked_sub(1)?;
-        let behind = if self.endless { self.last().0 + 1 } else { self.files };
-        (index < behind).then_some(PartIndex(index))
+        let index = self.timeline.part_at(time)?;
+        (self.endless || index.0 < self.files()).then_some(index)
     }
 
     /// The first part of this shard.
@@ -233,7 +181,7 @@ impl Plan {
 
     /// Whether a cursor stands behind this shard's last part; never, for a plan without end.
     pub fn is_done(&self, cursor: PartIndex) -> bool {
-        if self.endless { cursor > self.last() } else { cursor.0 >= self.files }
+        if self.endless { cursor > self.last() } else { cursor.0 >= self.files() }
     }
 
     /// The cursor behind the last part of this shard's history.
@@ -243,12 +191,12 @@ impl Plan {
 
     /// The end of the last window of the whole run's history.
     pub fn history_end(&self) -> Micros {
-        self.part(PartIndex(self.files - 1)).end()
+        self.part(PartIndex(self.files() - 1)).end()
     }
 
     /// Parts of this shard's history.
     pub fn parts(&self) -> u64 {
-        self.parts_before(PartIndex(self.files))
+        self.parts_before(PartIndex(self.files()))
     }
 
     /// How many of this shard's parts come before a cursor.
@@ -262,23 +210,4 @@ impl Plan {
         cursor.0 <= self.last().0.saturating_add(1 + self.step())
             && steps.is_some_and(|steps| steps.is_multiple_of(self.step()))
     }
-}
-
-/// Texts of times have four digits for the year. A window may end here, since its end is not in it.
-const YEAR_10000: Micros = Micros(253_402_300_800_000_000);
-
-/// Whole seconds from a time to the end of the calendar's four digits for the year.
-fn seconds_left(from: Micros) -> u64 {
-    u64::try_from(YEAR_10000.0.saturating_sub(from.0) / 1_000_000).unwrap_or(0)
-}
-
-/// Python's `round(numerator / denominator)`: a half goes to the even neighbour.
-fn round_half_even(numerator: u128, denominator: u128) -> u64 {
-    let (quotient, rest) = (numerator / denominator, numerator % denominator);
-    let up = match (rest * 2).cmp(&denominator) {
-        std::cmp::Ordering::Less => false,
-        std::cmp::Ordering::Equal => quotient % 2 == 1,
-        std::cmp::Ordering::Greater => true,
-    };
-    (quotient + u128::from(up)) as u64
 }

@@ -10,7 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::format::{FileFormat, MessageFormat};
-use crate::plan::{PartIndex, Plan, Shard};
+use crate::part::PartIndex;
+use crate::plan::{Plan, Shard};
 use crate::scenario::Scenario;
 use crate::stream::{PerStream, Stream, Streams};
 
@@ -202,7 +203,8 @@ pub struct Progress {
     pub version: u32,
     pub run: String,
     pub shard: String,
-    /// When the run began, in milliseconds since the epoch, by the clock of its host.
+    /// When the run began, in milliseconds since the epoch: by the clock of its host, but in any case later
+    /// than what was begun before it.
     pub begun_ms: i64,
     pub parameters: Parameters,
     /// Where the cursors' sinks deliver to.

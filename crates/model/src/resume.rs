@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{PartIndex, Plan};
+use crate::part::PartIndex;
+use crate::plan::Plan;
 use crate::progress::{ByPartition, Cursors, Difference, KAFKA, Parameters, Progress, SinkTargets};
 use crate::stream::PerStream;
 
@@ -58,9 +59,19 @@ pub struct KafkaState {
     pub other_split: Option<u32>,
     /// What the run was last begun with, by whichever shard.
     pub begun_with: Option<Parameters>,
+    /// When that was, by the clock of that host.
+    pub begun_ms: Option<i64>,
     pub end_offsets: EndOffsets,
     /// Whether no open transaction could hide a later progress record.
     pub settled: bool,
+}
+
+impl KafkaState {
+    /// When a run begins that begins now: later than whatever was begun before it, also by a host whose
+    /// clock is ahead of this one's.
+    pub fn begin_ms(&self, now_ms: i64) -> i64 {
+        self.begun_ms.map_or(now_ms, |before| now_ms.max(before.saturating_add(1)))
+    }
 }
 
 /// Everything that the decision depends on.

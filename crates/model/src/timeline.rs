@@ -1,100 +1,107 @@
-//! When each record of a part happens.
+//! When everything happens: where parts begin, how many records each has, and each record's time.
 
-use std::ops::Range;
-
-use crate::plan::Part;
-use crate::random::{Words, below_wide};
-use crate::scenario::Scenario;
+use crate::part::{Part, PartIndex};
+use crate::profile::Rhythm;
+use crate::scenario::{Scenario, ScenarioError};
 use crate::stream::Stream;
 use crate::time::Micros;
 
-/// The same number of records in every part, evenly spread.
-///
-/// A part's window is divided into as many slots as it has records, and each record's time is drawn
-/// within its own. So records are in time order, and each one's time is known without those before it.
-#[derive(Clone, Debug)]
-pub(crate) struct Timeline {
-    seed: u64,
-    line_count: u32,
-}
-
-/// Random words that one record takes, of which the last gives its time.
-const fn words_per_record(stream: Stream) -> u64 {
-    match stream {
-        Stream::Data => 4,
-        Stream::Voice => 3,
-        #[cfg(feature = "test-additions")]
-        Stream::Probe => 2,
-    }
-}
-
-/// What one record is drawn from: its random words and its slot.
-#[derive(Clone, Copy)]
-pub(crate) struct Draw {
-    words: Words,
-    at: u64,
-    /// The word that gives the time; its low half may serve for something else.
-    pub time_word: u64,
-    slot_begin: Micros,
-    /// In microseconds; 0 for a slot that is narrower than one: several records share a time.
-    slot_width: u64,
-}
-
-impl Draw {
-    /// One of the record's words.
-    #[inline(always)]
-    pub fn word(self, nth: u64) -> u64 {
-        self.words.at(self.at + nth)
-    }
-
-    /// When the record happens.
-    #[inline(always)]
-    pub fn time(self) -> Micros {
-        Micros(self.slot_begin.0 + below_wide(self.time_word, self.slot_width) as i64)
-    }
+/// The windows of a scenario's parts, and how its records lie in them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeline {
+    start: Micros,
+    interval_s: u64,
+    files: u64,
+    rhythm: Rhythm,
 }
 
 impl Timeline {
-    pub fn new(scenario: &Scenario) -> Self {
-        Timeline { seed: scenario.seed, line_count: scenario.line_count }
+    /// # Errors
+    /// A scenario that is not valid, whose file count or interval rounds to 0, or whose history ends
+    /// after the year 9999.
+    pub fn new(scenario: &Scenario) -> Result<Self, ScenarioError> {
+        scenario.validate()?;
+        let &Scenario { total_seconds, line_count, lines_per_second, .. } = scenario;
+        let files =
+            round_half_even(u128::from(total_seconds) * u128::from(lines_per_second), line_count.into());
+        if files == 0 {
+            return Err(ScenarioError::NoFiles { total_seconds, lines_per_second, line_count });
+        }
+        let interval_s = round_half_even(total_seconds.into(), files.into());
+        if interval_s == 0 {
+            return Err(ScenarioError::NoInterval { total_seconds, files, lines_per_second });
+        }
+        let start = Micros::from_civil(scenario.start);
+        // The last window ends behind one interval more than there are files.
+        if (u128::from(files) + 1) * u128::from(interval_s) > seconds_left(start).into() {
+            return Err(ScenarioError::EndsTooLate);
+        }
+        Ok(Timeline { start, interval_s, files, rhythm: Rhythm::new(scenario) })
     }
 
-    /// Records of each stream in a part.
-    pub fn count(&self) -> u32 {
-        self.line_count
+    /// Seconds from one window to the next.
+    pub fn interval_s(&self) -> u64 {
+        self.interval_s
+    }
+
+    /// Parts of the history: the contract's `FILE_COUNT`.
+    pub fn files(&self) -> u64 {
+        self.files
+    }
+
+    /// The last part whose window ends within the calendar's four digits for the year. Behind the
+    /// history, only a plan without end has parts up to there.
+    pub fn last(&self) -> PartIndex {
+        // The history has at least one part, whose window ends two intervals after the start.
+        PartIndex(seconds_left(self.start) / self.interval_s - 2)
+    }
+
+    /// The window of a part, in constant time. Every index up to [`Timeline::last`] has one of its
+    /// own; those beyond have that part's, so that nothing overflows.
+    pub fn part(&self, index: PartIndex) -> Part {
+        let steps = index.min(self.last()).0 + 1;
+        let start = self.start.plus_seconds(steps.saturating_mul(self.interval_s));
+        Part { index, start, interval_s: self.interval_s }
+    }
+
+    /// The part in whose window a time lies, within the history or behind it.
+    pub fn part_at(&self, time: Micros) -> Option<PartIndex> {
+        let seconds = time.0.checked_sub(self.start.0)?.div_euclid(1_000_000);
+        let index = u64::try_from(seconds).ok()?.checked_div(self.interval_s)?.checked_sub(1)?;
+        Some(PartIndex(index)).filter(|&index| index <= self.last())
+    }
+
+    /// Records of a stream in a part.
+    pub fn count(&self, stream: Stream, part: PartIndex) -> u32 {
+        self.rhythm.count(stream, part)
+    }
+
+    /// No part has more records of a stream.
+    pub fn count_max(&self) -> u32 {
+        self.rhythm.count_max()
     }
 
     /// The time of one record, without generating the rest of it.
     pub fn time(&self, stream: Stream, part: &Part, index: u32) -> Micros {
-        self.draw(stream, part, index..index.saturating_add(1)).next().map_or(part.start, Draw::time)
+        self.rhythm.time(stream, part, index)
     }
+}
 
-    /// What the records of a part whose indices are in `range` are drawn from, in time order.
-    #[inline(always)]
-    pub fn draw(
-        &self,
-        stream: Stream,
-        part: &Part,
-        range: Range<u32>,
-    ) -> impl Iterator<Item = Draw> + use<> {
-        let words = Words::new(self.seed, stream, part.index.0);
-        let per_record = words_per_record(stream);
-        let (micros, count) = (part.interval_s * 1_000_000, u64::from(self.line_count));
-        let (whole, rest) = (micros / count, micros % count);
-        // Where a slot begins: `index * micros / count` without overflow.
-        let bound = move |index: u64| whole * index + rest * index / count;
-        let (start, mut from) = (part.start.0, bound(range.start.into()));
-        (range.start..range.end.min(self.line_count)).map(move |index| {
-            let (index, begin) = (u64::from(index), from);
-            from = bound(index + 1);
-            let at = index * per_record;
-            Draw {
-                words,
-                at,
-                time_word: words.at(at + per_record - 1),
-                slot_begin: Micros(start + begin as i64),
-                slot_width: from - begin,
-            }
-        })
-    }
+/// Texts of times have four digits for the year. A window may end here, since its end is not in it.
+const YEAR_10000: Micros = Micros(253_402_300_800_000_000);
+
+/// Whole seconds from a time to the end of the calendar's four digits for the year.
+fn seconds_left(from: Micros) -> u64 {
+    u64::try_from(YEAR_10000.0.saturating_sub(from.0) / 1_000_000).unwrap_or(0)
+}
+
+/// Python's `round(numerator / denominator)`: a half goes to the even neighbour.
+fn round_half_even(numerator: u128, denominator: u128) -> u64 {
+    let (quotient, rest) = (numerator / denominator, numerator % denominator);
+    let up = match (rest * 2).cmp(&denominator) {
+        std::cmp::Ordering::Less => false,
+        std::cmp::Ordering::Equal => quotient % 2 == 1,
+        std::cmp::Ordering::Greater => true,
+    };
+    (quotient + u128::from(up)) as u64
 }

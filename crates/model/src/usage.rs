@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn two_interactions_at_a_tower_are_no_stay_and_three_are() {
+    fn two_interactions_at_a_tower_are_no_dwell_and_three_are() {
         let mut sightings = [
             sighting(1, 7),
             sighting(2, 7),
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_interaction_elsewhere_ends_a_stay() {
+    fn a_late_interaction_elsewhere_ends_a_dwell() {
         let mut sightings =
             [sighting(1, 7), sighting(2, 7), sighting(4, 7), sighting(5, 7), sighting(3, 9)];
         assert_eq!(dwells(&mut sightings), []);

@@ -58,6 +58,7 @@ fn check(row: Row, expected: Decision) {
         unreadable: row.unreadable.map(str::to_owned),
         other_split: row.other_split,
         begun_with: row.begun_with,
+        begun_ms: None,
         end_offsets,
         settled: true,
     });
@@ -418,6 +419,16 @@ fn an_index_file_of_the_same_run_with_other_parameters_is_not_taken_over_either(
     let file = "idx_data.dat".to_owned();
     let refused = Decision::Refuse(Conflict::IndexOfAnother { file, differences });
     check(Row { local, progress, ..Row::default() }, refused);
+}
+
+#[test]
+fn a_run_begins_later_than_what_was_begun_before_it_whatever_the_clocks() {
+    let begun = |begun_ms| KafkaState { begun_ms, ..KafkaState::default() };
+    assert_eq!(begun(None).begin_ms(5), 5);
+    assert_eq!(begun(Some(4)).begin_ms(5), 5);
+    assert_eq!(begun(Some(5)).begin_ms(5), 6);
+    assert_eq!(begun(Some(9)).begin_ms(5), 10);
+    assert_eq!(begun(Some(i64::MAX)).begin_ms(5), i64::MAX);
 }
 
 #[test]

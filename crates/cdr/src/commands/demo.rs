@@ -1,5 +1,6 @@
 //! `cdr demo`: the whole job against services of its own, and a look at what came of it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -59,14 +60,22 @@ pub async fn execute(args: &DemoArgs, context: &Context) -> anyhow::Result<Exit>
     flags.values.entry("run.env").or_insert_with(|| "dev".to_owned());
     let (config, terminal) = (context.config(&flags)?, &context.terminal);
     print("An SFTP server and a Kafka-compatible broker start in this process:\n\n")?;
-    let services = Services::start(&args.services, config.sftp.password.clone()).await?;
+    let mut services = Services::start(&args.services, config.sftp.password.clone()).await?;
     print(&format!("{}\n", services.describe(&args.services.sftp_user)))?;
     let config = at(config, args, &services);
-    let exit = deliver_and_show(args, &config, terminal).await;
-    if matches!(exit, Ok(Exit::Complete)) && terminal.is_terminal && std::io::stdin().is_terminal() {
-        print("\nThe servers stay up for you to look around. Ctrl-C ends them.\n")?;
-        Received::listen()?.next().await;
-    }
+    let working = async {
+        let exit = deliver_and_show(args, &config, terminal).await?;
+        if exit == Exit::Complete && terminal.is_terminal && std::io::stdin().is_terminal() {
+            print("\nThe servers stay up for you to look around. Ctrl-C ends them.\n")?;
+            Received::listen()?.next().await;
+        }
+        Ok(exit)
+    };
+    let exit = tokio::select! {
+        exit = working => exit,
+        // Without it, the work would only wait.
+        failure = services.servers.ended() => Err(failure),
+    };
     services.servers.stop().await;
     exit
 }
@@ -137,20 +146,24 @@ async fn deliver_and_show(
 /// The names of some files, and the beginning of one.
 async fn files(config: &Config) -> anyhow::Result<String> {
     let sink = SftpSink::read_only(&config.sftp)?;
-    let mut found = Vec::new();
+    let (mut count, mut first) = (0, BTreeMap::new());
     let mut take = |listed: Listed<'_>| match listed {
-        Listed::Start => found.clear(),
+        Listed::Start => (count, first) = (0, BTreeMap::new()),
         Listed::File(file) if file.temporary_for.is_some() => {}
-        Listed::File(file) => found.push((file.name.to_owned(), file.bytes)),
+        Listed::File(file) => {
+            count += 1;
+            first.insert(file.name.to_owned(), file.bytes);
+            if first.len() > FILES_SHOWN {
+                first.pop_last();
+            }
+        }
     };
     sink.list(&mut take).await?;
-    found.sort();
-    let mut text =
-        format!("{} files on the SFTP server, among them\n", units::count(found.len() as u64));
-    for (name, bytes) in found.iter().take(FILES_SHOWN) {
+    let mut text = format!("{} files on the SFTP server, among them\n", units::count(count));
+    for (name, bytes) in &first {
         writeln!(text, "  {name}  {}", bytes.map_or_else(String::new, units::bytes))?;
     }
-    if let Some((first, _)) = found.first() {
+    if let Some(first) = first.keys().next() {
         let mut bytes = Vec::new();
         let mut take = |piece: &[u8]| {
             bytes.extend_from_slice(piece);

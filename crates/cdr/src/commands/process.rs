@@ -30,7 +30,7 @@ Examples:
   API_PORT=0 METRICS_PORT=0 cdr process        another one on the same host, with ports that are free
   cdr process --restart                        forget what was counted, and begin with the first message
 
-Sums and the place up to which the topics are read change in one transaction, so that every message counts once:
+Sums and the offsets up to which the topics are read change in one transaction, so that every message counts once:
 after a kill, a rebalance, or with several processors at once.";
 
 /// `cdr process`.
@@ -60,8 +60,9 @@ pub async fn execute(args: &ProcessArgs, context: &Context) -> anyhow::Result<Ex
     let config = context.config(&args.settings.values)?;
     let signals = Signals::watch()?;
     let session = Arc::new(Session::new(&config));
-    let servers = serve(&config, &session).await?;
-    let outcome = count(args, &config, &signals.shutdown, session.clone()).await;
+    let mut servers = serve(&config, &session).await?;
+    let counting = count(args, &config, &signals.shutdown, session.clone());
+    let outcome = servers.during(&signals.shutdown, counting).await;
     servers.stop().await;
     if let Some(exit) = signals.exit() {
         session.log_end();
@@ -92,8 +93,14 @@ async fn serve(config: &Config, session: &Session) -> anyhow::Result<Servers> {
     let answers = api::router(store, config.tariff, &config.api, session.readiness.clone());
     let (counted, readiness) = (session.metrics.clone(), session.readiness.clone());
     let mut servers = Servers::default();
-    servers.spawn(|stop| http::serve(api, answers, http::Limits::default(), stop));
-    servers.spawn(|stop| metrics::serve(metrics, counted, readiness, stop));
+    servers.spawn(async move |stop| {
+        http::serve(api, answers, http::Limits::default(), stop).await;
+        Ok(())
+    });
+    servers.spawn(async move |stop| {
+        metrics::serve(metrics, counted, readiness, stop).await;
+        Ok(())
+    });
     Ok(servers)
 }
 

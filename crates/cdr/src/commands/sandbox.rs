@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::pin::pin;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use cdr_sandbox::{kafka, sftp};
 use clap::Args;
 use tokio::net::TcpListener;
@@ -69,37 +70,72 @@ const PARTITIONS: i32 = 3;
 /// Serves until a signal comes.
 pub async fn execute(args: &SandboxArgs, context: &Context) -> anyhow::Result<Exit> {
     let config = context.config(&FlagValues::default())?;
-    let services = Services::start(args, config.sftp.password.clone()).await?;
+    let mut services = Services::start(args, config.sftp.password.clone()).await?;
     let (described, dir) = (services.describe(&args.sftp_user), args.dir.display());
     output::print(&format!("{described}\nServing until Ctrl-C; the data stays in {dir}\n"))?;
-    Received::listen()?.next().await;
+    let mut signals = Received::listen()?;
+    let stop = CancellationToken::new();
+    let serving = async {
+        stop.run_until_cancelled(signals.next()).await;
+        Ok(Exit::Complete)
+    };
+    let exit = services.servers.during(&stop, serving).await;
     info!("Stopping the servers");
     services.servers.stop().await;
-    Ok(Exit::Complete)
+    exit
 }
 
 /// Servers that run until they are stopped.
 #[derive(Default)]
 pub struct Servers {
     stop: CancellationToken,
-    tasks: JoinSet<()>,
+    tasks: JoinSet<anyhow::Result<()>>,
 }
 
 impl Servers {
     /// Begins to serve, until the token is cancelled.
     pub fn spawn<F>(&mut self, serve: impl FnOnce(CancellationToken) -> F)
     where
-        F: Future<Output = ()> + Send + 'static,
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         self.tasks.spawn(serve(self.stop.clone()));
+    }
+
+    /// Works while all of them serve. When one ends, the token is cancelled, the work finishes what it has
+    /// in flight, and the server's end is the error.
+    pub async fn during<T>(
+        &mut self,
+        shutdown: &CancellationToken,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        let mut work = pin!(work);
+        let failure = tokio::select! {
+            done = &mut work => return done,
+            failure = self.ended() => failure,
+        };
+        shutdown.cancel();
+        drop(work.await);
+        Err(failure)
+    }
+
+    /// Resolves when one has ended that nobody has stopped.
+    pub async fn ended(&mut self) -> anyhow::Error {
+        match self.tasks.join_next().await {
+            Some(Ok(Ok(()))) => anyhow!("a server has ended"),
+            Some(Ok(Err(failure))) => failure,
+            Some(Err(panic)) => {
+                anyhow!(panic).context("a server has ended unexpectedly, which is a bug")
+            }
+            None => std::future::pending().await,
+        }
     }
 
     /// Ends when the requests that have begun are answered.
     pub async fn stop(mut self) {
         self.stop.cancel();
         while let Some(ended) = self.tasks.join_next().await {
-            if let Err(failure) = ended {
-                error!("A server has ended badly: {failure}");
+            if let Err(failure) = ended.map_err(Into::into).flatten() {
+                error!("A server has ended badly: {failure:#}");
             }
         }
     }
@@ -138,11 +174,12 @@ impl Services {
             );
         }
         let mut servers = Servers::default();
-        servers.spawn(async move |stop| sftp_server.serve(sftp_listener, stop.cancelled()).await);
         servers.spawn(async move |stop| {
-            if let Err(failure) = broker.serve(kafka_listener, stop.cancelled()).await {
-                error!("The broker has ended: {failure}");
-            }
+            sftp_server.serve(sftp_listener, stop.cancelled()).await;
+            Ok(())
+        });
+        servers.spawn(async move |stop| {
+            broker.serve(kafka_listener, stop.cancelled()).await.context("the broker has ended")
         });
         let brokers = format!("{}:{}", host(kafka), kafka.port());
         let (sftp_host, sftp_port) = (host(sftp), sftp.port());
@@ -191,5 +228,41 @@ fn host(address: SocketAddr) -> String {
     match address.ip() {
         ip if ip.is_loopback() || ip.is_unspecified() => "localhost".to_owned(),
         ip => ip.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// What comes of work that ends by shutdown only, beside a server.
+    async fn beside<F>(server: F) -> String
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let (mut servers, shutdown) = (Servers::default(), CancellationToken::new());
+        servers.spawn(async |stop| {
+            stop.cancelled().await;
+            Ok(())
+        });
+        servers.spawn(|_| server);
+        let work = async {
+            shutdown.cancelled().await;
+            Ok(())
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(60), servers.during(&shutdown, work)).await;
+        let failure = ended.expect("the work ends with the server").unwrap_err();
+        servers.stop().await;
+        format!("{failure:#}")
+    }
+
+    #[tokio::test]
+    async fn a_server_that_ends_ends_the_work_beside_it() {
+        let panicked = beside(async { panic!("in a server") }).await;
+        assert!(panicked.contains("which is a bug") && panicked.contains("in a server"), "{panicked}");
+        assert_eq!(beside(async { Err(anyhow!("the disk is full")) }).await, "the disk is full");
+        assert_eq!(beside(async { Ok(()) }).await, "a server has ended");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cdr_model::{FileFormat, Generator, Micros, Part, PartIndex, Plan, Stream};
 use futures_util::future::try_join_all;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -72,18 +72,20 @@ impl FileDelivery {
         }
         let mut uploads = Uploads::new();
         // What earlier processes left must not hold up the first upload.
-        let cleaning = tokio::spawn(self.clone().clean_up(Stale::OfOthers));
+        let mut cleaning = JoinSet::new();
+        cleaning.spawn(self.clone().clean_up(Stale::OfOthers));
         let result = tokio::select! {
             result = self.walk(from, &mut uploads) => result,
+            Some(Err(panic)) = cleaning.join_next() => Err(panic.into()),
             // Another process delivers what is in flight here.
             () = self.lease.ended() => Ok(false),
         };
-        cleaning.abort();
+        cleaning.abort_all();
         uploads.iter().for_each(JoinHandle::abort);
         for upload in uploads {
             drop(upload.await);
         }
-        drop(cleaning.await);
+        cleaning.shutdown().await;
         // What was aborted may still be at work in a thread that blocks; behind this, nothing is.
         self.sink.quiesce().await;
         if let Ok(all_is_delivered) = result {

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::files::Gate;
+use crate::files::PublishCondition;
 
 /// How often a process that is not halted sends a heartbeat.
 pub const HEARTBEAT: Duration = Duration::from_millis(50);
@@ -135,8 +135,8 @@ impl Lease {
 /// No file gets its name unless the run is still ours: with a lease that is suspect only after the next
 /// commit, and never once it has ended.
 #[async_trait]
-impl Gate for Lease {
-    async fn pass(&self) {
+impl PublishCondition for Lease {
+    async fn met(&self) {
         loop {
             let mut renewed = std::pin::pin!(self.renewed.notified());
             renewed.as_mut().enable();
@@ -173,7 +173,7 @@ mod tests {
 
     /// Whether it is valid without any more commit.
     fn is_valid(lease: &Lease) -> bool {
-        let mut valid = std::pin::pin!(lease.pass());
+        let mut valid = std::pin::pin!(lease.met());
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         valid.as_mut().poll(&mut context).is_ready()
     }
@@ -229,7 +229,7 @@ mod tests {
         let lease = std::sync::Arc::new(halted(HALT));
         let waiting = tokio::spawn({
             let lease = lease.clone();
-            async move { lease.pass().await }
+            async move { lease.met().await }
         });
         lease.suspected().await;
         lease.renew(Instant::now());

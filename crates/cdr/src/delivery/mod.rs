@@ -109,6 +109,7 @@ impl Job {
             };
             tasks.spawn(async move { TaskEnd::Files(delivery.run(from).await.map_err(Into::into)) });
         }
+        // Without it the lease would be suspect at each file: slower, and as safe.
         let heartbeat = tokio::spawn({
             let lease = lease.clone();
             async move {
@@ -207,8 +208,15 @@ async fn supervise(
 
 #[cfg(test)]
 mod tests {
+    use async_trait::async_trait;
+    use cdr_model::progress::SinkTargets;
+    use cdr_model::{LineEnd, Micros, Scenario, Shard};
+    use tempfile::TempDir;
+
+    use super::index::IndexFile;
+    use super::pace::Pace;
     use super::*;
-    use crate::files::Gate;
+    use crate::files::{Content, DirectorySink, EachFile, EachPiece, IsOurs, PublishCondition, Stale};
 
     struct Run {
         tasks: JoinSet<TaskEnd>,
@@ -224,7 +232,7 @@ mod tests {
         let held = lease.clone();
         tasks.spawn(async move {
             tokio::select! {
-                () = held.pass() => {}
+                () = held.met() => {}
                 () = held.ended() => {}
             }
             TaskEnd::Files(Ok(()))
@@ -288,5 +296,99 @@ mod tests {
             TaskEnd::Commits(Err(error("second")))
         });
         assert!(run.fails().await.contains("first"));
+    }
+
+    /// A sink that panics in one of its calls, or, as it has to, does nothing there.
+    struct PanickingSink(&'static str);
+
+    impl PanickingSink {
+        fn call(&self, name: &str) {
+            assert!(self.0 != name, "panics in {name}");
+        }
+    }
+
+    #[async_trait]
+    impl FileSink for PanickingSink {
+        fn name(&self) -> &'static str {
+            "sftp"
+        }
+
+        fn target(&self) -> String {
+            "nowhere".to_owned()
+        }
+
+        fn in_flight(&self) -> usize {
+            4
+        }
+
+        async fn open(&self) -> Result<(), FileSinkError> {
+            self.call("open");
+            Ok(())
+        }
+
+        async fn put(
+            &self,
+            _: &str,
+            _: Arc<dyn Content>,
+            _: &dyn PublishCondition,
+        ) -> Result<u64, FileSinkError> {
+            self.call("put");
+            // A server that takes its time.
+            std::future::pending().await
+        }
+
+        async fn list(&self, _: EachFile<'_>) -> Result<(), FileSinkError> {
+            Ok(())
+        }
+
+        async fn read(&self, _: &str, _: EachPiece<'_>) -> Result<bool, FileSinkError> {
+            Ok(false)
+        }
+
+        async fn remove(&self, _: &str) -> Result<(), FileSinkError> {
+            Ok(())
+        }
+
+        async fn clean_up(&self, _: Stale, _: IsOurs<'_>) -> Result<(), FileSinkError> {
+            self.call("clean_up");
+            Ok(())
+        }
+    }
+
+    /// A run into a folder, and beside it into a sink that panics.
+    fn job(folder: &TempDir, sink: PanickingSink) -> Job {
+        let scenario = Scenario { line_count: 50, total_seconds: 300, ..Scenario::default() };
+        let plan = Plan::new(&scenario, Shard::WHOLE).unwrap();
+        let out = folder.path().join("out");
+        let file_sinks: Vec<Arc<dyn FileSink>> =
+            vec![Arc::new(sink), Arc::new(DirectorySink::new(&out))];
+        let targets: SinkTargets =
+            file_sinks.iter().map(|sink| (sink.name().to_owned(), sink.target())).collect();
+        let counters = Arc::new(Counters::new(plan.parts(), plan.streams().count(), &targets));
+        let index = IndexFile::lock(&folder.path().join("idx_data.dat"), Shard::WHOLE).unwrap();
+        Job {
+            generator: Arc::new(Generator::new(&scenario).unwrap()),
+            file_format: FileFormat::Csv(LineEnd::Lf),
+            message_format: MessageFormat::Json,
+            clock: Arc::new(SimulatedClock::new(Pace::Max, &plan, Micros(0))),
+            shutdown: CancellationToken::new(),
+            counters: counters.clone(),
+            cursors: Cursors::all_at(&targets, plan.first()),
+            checkpoint: LocalCheckpoint::new(plan.clone(), targets, index, counters),
+            file_sinks,
+            records: None,
+            plan,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_anywhere_in_a_sink_ends_the_whole_run() {
+        for call in ["open", "put", "clean_up"] {
+            let folder = tempfile::tempdir().unwrap();
+            let delivered = job(&folder, PanickingSink(call)).deliver();
+            let ended = tokio::time::timeout(Duration::from_secs(60), delivered).await;
+            let error = ended.expect("all tasks end").unwrap_err().to_string();
+            assert!(error.contains(&format!("panics in {call}")), "{error}");
+        }
     }
 }

@@ -12,7 +12,9 @@ use tokio_util::task::TaskTracker;
 
 use super::content::Content;
 use super::temporary::{Temporary, final_name};
-use super::{EachFile, EachPiece, FileSink, FileSinkError, Gate, IsOurs, Listed, ListedFile, Stale};
+use super::{
+    EachFile, EachPiece, FileSink, FileSinkError, IsOurs, Listed, ListedFile, PublishCondition, Stale,
+};
 
 /// What went wrong with the directory; names the path and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -118,13 +120,13 @@ impl FileSink for DirectorySink {
         &self,
         name: &str,
         content: Arc<dyn Content>,
-        gate: &dyn Gate,
+        condition: &dyn PublishCondition,
     ) -> Result<u64, FileSinkError> {
         let (name, stop) = (name.to_owned(), CancellationToken::new());
         // When this is dropped, the thread that writes stops behind its next piece.
         let _stops = stop.clone().drop_guard();
         let written = self.blocking(move |sink| Written::new(sink, &name, &*content, &stop)).await?;
-        gate.pass().await;
+        condition.met().await;
         self.blocking(|_| written.publish()).await
     }
 
@@ -300,7 +302,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
     use super::*;
-    use crate::files::{OpenGate, Pieces};
+    use crate::files::{Pieces, Unconditional};
 
     async fn names(sink: &DirectorySink) -> Vec<String> {
         let mut names = Vec::new();
@@ -323,7 +325,7 @@ mod tests {
         let sink = DirectorySink::new(&folder.path().join("a/b"));
         sink.open().await.unwrap();
         for content in ["older and longer", "new"] {
-            let bytes = sink.put("x.csv", text(content), &OpenGate).await.unwrap();
+            let bytes = sink.put("x.csv", text(content), &Unconditional).await.unwrap();
             assert_eq!(bytes, content.len() as u64);
         }
         assert_eq!(names(&sink).await, ["x.csv"]);
@@ -354,7 +356,7 @@ mod tests {
         let content = Arc::new(Slow(Some((begun, may_end)).into()));
         let upload = tokio::spawn({
             let sink = sink.clone();
-            async move { sink.put("x.csv", content, &OpenGate).await }
+            async move { sink.put("x.csv", content, &Unconditional).await }
         });
         tokio::task::spawn_blocking(move || has_begun.recv()).await.unwrap().unwrap();
         upload.abort();

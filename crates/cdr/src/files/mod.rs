@@ -29,18 +29,18 @@ choice! {
 
 /// What is awaited before readers may see anything of a file.
 #[async_trait]
-pub trait Gate: Send + Sync {
+pub trait PublishCondition: Send + Sync {
     /// Resolves when the file may be published; never, when it must not be.
-    async fn pass(&self);
+    async fn met(&self);
 }
 
 /// Whoever owns the destination alone publishes at once.
 #[derive(Clone, Copy, Debug)]
-pub struct OpenGate;
+pub struct Unconditional;
 
 #[async_trait]
-impl Gate for OpenGate {
-    async fn pass(&self) {}
+impl PublishCondition for Unconditional {
+    async fn met(&self) {}
 }
 
 /// A file that a sink has.
@@ -97,13 +97,13 @@ pub trait FileSink: Send + Sync {
     /// Returns when files can be put; makes what is missing for that.
     async fn open(&self) -> Result<(), FileSinkError>;
 
-    /// Writes a file piece by piece, and publishes it under its name once it is whole and the gate is
-    /// passed; returns its size in bytes.
+    /// Writes a file piece by piece, and publishes it under its name once it is whole and the condition is
+    /// met; returns its size in bytes.
     async fn put(
         &self,
         name: &str,
         content: Arc<dyn Content>,
-        gate: &dyn Gate,
+        condition: &dyn PublishCondition,
     ) -> Result<u64, FileSinkError>;
 
     /// Hands over all files as they come, in no order; none where there is no such folder.

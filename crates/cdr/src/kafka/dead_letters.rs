@@ -53,17 +53,17 @@ impl DeadLetters {
 
     /// Sends all, and returns when the brokers have stored them. One that they find too large is sent
     /// with fewer others, then alone, and then shortened, with a header that holds its first length.
-    pub fn send(&mut self, letters: Vec<DeadLetter>) -> Result<(), KafkaError> {
-        let mut groups = vec![letters];
+    pub fn send(&mut self, dead_letters: Vec<DeadLetter>) -> Result<(), KafkaError> {
+        let mut groups = vec![dead_letters];
         while let Some(group) = groups.pop() {
             let (begun, alone) = (Instant::now(), group.len() == 1);
             let (mut left, mut large) = (Vec::new(), Vec::new());
-            for (letter, code) in self.try_all(group) {
-                if is_too_large(code) && !(alone && letter.is_shortest()) {
-                    large.push(letter);
+            for (dead_letter, code) in self.try_all(group) {
+                if is_too_large(code) && !(alone && dead_letter.is_shortest()) {
+                    large.push(dead_letter);
                 } else {
                     self.check(begun, code)?;
-                    left.push(letter);
+                    left.push(dead_letter);
                 }
             }
             // Several may be too large together.
@@ -85,21 +85,21 @@ impl DeadLetters {
     }
 
     /// Gives those that are not stored, with the reason.
-    fn try_all(&self, letters: Vec<DeadLetter>) -> Vec<(DeadLetter, Code)> {
+    fn try_all(&self, dead_letters: Vec<DeadLetter>) -> Vec<(DeadLetter, Code)> {
         let code_of = |error: ClientError| error.rdkafka_error_code().unwrap_or(Code::Unknown);
         let (mut failed, mut sent) = (Vec::new(), Vec::new());
-        for letter in letters {
-            match self.producer.send_result(record(&self.topic, &letter)) {
-                Ok(waits) => sent.push((letter, waits)),
-                Err((error, _)) => failed.push((letter, code_of(error))),
+        for dead_letter in dead_letters {
+            match self.producer.send_result(record(&self.topic, &dead_letter)) {
+                Ok(waits) => sent.push((dead_letter, waits)),
+                Err((error, _)) => failed.push((dead_letter, code_of(error))),
             }
         }
-        for (letter, waits) in sent {
+        for (dead_letter, waits) in sent {
             match Handle::current().block_on(waits) {
                 Ok(Ok(_)) => {}
-                Ok(Err((error, _))) => failed.push((letter, code_of(error))),
+                Ok(Err((error, _))) => failed.push((dead_letter, code_of(error))),
                 // The producer is gone, and with it the message.
-                Err(_) => failed.push((letter, Code::OperationTimedOut)),
+                Err(_) => failed.push((dead_letter, Code::OperationTimedOut)),
             }
         }
         failed
@@ -173,12 +173,12 @@ impl DeadLetter {
     }
 }
 
-fn record<'a>(topic: &'a str, letter: &'a DeadLetter) -> FutureRecord<'a, [u8], [u8]> {
-    let headers = letter.headers.iter().fold(OwnedHeaders::new(), |headers, (name, value)| {
+fn record<'a>(topic: &'a str, dead_letter: &'a DeadLetter) -> FutureRecord<'a, [u8], [u8]> {
+    let headers = dead_letter.headers.iter().fold(OwnedHeaders::new(), |headers, (name, value)| {
         headers.insert(Header { key: name, value: Some(value) })
     });
-    let record = FutureRecord::to(topic).payload(&*letter.value).headers(headers);
-    FutureRecord { key: letter.key.as_deref(), ..record }
+    let record = FutureRecord::to(topic).payload(&*dead_letter.value).headers(headers);
+    FutureRecord { key: dead_letter.key.as_deref(), ..record }
 }
 
 #[cfg(test)]
@@ -187,14 +187,15 @@ mod tests {
 
     fn check(value: usize, key: usize, then: &[(usize, usize)], headers: &[(&str, &str)]) {
         let (key, headers_then) = (Some(vec![b'k'; key]), vec![("topic", "t".to_owned())]);
-        let mut letter = DeadLetter { key, value: vec![b'v'; value], headers: headers_then };
+        let mut dead_letter = DeadLetter { key, value: vec![b'v'; value], headers: headers_then };
         let mut lengths = Vec::new();
-        while !letter.is_shortest() {
-            letter = letter.shortened();
-            lengths.push((letter.value.len(), letter.key_bytes()));
+        while !dead_letter.is_shortest() {
+            dead_letter = dead_letter.shortened();
+            lengths.push((dead_letter.value.len(), dead_letter.key_bytes()));
         }
         assert_eq!(lengths, then);
-        let added: Vec<_> = letter.headers[1..].iter().map(|(name, value)| (*name, &**value)).collect();
+        let added: Vec<_> =
+            dead_letter.headers[1..].iter().map(|(name, value)| (*name, &**value)).collect();
         assert_eq!(added, headers);
     }
 

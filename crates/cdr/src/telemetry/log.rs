@@ -33,7 +33,7 @@ pub fn init(settings: &LogConfig, terminal: &Terminal) -> Result<(), TryInitErro
 }
 
 fn subscriber(level: LogLevel, format: LineFormat, terminal: Terminal) -> impl Subscriber + Send + Sync {
-    // Telling of a line that could not be written would panic where standard error is closed, and
+    // A report of a line that could not be written would panic where standard error is closed, and
     // a log that nobody reads is no reason for a run to stop.
     let lines = tracing_subscriber::fmt::layer()
         .event_format(format)

@@ -111,7 +111,7 @@ fn a_transaction_that_the_brokers_ended_for_its_age_is_sent_again() {
     let job = scene.run_at(20).with("KAFKA_TRANSACTION_MS", 500);
     let ended = disturbed(&scene, job.with("KAFKA_TRANSACTION_TIMEOUT_MS", 2_000), |process| {
         halt_in_transaction(process, &topic);
-        process.wait_until("the brokers have ended it", || !topic.is_undecided());
+        process.wait_until("the brokers have ended it", || !topic.has_open_transaction());
         process.signal("CONT");
         process.wait_for_line("The brokers ended the transaction for its age");
     });
@@ -120,10 +120,10 @@ fn a_transaction_that_the_brokers_ended_for_its_age_is_sent_again() {
 
 fn halt_in_transaction(process: &Process, topic: &Topic) {
     loop {
-        process.wait_until("a transaction is open", || topic.is_undecided());
+        process.wait_until("a transaction is open", || topic.has_open_transaction());
         process.signal("STOP");
         process.wait_until_halted();
-        if topic.is_undecided() {
+        if topic.has_open_transaction() {
             return;
         }
         process.signal("CONT");

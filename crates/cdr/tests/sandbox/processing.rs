@@ -185,15 +185,15 @@ fn halt(processor: &Running, sandbox: &Sandbox) {
 
 /// Sends messages as anybody could.
 pub fn send(sandbox: &Sandbox, topic: &str, values: &[&str]) {
-    send_all(sandbox, topic, values.iter().map(|value| letter("27", value)).collect());
+    send_all(sandbox, topic, values.iter().map(|value| message("27", value)).collect());
 }
 
-pub fn letter(key: &str, value: &str) -> DeadLetter {
+pub fn message(key: &str, value: &str) -> DeadLetter {
     let (key, value) = (Some(key.as_bytes().to_vec()), value.as_bytes().to_vec());
     DeadLetter { key, value, headers: Vec::new() }
 }
 
-pub fn send_all(sandbox: &Sandbox, topic: &str, letters: Vec<DeadLetter>) {
+pub fn send_all(sandbox: &Sandbox, topic: &str, messages: Vec<DeadLetter>) {
     let config = KafkaConfig {
         brokers: sandbox.brokers(),
         partitions: 1,
@@ -208,7 +208,7 @@ pub fn send_all(sandbox: &Sandbox, topic: &str, letters: Vec<DeadLetter>) {
     let (topic, config) = (topic.to_owned(), Arc::new(config));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let sent = runtime.spawn_blocking(move || {
-        DeadLetters::new(&config, &topic, &CancellationToken::new())?.send(letters)
+        DeadLetters::new(&config, &topic, &CancellationToken::new())?.send(messages)
     });
     runtime.block_on(sent).expect("it ends").expect("all are sent");
 }
@@ -225,20 +225,20 @@ pub fn dead_letters(sandbox: &Sandbox, count: usize) -> Vec<(String, Vec<String>
         all.add_partition_offset("cdr_dead_letter", partition, Offset::Beginning).expect("an offset");
     }
     consumer.assign(&all).expect("assigned");
-    let mut letters = Vec::new();
-    while letters.len() < count {
+    let mut found = Vec::new();
+    while found.len() < count {
         let message = consumer.poll(crate::support::LIMIT).expect("in time").expect("a message");
         let headers = message.headers().expect("headers");
         let values = headers
             .iter()
             .map(|header| String::from_utf8_lossy(header.value.unwrap_or_default()).into_owned());
-        letters.push((
+        found.push((
             String::from_utf8_lossy(message.payload().unwrap_or_default()).into_owned(),
             values.collect(),
         ));
     }
-    letters.sort();
-    letters
+    found.sort();
+    found
 }
 
 #[test]
@@ -253,8 +253,8 @@ fn messages_that_cannot_be_used_go_to_their_topic_and_stop_nothing() {
     check_usage("with dead letters", &sandbox);
     let dead: u64 = store(&sandbox).committed().expect("offsets").values().map(|at| at.dead).sum();
     assert_eq!(dead, 4);
-    let letters = dead_letters(&sandbox, 4);
-    let reasons: Vec<_> = letters
+    let found = dead_letters(&sandbox, 4);
+    let reasons: Vec<_> = found
         .iter()
         .map(|(value, headers)| (value.as_str(), headers[0].as_str(), headers[3].as_str()))
         .collect();

@@ -14,7 +14,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::faults::{COORDINATOR_LOADS, NOT_COORDINATOR, NOT_LEADER};
 use crate::processing::{
-    RECORDS, check_usage, counted, dead_letters, delete_topic, deliver, letter, send, send_all,
+    RECORDS, check_usage, counted, dead_letters, delete_topic, deliver, message, send, send_all,
     to_the_end,
 };
 use crate::support::{LIMIT, Running, Sandbox};
@@ -185,16 +185,16 @@ fn unusable_messages_of_any_size_stop_nothing() {
     // As much as brokers take of one message, and many that are too much for one batch together.
     let large = "k".repeat(1_048_400);
     let some: Vec<_> = (0..40).map(|number| format!("{number:02}{}", "x".repeat(60_000))).collect();
-    let mut all = vec![letter(&large, "in the key")];
-    all.extend(some.iter().map(|value| letter("27", value)));
+    let mut all = vec![message(&large, "in the key")];
+    all.extend(some.iter().map(|value| message("27", value)));
     send_all(&sandbox, "cdr_data", all);
     let process = sandbox.process(500).with("KAFKA_COMPRESSION", "none");
     process.arguments(&["--until-end"]).start("process.log").complete("with large dead letters");
     check_usage("with large dead letters", &sandbox);
-    let letters = dead_letters(&sandbox, 41);
-    assert_eq!(letters[40].0, "in the key");
-    assert_eq!(letters[40].1.last().map(|header| &**header), Some("1048400"), "the key's length");
-    let whole: Vec<_> = letters[..40].iter().map(|(value, _)| value.clone()).collect();
+    let found = dead_letters(&sandbox, 41);
+    assert_eq!(found[40].0, "in the key");
+    assert_eq!(found[40].1.last().map(|header| &**header), Some("1048400"), "the key's length");
+    let whole: Vec<_> = found[..40].iter().map(|(value, _)| value.clone()).collect();
     assert_eq!(whole, some);
 }
 

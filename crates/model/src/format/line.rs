@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::Message;
 use crate::field::{Field, Fields, Record, Records};
 use crate::generate::Generator;
-use crate::plan::Part;
+use crate::part::Part;
 use crate::population::Population;
 use crate::stream::Stream;
 use crate::text::{FixedText, ten_digits};

@@ -15,7 +15,8 @@ use chrono::NaiveDateTime;
 pub use self::csv::LineEnd;
 pub use self::schema::SchemaFormat;
 use crate::generate::Generator;
-use crate::plan::{Part, PartIndex, Plan};
+use crate::part::{Part, PartIndex};
+use crate::plan::Plan;
 use crate::population::Msisdn;
 use crate::stream::Stream;
 use crate::time::Micros;
@@ -144,12 +145,14 @@ impl Part {
 impl Plan {
     /// The stream and the part, of any shard, that have a file of this name.
     pub fn part_of_file(&self, name: &str, format: FileFormat) -> Option<(Stream, PartIndex)> {
-        let stream = self.streams().find(|stream| name.starts_with(stream.name()))?;
-        let time = name.strip_prefix(stream.name())?.strip_prefix('_')?;
-        let time = time.strip_suffix(format.extension())?.strip_suffix('.')?;
-        let time = NaiveDateTime::parse_from_str(time, FILE_TIME).ok()?;
-        let index = self.part_at(Micros::from_civil(time))?;
-        (self.part(index).file_name(stream, format) == name).then_some((stream, index))
+        // A stream's name may begin like another's.
+        self.streams().find_map(|stream| {
+            let time = name.strip_prefix(stream.name())?.strip_prefix('_')?;
+            let time = time.strip_suffix(format.extension())?.strip_suffix('.')?;
+            let time = NaiveDateTime::parse_from_str(time, FILE_TIME).ok()?;
+            let index = self.part_at(Micros::from_civil(time))?;
+            (self.part(index).file_name(stream, format) == name).then_some((stream, index))
+        })
     }
 }
 

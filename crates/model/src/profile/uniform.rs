@@ -1,14 +1,16 @@
 //! The uniform profile: every value is drawn evenly from its range.
 
 use std::net::Ipv4Addr;
+use std::ops::Range;
 
+use super::even::{Draw, Even};
 use crate::field::Records;
+use crate::part::Part;
 use crate::random::{below, mix};
 use crate::record::{DataRecord, VoiceRecord};
 use crate::scenario::Scenario;
 use crate::service::{CallType, DataType};
-use crate::stream::Stream;
-use crate::timeline::Draw;
+use crate::stream::{PerStream, Stream};
 
 /// Bytes of a data session, each direction: 100,000 to 1,000,000.
 const BYTES_MIN: u32 = 100_000;
@@ -20,6 +22,7 @@ const CALL_SECONDS_MAX: u32 = 1_800;
 /// How many there are of what records name.
 #[derive(Clone, Debug)]
 pub(crate) struct Uniform {
+    rhythm: Even,
     subscribers: u32,
     destinations: u32,
     towers: u32,
@@ -29,6 +32,7 @@ pub(crate) struct Uniform {
 impl Uniform {
     pub fn new(scenario: &Scenario) -> Self {
         Uniform {
+            rhythm: Uniform::rhythm(scenario),
             subscribers: scenario.subscribers,
             destinations: scenario.destinations,
             towers: scenario.towers.into(),
@@ -36,9 +40,15 @@ impl Uniform {
         }
     }
 
-    /// Makes a record of each draw.
+    /// Records come evenly.
+    pub fn rhythm(scenario: &Scenario) -> Even {
+        Even::new(scenario, PerStream::from_fn(words_per_record))
+    }
+
+    /// Makes the records of a part whose indices are in `range`.
     #[inline]
-    pub fn each(&self, draws: impl Iterator<Item = Draw>, stream: Stream, records: &mut impl Records) {
+    pub fn each(&self, stream: Stream, part: &Part, range: Range<u32>, records: &mut impl Records) {
+        let draws = self.rhythm.draw(stream, part, range);
         match stream {
             Stream::Data => draws.for_each(|draw| records.take(&self.data(draw))),
             Stream::Voice => draws.for_each(|draw| records.take(&self.voice(draw))),
@@ -83,6 +93,16 @@ impl Uniform {
             signal_dbm: below(low(who), 100),
             time: draw.time(),
         }
+    }
+}
+
+/// Random words that one record takes, of which the last gives its time.
+fn words_per_record(stream: Stream) -> u64 {
+    match stream {
+        Stream::Data => 4,
+        Stream::Voice => 3,
+        #[cfg(feature = "test-additions")]
+        Stream::Probe => 2,
     }
 }
 

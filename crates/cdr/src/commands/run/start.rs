@@ -108,8 +108,8 @@ impl StartPoint {
             _ => None,
         };
         let mut progress = known.unwrap_or_else(|| {
-            let (parameters, begun_ms) = (self.run.parameters.clone(), Utc::now().timestamp_millis());
-            ready.new_progress(parameters, targets.clone(), &state, cursors.clone(), begun_ms)
+            let (parameters, now_ms) = (self.run.parameters.clone(), Utc::now().timestamp_millis());
+            ready.new_progress(parameters, targets.clone(), &state, cursors.clone(), now_ms)
         });
         // Sinks that are not used now keep their cursors.
         progress.cursors.records = cursors.records.or(progress.cursors.records);

@@ -54,12 +54,12 @@ pub struct ProgressTopic<'a> {
 
 impl ProgressTopic<'_> {
     /// What was committed last of a run and shard, without the ends of the record topics. Open
-    /// transactions, which may hide it, are waited for, but no longer than `patience`.
-    pub(super) fn last(&mut self, id: &RunId, patience: Duration) -> Result<KafkaState, KafkaError> {
+    /// transactions, which may hide it, are waited for, but no longer than `wait_max`.
+    pub(super) fn last(&mut self, id: &RunId, wait_max: Duration) -> Result<KafkaState, KafkaError> {
         if self.cluster.partitions(self.topic)?.is_none() {
             return Ok(KafkaState { settled: true, ..KafkaState::default() });
         }
-        let (low, end, settled) = self.range(patience)?;
+        let (low, end, settled) = self.range(wait_max)?;
         let (own, mut tail) = (id.progress_key(), TAIL_RECORDS);
         // Records of a later split lie behind the shard's own.
         let found = loop {
@@ -83,6 +83,7 @@ impl ProgressTopic<'_> {
         }
         let Some(committed) = Committed::newest(readable) else { return Ok(state) };
         state.begun_with = committed.begun().next().map(|progress| progress.parameters.clone());
+        state.begun_ms = committed.begun().map(|progress| progress.begun_ms).max();
         match committed.split() == id.shard.count() {
             true => state.progress = committed.shards()[id.shard.index()].clone(),
             false => state.other_split = Some(committed.split()),
@@ -105,13 +106,13 @@ impl ProgressTopic<'_> {
     ///
     /// Records of ours may lie behind another shard's open transaction, where a reader of committed
     /// records cannot see them yet. Such a transaction ends within its timeout.
-    fn range(&mut self, patience: Duration) -> Result<(i64, i64, bool), KafkaError> {
+    fn range(&mut self, wait_max: Duration) -> Result<(i64, i64, bool), KafkaError> {
         let (low, end) = self.cluster.partition_range(self.topic, PARTITION, Isolation::Uncommitted)?;
         let begun = Instant::now();
         loop {
             let (_, stable) =
                 self.cluster.partition_range(self.topic, PARTITION, Isolation::Committed)?;
-            if stable >= end || begun.elapsed() >= patience {
+            if stable >= end || begun.elapsed() >= wait_max {
                 return Ok((low, end, stable >= end));
             }
             let what = format!(

@@ -55,11 +55,11 @@ impl Probe {
     }
 
     /// What is committed, and where the record topics end. Open transactions are waited for, but no
-    /// longer than `patience`.
-    pub(super) fn state(&mut self, patience: Duration) -> Result<KafkaState, KafkaError> {
+    /// longer than `wait_max`.
+    pub(super) fn state(&mut self, wait_max: Duration) -> Result<KafkaState, KafkaError> {
         let RunAtKafka { records, id, .. } = &self.run;
         let mut topic = ProgressTopic { cluster: &mut self.cluster, topic: &records.topic_progress };
-        let committed = topic.last(id, patience)?;
+        let committed = topic.last(id, wait_max)?;
         Ok(KafkaState { end_offsets: self.end_offsets()?, ..committed })
     }
 
@@ -140,7 +140,7 @@ impl ReadyProducer {
         targets: SinkTargets,
         found: &KafkaState,
         cursors: Cursors,
-        begun_ms: i64,
+        now_ms: i64,
     ) -> Progress {
         let none = PerStream::from_fn(|stream| vec![0; self.partitions[stream]]);
         // A topic that did not exist then has been made since, and begins with its first record.
@@ -150,7 +150,7 @@ impl ReadyProducer {
             version: PROGRESS_VERSION,
             run: self.probe.run.id.name.clone(),
             shard: self.probe.run.id.shard.to_string(),
-            begun_ms,
+            begun_ms: found.begin_ms(now_ms),
             parameters,
             targets,
             begin: cursors.records.unwrap_or_default(),

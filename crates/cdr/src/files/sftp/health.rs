@@ -99,7 +99,7 @@ impl Health {
     }
 
     /// The retry deadline of work that began at `waiting_since`.
-    pub(super) fn patience_ends(&self, waiting_since: Instant) -> Instant {
+    pub(super) fn retry_deadline(&self, waiting_since: Instant) -> Instant {
         self.deadline(&self.lock(), waiting_since)
     }
 

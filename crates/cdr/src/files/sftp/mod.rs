@@ -31,7 +31,9 @@ use self::health::Backoff;
 use self::pool::Pool;
 use super::content::Content;
 use super::temporary::{Temporary, final_name};
-use super::{EachFile, EachPiece, FileSink, FileSinkError, Gate, IsOurs, Listed, ListedFile, Stale};
+use super::{
+    EachFile, EachPiece, FileSink, FileSinkError, IsOurs, Listed, ListedFile, PublishCondition, Stale,
+};
 
 /// Removals on their way at once.
 const REMOVALS_AHEAD: usize = 16;
@@ -106,7 +108,7 @@ impl SftpSink {
             health.failed(begun, &error, is_lost && !self.pool.is_connected());
             health.verdict(begun)?;
             backoff.failed();
-            backoff.pause(health.patience_ends(begun)).await;
+            backoff.pause(health.retry_deadline(begun)).await;
         }
     }
 
@@ -160,14 +162,14 @@ impl FileSink for SftpSink {
         &self,
         name: &str,
         content: Arc<dyn Content>,
-        gate: &dyn Gate,
+        condition: &dyn PublishCondition,
     ) -> Result<u64, FileSinkError> {
         if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
             return Err(SftpError::FileName { name: name.to_owned() }.into());
         }
         let content = &*content;
         let put = |connection: Arc<Connection>| async move {
-            upload::upload(&connection.session, &self.temporary, name, content, gate).await
+            upload::upload(&connection.session, &self.temporary, name, content, condition).await
         };
         Ok(self.run(put).await?)
     }

@@ -42,7 +42,7 @@ impl Pool {
                 let mut dial = slot.dial.lock().await;
                 if self.least_used().is_none() {
                     self.health.verdict(waiting_since)?;
-                    dial.pause(self.health.patience_ends(waiting_since)).await;
+                    dial.pause(self.health.retry_deadline(waiting_since)).await;
                     if let Err(error) = self.dial(slot, &mut dial).await {
                         self.health.failed(waiting_since, &error, true);
                     }

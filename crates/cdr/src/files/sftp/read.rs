@@ -37,6 +37,11 @@ impl Session {
             }
             let Some(answer) = waiting.pop_front() else { break };
             let Some(names) = answer.names().await?.map_err(failed)? else { break };
+            if names.is_empty() {
+                let detail =
+                    format!("it answers READDIR of {path} with no names and no end of the folder");
+                return Err(self.config.protocol(detail));
+            }
             for (name, found) in names.iter().filter(|(_, found)| found.is_folder() != Some(true)) {
                 each(name, *found);
             }

@@ -6,7 +6,7 @@ use super::session::{Answer, Answered, RequestGroup, Session};
 use super::wire::{Found, Request, status};
 use crate::files::content::Content;
 use crate::files::temporary::Temporary;
-use crate::files::{Gate, OpenGate};
+use crate::files::{PublishCondition, Unconditional};
 
 /// Bytes of one file that go to the connection at once. Of a larger file, two such pieces at most are on
 /// their way.
@@ -19,7 +19,7 @@ pub(super) async fn upload(
     temporary: &Temporary,
     name: &str,
     content: &dyn Content,
-    gate: &dyn Gate,
+    condition: &dyn PublishCondition,
 ) -> Result<u64, SftpError> {
     // Only a server that limits the open files makes this wait; the semaphore is never closed.
     let _permit = session.open_files.acquire().await;
@@ -27,10 +27,10 @@ pub(super) async fn upload(
     match session.config.upload_mode {
         UploadMode::Rename => {
             let path = session.config.path(&temporary.name(name));
-            Upload { session, content, path, shown, gate: &OpenGate }.renamed(gate).await
+            Upload { session, content, path, shown, condition: &Unconditional }.renamed(condition).await
         }
         UploadMode::Direct => {
-            Upload { session, content, path: shown.clone(), shown, gate }.direct().await
+            Upload { session, content, path: shown.clone(), shown, condition }.direct().await
         }
     }
 }
@@ -44,7 +44,7 @@ struct Upload<'a> {
     /// The final name, by which people know it.
     shown: String,
     /// What is awaited before anything is written, where readers see that at once.
-    gate: &'a dyn Gate,
+    condition: &'a dyn PublishCondition,
 }
 
 /// How large a file should be and is, in bytes; the latter where the server reports it.
@@ -55,10 +55,10 @@ struct Sizes {
 }
 
 impl Upload<'_> {
-    async fn renamed(&self, gate: &dyn Gate) -> Result<u64, SftpError> {
+    async fn renamed(&self, condition: &dyn PublishCondition) -> Result<u64, SftpError> {
         let outcome = async {
             let bytes = self.whole(self.fill(Found::Refused).await?)?;
-            gate.pass().await;
+            condition.met().await;
             self.publish().await?;
             Ok(bytes)
         };
@@ -112,7 +112,7 @@ impl Upload<'_> {
 
     /// Opens the file for writing; makes its folder again if that has gone.
     async fn open(&self, found: Found) -> Result<Vec<u8>, SftpError> {
-        self.gate.pass().await;
+        self.condition.met().await;
         let open = async |found| {
             let request = Request::Open { path: &self.path, found };
             self.session.request(&request).await?.handle().await
@@ -138,7 +138,7 @@ impl Upload<'_> {
         let mut next = pieces.next();
         loop {
             let piece = next.unwrap_or_default();
-            self.gate.pass().await;
+            self.condition.met().await;
             next = pieces.next();
             let (group, writes) = self.writes(handle, offset, &piece)?;
             offset += piece.len();

@@ -301,7 +301,7 @@ fn check_types(usage: &Value, records: &[&Interaction]) {
 }
 
 #[tokio::test]
-async fn stays_are_those_of_the_records_within_the_days() {
+async fn dwells_are_those_of_the_records_within_the_days() {
     let truth = truth();
     let scene = Scene::with(&truth);
     let mut found = 0;

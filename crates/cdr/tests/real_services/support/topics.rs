@@ -53,7 +53,7 @@ impl Topic {
     }
 
     /// Whether a transaction is open.
-    pub fn is_undecided(&self) -> bool {
+    pub fn has_open_transaction(&self) -> bool {
         self.ends_seen_by(&self.committed) != self.ends()
     }
 
@@ -61,7 +61,7 @@ impl Topic {
     pub fn records(&self) -> Vec<Vec<Record>> {
         let begun = Instant::now();
         // A transaction's markers are written a moment after its commit is answered.
-        while self.is_undecided() {
+        while self.has_open_transaction() {
             assert!(begun.elapsed() < LIMIT, "a transaction stays open in {}", self.name);
         }
         self.read(&self.committed)

@@ -15,7 +15,7 @@ async fn a_connection_cut_in_mid_file_is_made_again_and_the_file_sent_again() {
     let store = SftpSink::new(&config).unwrap();
     in_time(store.connect()).await.unwrap();
     proxy.cut_after(700_000);
-    in_time(store.put("0.csv", &content(0, 2_000_000), &OpenGate)).await.unwrap();
+    in_time(store.put("0.csv", &content(0, 2_000_000), &Unconditional)).await.unwrap();
     assert!(proxy.has_cut());
     check_files(&server, 0..1, 2_000_000);
     assert_eq!(log.lines_with("is away (connection lost").len(), 1);
@@ -111,7 +111,7 @@ async fn a_server_that_falls_silent_is_left() {
     let store = SftpSink::new(&config).unwrap();
     in_time(store.connect()).await.unwrap();
     proxy.silence();
-    in_time(store.put("0.csv", &content(0, 1000), &OpenGate)).await.unwrap();
+    in_time(store.put("0.csv", &content(0, 1000), &Unconditional)).await.unwrap();
     check_files(&server, 0..1, 1000);
     assert!(server.switches.connections.load(SeqCst) >= 2);
 }
@@ -127,7 +127,7 @@ async fn keepalives_find_a_dead_connection_before_a_request_does() {
     let store = SftpSink::new(&config).unwrap();
     in_time(store.connect()).await.unwrap();
     proxy.silence();
-    in_time(store.put("0.csv", &content(0, 1000), &OpenGate)).await.unwrap();
+    in_time(store.put("0.csv", &content(0, 1000), &Unconditional)).await.unwrap();
     check_files(&server, 0..1, 1000);
 }
 
@@ -138,14 +138,14 @@ async fn an_idle_connection_is_kept() {
     config.keepalive = Duration::ZERO;
     config.request_timeout = Duration::from_secs(1);
     let store = SftpSink::new(&config).unwrap();
-    in_time(store.put("0.csv", &content(0, 1000), &OpenGate)).await.unwrap();
+    in_time(store.put("0.csv", &content(0, 1000), &Unconditional)).await.unwrap();
     // Silence is in order as long as nothing is waited for.
     tokio::time::pause();
     for _ in 0..10 {
         tokio::time::advance(Duration::from_millis(500)).await;
     }
     tokio::time::resume();
-    in_time(store.put("1.csv", &content(1, 1000), &OpenGate)).await.unwrap();
+    in_time(store.put("1.csv", &content(1, 1000), &Unconditional)).await.unwrap();
     assert_eq!(server.switches.connections.load(SeqCst), 1);
 }
 

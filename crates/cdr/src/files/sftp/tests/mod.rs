@@ -7,6 +7,7 @@ mod loss;
 mod openssh;
 mod proxy;
 mod server;
+mod slow;
 mod uploads;
 mod wire;
 
@@ -23,7 +24,7 @@ use tokio::task::JoinSet;
 use self::server::{PASSWORD, Server, USER};
 use super::{HostKeyPolicy, SftpConfig, SftpError, SftpSink, UploadMode};
 use crate::files::temporary::final_name;
-use crate::files::{FileSink, FileSinkError, Gate, OpenGate};
+use crate::files::{FileSink, FileSinkError, PublishCondition, Unconditional};
 use crate::secret::Secret;
 
 /// A configuration for a server of these tests. `home` holds `known_hosts`.
@@ -57,8 +58,13 @@ impl SftpSink {
         own(self.open().await)
     }
 
-    async fn put(&self, name: &str, content: &[u8], gate: &dyn Gate) -> Result<u64, SftpError> {
-        own(FileSink::put(self, name, Arc::new(content.to_vec()), gate).await)
+    async fn put(
+        &self,
+        name: &str,
+        content: &[u8],
+        condition: &dyn PublishCondition,
+    ) -> Result<u64, SftpError> {
+        own(FileSink::put(self, name, Arc::new(content.to_vec()), condition).await)
     }
 }
 
@@ -92,7 +98,7 @@ async fn put_all(
 ) -> Vec<Result<u64, SftpError>> {
     let uploads = numbers.map(|number| async move {
         let content = content(number, length);
-        store.put(&format!("{number}.csv"), &content, &OpenGate).await
+        store.put(&format!("{number}.csv"), &content, &Unconditional).await
     });
     join_all(uploads).await
 }

@@ -1,12 +1,15 @@
-//! A stretch of network that can be cut or go silent.
+//! A stretch of network that can be cut, go silent, or be slow.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 #[derive(Clone)]
@@ -18,6 +21,8 @@ struct Line {
     connections: Arc<AtomicUsize>,
     /// Of the connections, how many from the first on swallow everything.
     silent: Arc<AtomicUsize>,
+    /// How long everything takes, each way.
+    delay_ms: Arc<AtomicU64>,
 }
 
 pub(super) struct Proxy {
@@ -39,6 +44,7 @@ impl Proxy {
             budget: Arc::new(i64::MAX.into()),
             connections: Arc::default(),
             silent: Arc::default(),
+            delay_ms: Arc::default(),
         };
         let cut = CancellationToken::new();
         Self {
@@ -63,6 +69,11 @@ impl Proxy {
     pub(super) fn silence(&self) {
         let connections = self.line.connections.load(SeqCst);
         self.line.silent.store(connections, SeqCst);
+    }
+
+    /// Has all that comes from here on arrive so much later, each way.
+    pub(super) fn delay(&self, milliseconds: u64) {
+        self.line.delay_ms.store(milliseconds, SeqCst);
     }
 
     /// Cuts all connections and takes no more. Returns when nobody listens.
@@ -109,20 +120,34 @@ impl Line {
         mut to: OwnedWriteHalf,
         counted: bool,
     ) {
-        let mut buffer = vec![0; 16 * 1024];
-        loop {
-            let Ok(length @ 1..) = from.read(&mut buffer).await else {
-                return;
-            };
-            if number < self.silent.load(SeqCst) {
-                continue;
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let reading = async move {
+            let mut buffer = vec![0; 16 * 1024];
+            while let Ok(length @ 1..) = from.read(&mut buffer).await {
+                if number < self.silent.load(SeqCst) {
+                    continue;
+                }
+                if counted && self.spend(length as i64) {
+                    return;
+                }
+                let due = Instant::now() + Duration::from_millis(self.delay_ms.load(SeqCst));
+                if sender.send((due, buffer[..length].to_vec())).is_err() {
+                    return;
+                }
             }
-            if counted && self.spend(length as i64) {
-                return;
+        };
+        let writing = async move {
+            while let Some((due, bytes)) = receiver.recv().await {
+                sleep_until(due).await;
+                if to.write_all(&bytes).await.is_err() {
+                    return;
+                }
             }
-            if to.write_all(&buffer[..length]).await.is_err() {
-                return;
-            }
+        };
+        tokio::pin!(writing);
+        tokio::select! {
+            () = reading => writing.await,
+            () = &mut writing => {}
         }
     }
 

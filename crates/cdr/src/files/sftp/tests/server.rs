@@ -13,7 +13,8 @@ use russh::keys::{Algorithm, PrivateKey};
 use russh::server::{Auth, Handler, Msg, Response, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, Limits, MethodKind, MethodSet};
 use russh_sftp::protocol::{
-    Attrs, Data, ExtendedReply, FileAttributes, Handle, OpenFlags, Packet, Status, StatusCode, Version,
+    Attrs, Data, ExtendedReply, FileAttributes, Handle, Name, OpenFlags, Packet, Status, StatusCode,
+    Version,
 };
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -35,6 +36,10 @@ pub(super) struct Switches {
     pub(super) fsync: AtomicBool,
     /// Whether it cannot, all the same.
     pub(super) refusing_fsync: AtomicBool,
+    /// How many times that fails.
+    pub(super) failing_fsyncs: AtomicUsize,
+    /// Whether listings have no names and no end; otherwise there are none.
+    pub(super) endless_folders: AtomicBool,
     /// How many bytes it reads at once.
     pub(super) longest_read: AtomicUsize,
     /// Whether a file can be opened as one that must be new.
@@ -72,6 +77,8 @@ impl Default for Switches {
             wrong_sizes: 0.into(),
             fsync: true.into(),
             refusing_fsync: false.into(),
+            failing_fsyncs: 0.into(),
+            endless_folders: false.into(),
             longest_read: usize::MAX.into(),
             exclusive: true.into(),
             set_size: true.into(),
@@ -431,6 +438,17 @@ impl russh_sftp::server::Handler for Files {
         Ok(ok(id))
     }
 
+    async fn opendir(&mut self, id: u32, _path: String) -> Result<Handle, Self::Error> {
+        match self.switches.endless_folders.load(SeqCst) {
+            true => Ok(Handle { id, handle: "folder".to_owned() }),
+            false => Err(StatusCode::OpUnsupported),
+        }
+    }
+
+    async fn readdir(&mut self, id: u32, _handle: String) -> Result<Name, Self::Error> {
+        Ok(Name { id, files: Vec::new() })
+    }
+
     async fn remove(&mut self, id: u32, filename: String) -> Result<Status, Self::Error> {
         fs::remove_file(self.path(&filename)).map_err(code)?;
         Ok(ok(id))
@@ -476,6 +494,9 @@ impl russh_sftp::server::Handler for Files {
                 let (handle, _) = text(&data);
                 assert!(self.open.contains_key(handle), "it is synced while it is open");
                 self.switches.synced.fetch_add(1, SeqCst);
+                if Switches::strikes(&self.switches.failing_fsyncs) {
+                    return Err(StatusCode::Failure);
+                }
                 match self.switches.refusing_fsync.load(SeqCst) {
                     true => Err(StatusCode::OpUnsupported),
                     false => Ok(Packet::Status(ok(id))),
