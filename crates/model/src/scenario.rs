@@ -1,5 +1,7 @@
 //! The validated description of what to simulate.
 
+use std::ops::RangeInclusive;
+
 use chrono::{Datelike, NaiveDate, NaiveDateTime};
 
 use crate::numbering::{NumberingPlan, NumberingPlanError};
@@ -109,23 +111,30 @@ pub enum ScenarioError {
 }
 
 impl Scenario {
+    /// What the numbers may be; `PEOPLE` are subscribers or destinations, `PLACES` towers or sites.
+    pub const TOTAL_SECONDS: RangeInclusive<u64> = 1..=1_000_000_000;
+    pub const LINE_COUNT: RangeInclusive<u64> = 1..=10_000_000;
+    pub const LINES_PER_SECOND: RangeInclusive<u64> = 1..=1_000_000;
+    pub const PEOPLE: RangeInclusive<u64> = 1..=4_294_967_295;
+    pub const PLACES: RangeInclusive<u64> = 1..=65_535;
+
     /// Checks every range that generation relies on.
     ///
     /// # Errors
     /// The first parameter that is out of its range, or that does not fit the others.
     pub fn validate(&self) -> Result<(), ScenarioError> {
         let ranges = [
-            ("TOTAL_SECONDS", self.total_seconds, 1, 1_000_000_000),
-            // A part is generated as a whole in memory.
-            ("LINE_COUNT", self.line_count.into(), 1, 10_000_000),
-            ("LINES_PER_SECOND", self.lines_per_second.into(), 1, 1_000_000_000),
-            ("SUBSCRIBERS", self.subscribers.into(), 1, u32::MAX.into()),
-            ("DESTINATIONS", self.destinations.into(), 1, u32::MAX.into()),
-            ("TOWERS", self.towers.into(), 1, u16::MAX.into()),
-            ("SITES", self.sites.into(), 1, u16::MAX.into()),
+            ("TOTAL_SECONDS", self.total_seconds, Self::TOTAL_SECONDS),
+            ("LINE_COUNT", self.line_count.into(), Self::LINE_COUNT),
+            ("LINES_PER_SECOND", self.lines_per_second.into(), Self::LINES_PER_SECOND),
+            ("SUBSCRIBERS", self.subscribers.into(), Self::PEOPLE),
+            ("DESTINATIONS", self.destinations.into(), Self::PEOPLE),
+            ("TOWERS", self.towers.into(), Self::PLACES),
+            ("SITES", self.sites.into(), Self::PLACES),
         ];
-        for (name, value, min, max) in ranges {
-            if !(min..=max).contains(&value) {
+        for (name, value, range) in ranges {
+            if !range.contains(&value) {
+                let (min, max) = range.into_inner();
                 return Err(ScenarioError::OutOfRange { name, value, min, max });
             }
         }

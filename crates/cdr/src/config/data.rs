@@ -48,24 +48,24 @@ settings! {
         start: NaiveDateTime = nested(|(), _| Ok(Scenario::default().start)),
         /// simulated time, in seconds
         total_seconds: u64 =
-            seconds("TOTAL_SECONDS", 1..=1_000_000_000).map(|time| time.as_secs()).dev_prod("86400", "172800"),
+            seconds("TOTAL_SECONDS", Scenario::TOTAL_SECONDS).map(|time| time.as_secs()).dev_prod("86400", "172800"),
         /// records per file
-        line_count: u32 = whole("LINE_COUNT", 1..=10_000_000).default("1000"),
+        line_count: u32 = whole("LINE_COUNT", Scenario::LINE_COUNT).default("1000"),
         /// records per simulated second and stream
-        lines_per_second: u32 = whole("LINES_PER_SECOND", 1..=1_000_000).dev_prod("1", "5"),
+        lines_per_second: u32 = whole("LINES_PER_SECOND", Scenario::LINES_PER_SECOND).dev_prod("1", "5"),
         /// how the simulated subscribers behave
         profile: Profile = word("PROFILE", &Profile::ALL.map(Profile::name), profile).default("uniform"),
         /// which kinds of record there are
         streams: Streams = words("STREAMS", &Stream::ALL.map(Stream::short_name), Stream::from_name)
             .map(|streams| Streams::of(&streams)).default("data,voice"),
         /// number of subscribers
-        subscribers: u32 = whole("SUBSCRIBERS", 1..=1_000_000_000).default("50000"),
+        subscribers: u32 = whole("SUBSCRIBERS", Scenario::PEOPLE).default("50000"),
         /// number of numbers that are called
-        destinations: u32 = whole("DESTINATIONS", 1..=1_000_000_000).default("50000"),
+        destinations: u32 = whole("DESTINATIONS", Scenario::PEOPLE).default("50000"),
         /// number of towers; their ids count from 1
-        towers: u16 = whole("TOWERS", 1..=65_535).default("2000"),
+        towers: u16 = whole("TOWERS", Scenario::PLACES).default("2000"),
         /// number of web sites visited
-        sites: u16 = whole("SITES", 1..=65_535).default("2000"),
+        sites: u16 = whole("SITES", Scenario::PLACES).default("2000"),
         numbering: NumberingPlan = nested(numbering),
     }
 }

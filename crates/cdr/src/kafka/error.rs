@@ -108,7 +108,7 @@ fn advice(code: Code) -> &'static str {
         }
         Code::InvalidPartitions => "Set KAFKA_PARTITIONS to a number that the brokers allow",
         Code::PolicyViolation | Code::InvalidConfig => {
-            "The cluster has a policy of its own: make the topic by hand as it is to be (rpk topic create), and \
+            "The cluster has a policy of its own: make the topic by hand as it is to be (rpk topic create, kafka-topics.sh --create), and \
              start again"
         }
         Code::InvalidTopic => {

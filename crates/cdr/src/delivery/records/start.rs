@@ -118,7 +118,7 @@ fn warn_of_retention(cluster: &Cluster, topic: &str) {
         Ok(policy) => warn!(
             "Topic {topic} has cleanup.policy={policy}: the brokers delete its records after the retention time, \
              and a run whose progress is gone begins again. Keep them, with: rpk topic alter-config {topic} --set \
-             cleanup.policy=compact"
+             cleanup.policy=compact (kafka-configs.sh --alter --topic {topic} --add-config does the same)"
         ),
         Err(why) => debug!("the cleanup policy of topic {topic} is not known: {why}"),
     }

@@ -120,7 +120,7 @@ impl Line {
         mut to: OwnedWriteHalf,
         counted: bool,
     ) {
-        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let (sender, mut receiver) = mpsc::channel(1024);
         let reading = async move {
             let mut buffer = vec![0; 16 * 1024];
             while let Ok(length @ 1..) = from.read(&mut buffer).await {
@@ -131,7 +131,7 @@ impl Line {
                     return;
                 }
                 let due = Instant::now() + Duration::from_millis(self.delay_ms.load(SeqCst));
-                if sender.send((due, buffer[..length].to_vec())).is_err() {
+                if sender.send((due, buffer[..length].to_vec())).await.is_err() {
                     return;
                 }
             }
