@@ -296,6 +296,30 @@ fn quoted(text: &str) -> Vec<String> {
     text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
+/// Rust files of the project longer than this many lines.
+fn longer_than(lines: usize, folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            longer_than(lines, &path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs")
+            && fs::read_to_string(&path).unwrap().lines().count() > lines
+        {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn no_file_has_more_than_500_lines() {
+    let crates = project().join("crates");
+    let (mut long, mut all) = (Vec::new(), Vec::new());
+    longer_than(500, &crates, &mut long);
+    longer_than(0, &crates, &mut all);
+    assert!(all.len() > 300, "{}", all.len());
+    assert_eq!(long, Vec::<PathBuf>::new());
+}
+
 /// The rows of the table behind a line that begins so.
 fn rows(document: &str, heading: &str) -> Vec<String> {
     let behind = document.split(heading).nth(1).unwrap_or_else(|| panic!("no {heading:?}"));
