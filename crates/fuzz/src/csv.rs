@@ -5,23 +5,23 @@ use cdr_model::{FileFormat, LineEnd};
 use csv::{ReaderBuilder, StringRecord, Terminator, WriterBuilder};
 use serde_json::Value;
 
+use crate::fixture::{Fixture, Numbers};
 use crate::records::expected;
-use crate::world::{Numbers, World};
 
 /// Generates a few lines of a file, reads them, and compares them with what the rest of the bytes
 /// makes of them.
 pub fn check(bytes: &[u8]) {
     let mut numbers = Numbers(bytes);
     let line_end = if numbers.byte() & 1 == 0 { LineEnd::Lf } else { LineEnd::CrLf };
-    let Some(world) = World::new(&mut numbers) else { return };
-    let file = file(&world, line_end);
-    check_rows(&world, line_end, &file);
+    let Some(fixture) = Fixture::new(&mut numbers) else { return };
+    let file = file(&fixture, line_end);
+    check_rows(&fixture, line_end, &file);
     let changed = changed(file.clone(), &mut numbers);
     check_verdict(&file, &changed);
 }
 
-fn file(world: &World, line_end: LineEnd) -> Vec<u8> {
-    let World { generator, part, stream, range } = world;
+fn file(fixture: &Fixture, line_end: LineEnd) -> Vec<u8> {
+    let Fixture { generator, part, stream, range } = fixture;
     let (mut file, format) = (Vec::new(), FileFormat::Csv(line_end));
     format.header(*stream, &mut file);
     format.body(generator, *stream, part, range.clone(), &mut file);
@@ -31,12 +31,12 @@ fn file(world: &World, line_end: LineEnd) -> Vec<u8> {
 
 /// What somebody else's parser reads are the records, and what somebody else's writer makes of them
 /// is the file.
-fn check_rows(world: &World, line_end: LineEnd, file: &[u8]) {
-    let fields: Vec<&str> = world.stream.fields().iter().map(|field| field.name).collect();
+fn check_rows(fixture: &Fixture, line_end: LineEnd, file: &[u8]) {
+    let fields: Vec<&str> = fixture.stream.fields().iter().map(|field| field.name).collect();
     let mut reader = ReaderBuilder::new().from_reader(file);
     assert_eq!(reader.headers().expect("a header line"), fields);
     let rows: Vec<StringRecord> = reader.records().collect::<Result<_, _>>().expect("rows");
-    let expected = expected(world);
+    let expected = expected(fixture);
     assert_eq!(rows.len(), expected.len());
     for (row, expected) in rows.iter().zip(&expected) {
         let texts: Vec<String> = fields.iter().map(|&name| csv_text(name, &expected[name])).collect();

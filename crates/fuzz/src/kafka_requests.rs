@@ -14,20 +14,20 @@ const WAIT: Duration = Duration::from_millis(2);
 /// After as many inputs a new broker takes the place of the old one and of what it had to keep.
 const INPUTS_PER_BROKER: u32 = 1_000;
 
-struct World {
+struct Fixture {
     runtime: Runtime,
     broker: Broker,
     _dir: tempfile::TempDir,
     inputs: u32,
 }
 
-impl World {
-    fn new() -> World {
+impl Fixture {
+    fn new() -> Fixture {
         let dir = tempfile::tempdir().expect("a folder");
         let config = Config { rebalance_delay: Duration::ZERO, ..Config::new(dir.path()) };
         let broker = Broker::open(config).expect("an empty folder");
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
-        World { runtime, broker, _dir: dir, inputs: 0 }
+        Fixture { runtime, broker, _dir: dir, inputs: 0 }
     }
 
     fn answer(&self, request: Bytes) {
@@ -38,18 +38,18 @@ impl World {
     }
 }
 
-static WORLD: Mutex<Option<World>> = Mutex::new(None);
+static WORLD: Mutex<Option<Fixture>> = Mutex::new(None);
 
 /// Hands the requests to a broker, which remembers what earlier inputs did to it.
 pub fn check(bytes: &[u8]) {
-    let mut world = WORLD.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    world.take_if(|world| world.inputs >= INPUTS_PER_BROKER);
-    let world = world.get_or_insert_with(World::new);
-    world.inputs += 1;
+    let mut fixture = WORLD.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    fixture.take_if(|fixture| fixture.inputs >= INPUTS_PER_BROKER);
+    let fixture = fixture.get_or_insert_with(Fixture::new);
+    fixture.inputs += 1;
     let mut rest = Bytes::copy_from_slice(bytes);
     while rest.len() >= 4 {
         let length = rest.split_to(4).iter().fold(0, |length, &byte| length << 8 | usize::from(byte));
         let request = rest.split_to(length.min(rest.len()));
-        world.answer(request);
+        fixture.answer(request);
     }
 }

@@ -5,13 +5,13 @@
 
 pub mod configuration;
 pub mod csv;
+mod fixture;
 pub mod index;
 pub mod kafka_requests;
 pub mod messages;
 mod offered;
 pub mod progress;
 pub mod records;
-mod world;
 
 #[cfg(test)]
 mod tests {

@@ -5,13 +5,13 @@ use std::any::Any;
 use cdr_model::{DataRecord, MessageFormat, Micros, Population, Record, Records, Stream, VoiceRecord};
 use serde_json::{Map, Value, json};
 
-use crate::world::{Numbers, World};
+use crate::fixture::{Fixture, Numbers};
 
 /// Generates a few records of the scenario that the bytes describe, and reads their messages.
 pub fn check(bytes: &[u8]) {
-    let Some(world) = World::new(&mut Numbers(bytes)) else { return };
-    let mut expected = expected(&world).into_iter();
-    let World { generator, part, stream, range } = &world;
+    let Some(fixture) = Fixture::new(&mut Numbers(bytes)) else { return };
+    let mut expected = expected(&fixture).into_iter();
+    let Fixture { generator, part, stream, range } = &fixture;
     MessageFormat::Json.encode(generator, *stream, part, range.clone(), |message| {
         let expected = expected.next().expect("no more messages than records");
         let text = std::str::from_utf8(message.value).expect("UTF-8");
@@ -27,8 +27,8 @@ pub fn check(bytes: &[u8]) {
 }
 
 /// What the records hold, by the names of their fields.
-pub fn expected(world: &World) -> Vec<Map<String, Value>> {
-    let World { generator, part, stream, range } = world;
+pub fn expected(fixture: &Fixture) -> Vec<Map<String, Value>> {
+    let Fixture { generator, part, stream, range } = fixture;
     let mut named = Named { people: generator.population(), records: Vec::new() };
     generator.each(*stream, part, range.clone(), &mut named);
     named.records

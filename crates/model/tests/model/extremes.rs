@@ -10,7 +10,7 @@ use cdr_model::{
 use chrono::{NaiveDate, NaiveDateTime};
 use proptest::prelude::*;
 
-use crate::{World, for_all};
+use crate::{Fixture, for_all};
 
 fn civil(year: i32, month: u32, day: u32) -> NaiveDateTime {
     NaiveDate::from_ymd_opt(year, month, day).and_then(|date| date.and_hms_opt(0, 0, 0)).expect("a date")
@@ -22,22 +22,22 @@ fn numbering(code: u16, prefixes: &[&str], digits: u8) -> NumberingPlan {
 }
 
 /// Generates both ends of the part in every format, and compares each time's text with chrono's.
-fn check_part(world: &World, part: &Part) {
-    let count = world.plan.count_max();
+fn check_part(fixture: &Fixture, part: &Part) {
+    let count = fixture.plan.count_max();
     for range in [0..count.min(20), count.saturating_sub(20)..count] {
-        for stream in world.plan.streams() {
-            check_range(world, stream, part, range.clone());
+        for stream in fixture.plan.streams() {
+            check_range(fixture, stream, part, range.clone());
         }
     }
 }
 
-fn check_range(world: &World, stream: Stream, part: &Part, range: std::ops::Range<u32>) {
+fn check_range(fixture: &Fixture, stream: Stream, part: &Part, range: std::ops::Range<u32>) {
     let mut rows = Vec::new();
-    FileFormat::Csv(LineEnd::CrLf).body(&world.generator, stream, part, range.clone(), &mut rows);
+    FileFormat::Csv(LineEnd::CrLf).body(&fixture.generator, stream, part, range.clone(), &mut rows);
     let rows = String::from_utf8(rows).expect("UTF-8");
     let mut rows = rows.split_terminator("\r\n");
     let mut times = Vec::new();
-    MessageFormat::Json.encode(&world.generator, stream, part, range.clone(), |message| {
+    MessageFormat::Json.encode(&fixture.generator, stream, part, range.clone(), |message| {
         // The longest line that the encoder's buffer is meant for.
         assert!(message.value.len() <= 300, "{} bytes", message.value.len());
         let time =
@@ -57,33 +57,33 @@ fn check_range(world: &World, stream: Stream, part: &Part, range: std::ops::Rang
 }
 
 /// Checks the first and the last part.
-fn check(scenario: Scenario) -> World {
-    let world = World::new(scenario);
-    for index in [0, world.plan.files() - 1] {
-        check_part(&world, &world.part(index));
+fn check(scenario: Scenario) -> Fixture {
+    let fixture = Fixture::new(scenario);
+    for index in [0, fixture.plan.files() - 1] {
+        check_part(&fixture, &fixture.part(index));
     }
-    world
+    fixture
 }
 
 #[test]
 fn a_file_may_hold_one_record() {
-    let world = check(Scenario { line_count: 1, ..Scenario::default() });
-    assert_eq!((world.plan.files(), world.plan.interval_s()), (86_400, 1));
-    let file = String::from_utf8(world.csv(Stream::Voice, 0, LineEnd::Lf)).expect("UTF-8");
+    let fixture = check(Scenario { line_count: 1, ..Scenario::default() });
+    assert_eq!((fixture.plan.files(), fixture.plan.interval_s()), (86_400, 1));
+    let file = String::from_utf8(fixture.csv(Stream::Voice, 0, LineEnd::Lf)).expect("UTF-8");
     assert_eq!(file.lines().count(), 2);
 }
 
 #[test]
 fn ten_million_records_may_share_one_second() {
     let (line_count, lines_per_second) = (10_000_000, 10_000_000);
-    let world =
+    let fixture =
         check(Scenario { line_count, lines_per_second, total_seconds: 1, ..Scenario::default() });
-    assert_eq!((world.plan.files(), world.plan.interval_s()), (1, 1));
+    assert_eq!((fixture.plan.files(), fixture.plan.interval_s()), (1, 1));
     // Ten slots to a microsecond, so that each record's time is known exactly.
-    let part = world.part(0);
+    let part = fixture.part(0);
     for index in [0, 9, 10, 11, 4_999_999, 5_000_000, 9_999_990, 9_999_999] {
-        for stream in world.plan.streams() {
-            let time = world.generator.time(stream, &part, index);
+        for stream in fixture.plan.streams() {
+            let time = fixture.generator.time(stream, &part, index);
             assert_eq!(time.0 - part.start.0, i64::from(index / 10), "{index}");
         }
     }
@@ -98,10 +98,10 @@ fn slots_of_no_width_and_of_a_microsecond_may_alternate() {
         total_seconds: 2,
         ..Scenario::default()
     };
-    let world = check(scenario);
-    let part = world.part(0);
+    let fixture = check(scenario);
+    let part = fixture.part(0);
     for index in (0..3_000_000).step_by(99_991) {
-        let time = world.generator.time(Stream::Data, &part, index);
+        let time = fixture.generator.time(Stream::Data, &part, index);
         assert_eq!(time.0 - part.start.0, i64::from(index) * 2 / 3, "{index}");
     }
 }
@@ -116,9 +116,9 @@ fn an_interval_may_be_as_long_as_the_largest_file_lasts() {
 
 #[test]
 fn a_billion_files_have_names_and_records() {
-    let world = check(Scenario { total_seconds: 1_000_000_000, line_count: 1, ..Scenario::default() });
+    let fixture = check(Scenario { total_seconds: 1_000_000_000, line_count: 1, ..Scenario::default() });
     assert_eq!(
-        world.part(999_999_999).file_name(Stream::Data, FileFormat::default()),
+        fixture.part(999_999_999).file_name(Stream::Data, FileFormat::default()),
         "cdr_data_20550909_014640.csv"
     );
 }
@@ -127,15 +127,15 @@ fn a_billion_files_have_names_and_records() {
 fn there_may_be_one_of_everything() {
     let scenario =
         Scenario { towers: 1, sites: 1, subscribers: 1, destinations: 1, ..Scenario::default() };
-    let world = check(scenario);
-    let part = world.part(0);
-    for record in world.data(&part, 0..1_000) {
+    let fixture = check(scenario);
+    let part = fixture.part(0);
+    for record in fixture.data(&part, 0..1_000) {
         assert_eq!((record.tower, record.site, record.subscriber), (1, 0, 0));
     }
-    for record in world.voice(&part, 0..1_000) {
+    for record in fixture.voice(&part, 0..1_000) {
         assert_eq!((record.tower, record.subscriber, record.destination), (1, 0, 0));
     }
-    let people = world.generator.population();
+    let people = fixture.generator.population();
     assert_ne!(people.subscriber(0), people.destination(0));
 }
 
@@ -149,10 +149,10 @@ fn everything_may_be_as_many_as_its_type_holds() {
         numbering: numbering(999, &["100", "200", "300", "400", "500", "600", "700", "800", "900"], 9),
         ..Scenario::default()
     };
-    let world = check(scenario);
-    let part = world.part(0);
+    let fixture = check(scenario);
+    let part = fixture.part(0);
     let (mut subscribers, mut towers, mut sites) = (0, 0, 0);
-    for record in world.data(&part, 0..1_000) {
+    for record in fixture.data(&part, 0..1_000) {
         assert!(record.tower >= 1 && record.site < u16::MAX && record.subscriber < u32::MAX);
         subscribers = subscribers.max(record.subscriber);
         towers = towers.max(record.tower);
@@ -161,8 +161,8 @@ fn everything_may_be_as_many_as_its_type_holds() {
     assert!(
         subscribers > u32::MAX / 100 * 98 && towers > u16::MAX / 100 * 98 && sites > u16::MAX / 100 * 98
     );
-    assert_eq!(world.generator.population().subscriber(u32::MAX - 1).as_bytes().len(), 15);
-    assert_eq!(world.generator.population().destination(u32::MAX - 1).as_bytes().len(), 15);
+    assert_eq!(fixture.generator.population().subscriber(u32::MAX - 1).as_bytes().len(), 15);
+    assert_eq!(fixture.generator.population().destination(u32::MAX - 1).as_bytes().len(), 15);
 }
 
 #[test]
@@ -187,8 +187,8 @@ fn a_rate_may_be_as_high_as_one_largest_file_a_second_allows() {
 #[test]
 fn a_run_may_begin_before_the_epoch_or_in_the_year_1() {
     for start in [civil(1969, 12, 31), civil(1600, 2, 28), civil(1, 1, 1)] {
-        let world = check(Scenario { start, ..Scenario::default() });
-        let name = world.part(0).file_name(Stream::Data, FileFormat::default());
+        let fixture = check(Scenario { start, ..Scenario::default() });
+        let name = fixture.part(0).file_name(Stream::Data, FileFormat::default());
         assert_eq!(name, format!("cdr_data_{}_001645.csv", start.format("%Y%m%d")));
     }
 }
@@ -196,10 +196,10 @@ fn a_run_may_begin_before_the_epoch_or_in_the_year_1() {
 #[test]
 fn a_run_may_pass_the_epoch() {
     let start = civil(1970, 1, 1) - chrono::TimeDelta::microseconds(1_005_500_001);
-    let world = check(Scenario { start, ..Scenario::default() });
-    assert_eq!(world.part(0).start.to_string(), "1969-12-31 23:59:59.499999");
+    let fixture = check(Scenario { start, ..Scenario::default() });
+    assert_eq!(fixture.part(0).start.to_string(), "1969-12-31 23:59:59.499999");
     assert_eq!(
-        world.part(0).file_name(Stream::Voice, FileFormat::default()),
+        fixture.part(0).file_name(Stream::Voice, FileFormat::default()),
         "cdr_voice_19691231_235959.csv"
     );
 }
@@ -207,9 +207,9 @@ fn a_run_may_pass_the_epoch() {
 #[test]
 fn a_run_may_end_with_the_year_9999() {
     let start = civil(9999, 12, 30);
-    let world = check(Scenario { start, line_count: 86_400, ..Scenario::default() });
-    let part = world.part(0);
-    let last = world.generator.time(Stream::Data, &part, 86_399);
+    let fixture = check(Scenario { start, line_count: 86_400, ..Scenario::default() });
+    let part = fixture.part(0);
+    let last = fixture.generator.time(Stream::Data, &part, 86_399);
     assert!(last.to_string().starts_with("9999-12-31 23:59:59."), "{last}");
 }
 
@@ -247,8 +247,8 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
     let volumes = (magnitudes(1_000_000_000), magnitudes(10_000_000), magnitudes(1_000_000_000));
     let population =
         (magnitudes(u32::MAX.into()), magnitudes(u32::MAX.into()), magnitudes(65_535), magnitudes(999));
-    let world = (any::<u64>(), starts, 0..1_000_000i64, numberings());
-    (world, volumes, population).prop_map(|((seed, start, micros, numbering), volumes, population)| {
+    let fixture = (any::<u64>(), starts, 0..1_000_000i64, numberings());
+    (fixture, volumes, population).prop_map(|((seed, start, micros, numbering), volumes, population)| {
         let (total_seconds, line_count, lines_per_second) = volumes;
         let (subscribers, destinations, towers, sites) = population;
         let capacity = numbering.capacity();

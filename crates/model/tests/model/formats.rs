@@ -9,7 +9,7 @@ use chrono::NaiveDateTime;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::{World, for_all, names, prod};
+use crate::{Fixture, for_all, names, prod};
 
 /// A record's fields in order, as JSON has them.
 type Fields = Vec<(String, Value)>;
@@ -56,11 +56,11 @@ fn voice_fields(people: &Population, record: VoiceRecord) -> Fields {
 }
 
 /// The fields of a part's records, from the records themselves.
-fn expected(world: &World, stream: Stream, part: u64) -> Vec<Fields> {
-    let part = world.part(part);
-    let (all, people) = (0..world.count(stream, &part), world.generator.population());
-    let data = world.records(stream, &part, all.clone()).into_iter();
-    let voice = world.records(stream, &part, all).into_iter();
+fn expected(fixture: &Fixture, stream: Stream, part: u64) -> Vec<Fields> {
+    let part = fixture.part(part);
+    let (all, people) = (0..fixture.count(stream, &part), fixture.generator.population());
+    let data = fixture.records(stream, &part, all.clone()).into_iter();
+    let voice = fixture.records(stream, &part, all).into_iter();
     let data = data.map(|record| data_fields(people, record));
     data.chain(voice.map(|record| voice_fields(people, record))).collect()
 }
@@ -96,9 +96,9 @@ fn compact(fields: &Fields) -> String {
     format!("{{{}}}", members.collect::<Vec<_>>().join(","))
 }
 
-fn check_json(world: &World, stream: Stream, part: u64) {
-    let expected = expected(world, stream, part);
-    let messages = String::from_utf8(world.messages(stream, part)).expect("UTF-8");
+fn check_json(fixture: &Fixture, stream: Stream, part: u64) {
+    let expected = expected(fixture, stream, part);
+    let messages = String::from_utf8(fixture.messages(stream, part)).expect("UTF-8");
     assert_eq!(messages.lines().count(), expected.len());
     for (message, expected) in messages.lines().zip(expected) {
         let (key, value) = message.split_once('\t').expect("a key and a value");
@@ -109,12 +109,12 @@ fn check_json(world: &World, stream: Stream, part: u64) {
     }
 }
 
-fn check_times_of_messages(world: &World, stream: Stream, part: u64) {
-    let part = world.part(part);
+fn check_times_of_messages(fixture: &Fixture, stream: Stream, part: u64) {
+    let part = fixture.part(part);
     let mut index = 0;
-    let count = world.count(stream, &part);
-    MessageFormat::Json.encode(&world.generator, stream, &part, 0..count, |message| {
-        assert_eq!(message.time, world.generator.time(stream, &part, index));
+    let count = fixture.count(stream, &part);
+    MessageFormat::Json.encode(&fixture.generator, stream, &part, 0..count, |message| {
+        assert_eq!(message.time, fixture.generator.time(stream, &part, index));
         assert_eq!(MessageFormat::Json.time_of(message.value), Some(message.time));
         index += 1;
     });
@@ -132,12 +132,12 @@ fn csv_text(name: &str, value: &Value) -> String {
     }
 }
 
-fn check_csv(world: &World, stream: Stream, part: u64, line_end: LineEnd) {
-    let file = world.csv(stream, part, line_end);
+fn check_csv(fixture: &Fixture, stream: Stream, part: u64, line_end: LineEnd) {
+    let file = fixture.csv(stream, part, line_end);
     let mut reader = csv::ReaderBuilder::new().from_reader(&file[..]);
     assert_eq!(reader.headers().expect("a header line"), names(stream));
     let rows: Vec<csv::StringRecord> = reader.records().collect::<Result<_, _>>().expect("rows");
-    let expected = expected(world, stream, part);
+    let expected = expected(fixture, stream, part);
     assert_eq!(rows.len(), expected.len());
     for (row, fields) in rows.iter().zip(&expected) {
         let texts: Vec<String> = fields.iter().map(|(name, value)| csv_text(name, value)).collect();
@@ -158,20 +158,20 @@ fn rewritten(stream: Stream, rows: &[csv::StringRecord], line_end: LineEnd) -> V
     writer.into_inner().expect("a file")
 }
 
-fn check_part(world: &World, part: u64) {
-    for stream in world.plan.streams() {
-        check_json(world, stream, part);
-        check_times_of_messages(world, stream, part);
-        check_csv(world, stream, part, LineEnd::Lf);
-        check_csv(world, stream, part, LineEnd::CrLf);
+fn check_part(fixture: &Fixture, part: u64) {
+    for stream in fixture.plan.streams() {
+        check_json(fixture, stream, part);
+        check_times_of_messages(fixture, stream, part);
+        check_csv(fixture, stream, part, LineEnd::Lf);
+        check_csv(fixture, stream, part, LineEnd::CrLf);
     }
 }
 
 #[test]
 fn the_contracts_runs_parse_to_their_records() {
     for (scenario, parts) in [(Scenario::default(), [0, 1, 85]), (prod(), [0, 431, 863])] {
-        let world = World::new(scenario);
-        parts.into_iter().for_each(|part| check_part(&world, part));
+        let fixture = Fixture::new(scenario);
+        parts.into_iter().for_each(|part| check_part(&fixture, part));
     }
 }
 
@@ -180,8 +180,8 @@ fn any_world_parses_to_its_records() {
     let numbering = (1..=999u16, 0..=999u32, 1..=9u8).prop_map(|(code, prefix, digits)| {
         NumberingPlan::new(code, Some(vec![prefix.to_string()]), Some(digits)).expect("a plan")
     });
-    let worlds = (any::<u64>(), 1..=u16::MAX, 1..300u16, numbering, 1..30u32, 1..10_000_000u64);
-    for_all(60, worlds, |(seed, towers, sites, numbering, line_count, total_seconds)| {
+    let fixtures = (any::<u64>(), 1..=u16::MAX, 1..300u16, numbering, 1..30u32, 1..10_000_000u64);
+    for_all(60, fixtures, |(seed, towers, sites, numbering, line_count, total_seconds)| {
         let (subscribers, destinations) = (5, 5);
         let scenario = Scenario {
             seed,
@@ -194,17 +194,17 @@ fn any_world_parses_to_its_records() {
             destinations,
             ..Scenario::default()
         };
-        let world = World::new(scenario);
-        check_part(&world, 0);
-        check_part(&world, world.plan.files() - 1);
+        let fixture = Fixture::new(scenario);
+        check_part(&fixture, 0);
+        check_part(&fixture, fixture.plan.files() - 1);
     });
 }
 
 #[test]
 fn integers_are_numbers_and_everything_else_is_a_string() {
-    let world = World::new(Scenario::default());
-    for stream in world.plan.streams() {
-        let messages = String::from_utf8(world.messages(stream, 0)).expect("UTF-8");
+    let fixture = Fixture::new(Scenario::default());
+    for stream in fixture.plan.streams() {
+        let messages = String::from_utf8(fixture.messages(stream, 0)).expect("UTF-8");
         for message in messages.lines() {
             let value = message.split_once('\t').expect("a key and a value").1;
             let Ordered(fields) = serde_json::from_str(value).expect(value);
@@ -219,11 +219,11 @@ fn integers_are_numbers_and_everything_else_is_a_string() {
 
 #[test]
 fn csv_and_json_of_a_record_agree() {
-    let world = World::new(prod());
-    for stream in world.plan.streams() {
-        let file = world.csv(stream, 7, LineEnd::Lf);
+    let fixture = Fixture::new(prod());
+    for stream in fixture.plan.streams() {
+        let file = fixture.csv(stream, 7, LineEnd::Lf);
         let mut rows = csv::Reader::from_reader(&file[..]);
-        let messages = String::from_utf8(world.messages(stream, 7)).expect("UTF-8");
+        let messages = String::from_utf8(fixture.messages(stream, 7)).expect("UTF-8");
         for (row, message) in rows.records().zip(messages.lines()) {
             let value = message.split_once('\t').expect("a key and a value").1;
             let Ordered(fields) = serde_json::from_str(value).expect(value);
@@ -236,12 +236,12 @@ fn csv_and_json_of_a_record_agree() {
 
 #[test]
 fn times_parse_in_both_formats_to_the_records_time() {
-    let world = World::new(Scenario::default());
-    let part = world.part(0);
-    let file = world.csv(Stream::Voice, 0, LineEnd::Lf);
+    let fixture = Fixture::new(Scenario::default());
+    let part = fixture.part(0);
+    let file = fixture.csv(Stream::Voice, 0, LineEnd::Lf);
     let mut rows = csv::Reader::from_reader(&file[..]);
-    let messages = String::from_utf8(world.messages(Stream::Voice, 0)).expect("UTF-8");
-    let records = world.voice(&part, 0..1_000);
+    let messages = String::from_utf8(fixture.messages(Stream::Voice, 0)).expect("UTF-8");
+    let records = fixture.voice(&part, 0..1_000);
     for ((row, message), record) in rows.records().zip(messages.lines()).zip(records) {
         let csv = row.expect("a row")[5].to_owned();
         let value: Value =

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use cdr_model::{LineEnd, Scenario, Stream};
 use sha2::{Digest, Sha256};
 
-use crate::{World, prod};
+use crate::{Fixture, prod};
 
 const OTHER_SEED: u64 = 7;
 
@@ -20,13 +20,13 @@ fn hash(bytes: &[u8]) -> String {
 }
 
 fn check(scenario: Scenario, part: u64, expected: &str) {
-    let world = World::new(scenario);
+    let fixture = Fixture::new(scenario);
     let mut actual = String::new();
-    for stream in world.plan.streams() {
+    for stream in fixture.plan.streams() {
         let outputs = [
-            ("csv lf", world.csv(stream, part, LineEnd::Lf)),
-            ("csv crlf", world.csv(stream, part, LineEnd::CrLf)),
-            ("messages", world.messages(stream, part)),
+            ("csv lf", fixture.csv(stream, part, LineEnd::Lf)),
+            ("csv crlf", fixture.csv(stream, part, LineEnd::CrLf)),
+            ("messages", fixture.messages(stream, part)),
         ];
         for (kind, bytes) in outputs {
             writeln!(actual, "{} {stream} {kind}", hash(&bytes)).expect("a string takes every text");
@@ -175,7 +175,7 @@ fn check_begins(bytes: Vec<u8>, expected: &str) {
 
 #[test]
 fn a_data_file_begins_like_this() {
-    let file = World::new(Scenario::default()).csv(Stream::Data, 0, LineEnd::Lf);
+    let file = Fixture::new(Scenario::default()).csv(Stream::Data, 0, LineEnd::Lf);
     check_begins(
         file,
         "\
@@ -189,7 +189,7 @@ msisdn,tower_id,up_bytes,down_bytes,data_type,ip_address,website_url,event_datet
 
 #[test]
 fn a_voice_file_begins_like_this() {
-    let file = World::new(Scenario::default()).csv(Stream::Voice, 0, LineEnd::CrLf);
+    let file = Fixture::new(Scenario::default()).csv(Stream::Voice, 0, LineEnd::CrLf);
     check_begins(
         file,
         "\
@@ -203,8 +203,8 @@ msisdn,tower_id,call_type,dest_nr,call_duration_sec,start_time\r
 
 #[test]
 fn a_topics_messages_begin_like_this() {
-    let world = World::new(Scenario::default());
-    let key_and_value = |stream| world.messages(stream, 0);
+    let fixture = Fixture::new(Scenario::default());
+    let key_and_value = |stream| fixture.messages(stream, 0);
     check_begins(
         key_and_value(Stream::Data),
         concat!(

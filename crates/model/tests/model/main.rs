@@ -32,17 +32,17 @@ fn run_of(files: u64) -> Scenario {
 }
 
 /// A scenario with what is needed to generate its parts.
-struct World {
+struct Fixture {
     scenario: Scenario,
     plan: Plan,
     generator: Generator,
 }
 
-impl World {
-    fn new(scenario: Scenario) -> World {
+impl Fixture {
+    fn new(scenario: Scenario) -> Fixture {
         let plan = Plan::new(&scenario, Shard::WHOLE).expect("a plan");
         let generator = Generator::new(&scenario).expect("a generator");
-        World { scenario, plan, generator }
+        Fixture { scenario, plan, generator }
     }
 
     fn part(&self, index: u64) -> Part {

@@ -6,7 +6,7 @@ use cdr_model::{
 use chrono::{NaiveDate, NaiveDateTime};
 use proptest::prelude::*;
 
-use crate::{World, for_all, prod, run_of};
+use crate::{Fixture, for_all, prod, run_of};
 
 fn planned(total_seconds: u64, lines_per_second: u32, line_count: u32) -> Result<Plan, ScenarioError> {
     let scenario = Scenario { total_seconds, lines_per_second, line_count, ..Scenario::default() };
@@ -19,7 +19,7 @@ fn civil(year: i32, month: u32, day: u32) -> NaiveDateTime {
 
 #[test]
 fn the_development_run_has_86_files_of_1005_seconds() {
-    let plan = World::new(Scenario::default()).plan;
+    let plan = Fixture::new(Scenario::default()).plan;
     assert_eq!((plan.files(), plan.interval_s()), (86, 1_005));
     assert_eq!(
         [Stream::Data, Stream::Voice].map(|stream| plan.count(stream, PartIndex(85))),
@@ -29,7 +29,7 @@ fn the_development_run_has_86_files_of_1005_seconds() {
 
 #[test]
 fn the_production_run_has_864_files_of_200_seconds_and_864000_records_in_each_stream() {
-    let plan = World::new(prod()).plan;
+    let plan = Fixture::new(prod()).plan;
     assert_eq!((plan.files(), plan.interval_s()), (864, 200));
     assert_eq!([Stream::Data, Stream::Voice].map(|stream| plan.records(stream)), [864_000; 2]);
 }
@@ -141,7 +141,7 @@ fn a_history_may_begin_with_the_year_1_and_no_earlier() {
 }
 
 fn check_names(scenario: Scenario, part: u64, data: &str, voice: &str) {
-    let part = World::new(scenario).part(part);
+    let part = Fixture::new(scenario).part(part);
     let name = |stream| part.file_name(stream, FileFormat::default());
     assert_eq!([name(Stream::Data), name(Stream::Voice)], [data, voice]);
 }
@@ -246,7 +246,7 @@ fn a_shard_beyond_the_last_part_has_nothing_to_do() {
 
 #[test]
 fn a_plan_without_end_differs_only_in_never_being_done() {
-    let finite = World::new(prod()).plan;
+    let finite = Fixture::new(prod()).plan;
     let endless = finite.clone().without_end();
     let parts = |plan: &Plan| -> Vec<Part> { (0..900).map(|i| plan.part(PartIndex(i))).collect() };
     assert_eq!(parts(&finite), parts(&endless));
@@ -337,7 +337,7 @@ fn the_last_part_ends_with_the_calendar_and_nothing_lies_behind_it() {
 #[test]
 fn a_run_may_have_one_stream_alone() {
     let scenario = Scenario { streams: Streams::of(&[Stream::Voice]), ..Scenario::default() };
-    let plan = World::new(scenario).plan;
+    let plan = Fixture::new(scenario).plan;
     assert_eq!(plan.streams().collect::<Vec<_>>(), [Stream::Voice]);
     assert_eq!(
         (plan.count(Stream::Data, PartIndex(0)), plan.count(Stream::Voice, PartIndex(0))),

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use cdr_model::{Micros, Part, Scenario, Stream};
 
-use crate::{World, prod};
+use crate::{Fixture, prod};
 
 /// Special-purpose ranges, from IANA's registry: network and length of its prefix.
 const SPECIAL_PURPOSE: [([u8; 4], u32); 19] = [
@@ -50,71 +50,71 @@ fn is_special_by_method(ip: Ipv4Addr) -> bool {
 }
 
 /// Times lie in the part's window, in order, and can be had without the rest of the record.
-fn check_times(world: &World, stream: Stream, part: &Part, times: &[Micros]) {
-    assert_eq!(times.len(), world.count(stream, part) as usize);
+fn check_times(fixture: &Fixture, stream: Stream, part: &Part, times: &[Micros]) {
+    assert_eq!(times.len(), fixture.count(stream, part) as usize);
     assert!(times.is_sorted());
     assert!(times.iter().all(|time| (part.start..part.end()).contains(time)));
     for (index, &time) in times.iter().enumerate() {
-        assert_eq!(world.generator.time(stream, part, index as u32), time, "{stream} {index}");
+        assert_eq!(fixture.generator.time(stream, part, index as u32), time, "{stream} {index}");
     }
 }
 
-fn check_data(world: &World, part: u64) {
-    let part = world.part(part);
-    let records = world.data(&part, 0..1_000);
+fn check_data(fixture: &Fixture, part: u64) {
+    let part = fixture.part(part);
+    let records = fixture.data(&part, 0..1_000);
     for record in &records {
-        assert!(record.subscriber < world.scenario.subscribers);
-        assert!((1..=world.scenario.towers).contains(&record.tower));
+        assert!(record.subscriber < fixture.scenario.subscribers);
+        assert!((1..=fixture.scenario.towers).contains(&record.tower));
         assert!((100_000..=1_000_000).contains(&record.up_bytes));
         assert!((100_000..=1_000_000).contains(&record.down_bytes));
-        assert!(record.site < world.scenario.sites);
+        assert!(record.site < fixture.scenario.sites);
         assert!(!is_special_purpose(record.ip_address), "{}", record.ip_address);
         assert!(!is_special_by_method(record.ip_address), "{}", record.ip_address);
     }
     let times: Vec<Micros> = records.iter().map(|record| record.event_time).collect();
-    check_times(world, Stream::Data, &part, &times);
+    check_times(fixture, Stream::Data, &part, &times);
 }
 
-fn check_voice(world: &World, part: u64) {
-    let part = world.part(part);
-    let records = world.voice(&part, 0..1_000);
+fn check_voice(fixture: &Fixture, part: u64) {
+    let part = fixture.part(part);
+    let records = fixture.voice(&part, 0..1_000);
     for record in &records {
-        assert!(record.subscriber < world.scenario.subscribers);
-        assert!(record.destination < world.scenario.destinations);
-        assert!((1..=world.scenario.towers).contains(&record.tower));
+        assert!(record.subscriber < fixture.scenario.subscribers);
+        assert!(record.destination < fixture.scenario.destinations);
+        assert!((1..=fixture.scenario.towers).contains(&record.tower));
         assert!((1..=1_800).contains(&record.duration_s));
     }
     let times: Vec<Micros> = records.iter().map(|record| record.start_time).collect();
-    check_times(world, Stream::Voice, &part, &times);
+    check_times(fixture, Stream::Voice, &part, &times);
 }
 
 #[test]
 fn every_data_record_of_the_development_run_is_in_its_domain() {
-    let world = World::new(Scenario::default());
-    (0..86).for_each(|part| check_data(&world, part));
+    let fixture = Fixture::new(Scenario::default());
+    (0..86).for_each(|part| check_data(&fixture, part));
 }
 
 #[test]
 fn every_voice_record_of_the_development_run_is_in_its_domain() {
-    let world = World::new(Scenario::default());
-    (0..86).for_each(|part| check_voice(&world, part));
+    let fixture = Fixture::new(Scenario::default());
+    (0..86).for_each(|part| check_voice(&fixture, part));
 }
 
 #[test]
 fn records_of_the_production_run_are_in_their_domains() {
-    let world = World::new(prod());
+    let fixture = Fixture::new(prod());
     for part in (0..864).step_by(27) {
-        check_data(&world, part);
-        check_voice(&world, part);
+        check_data(&fixture, part);
+        check_voice(&fixture, part);
     }
 }
 
 #[test]
 fn both_ends_of_each_domain_occur() {
-    let world = World::new(Scenario { subscribers: 100, destinations: 100, ..Scenario::default() });
-    let parts = || (0..300).map(|index| world.part(index));
-    let data: Vec<_> = parts().flat_map(|part| world.data(&part, 0..1_000)).collect();
-    let voice: Vec<_> = parts().flat_map(|part| world.voice(&part, 0..1_000)).collect();
+    let fixture = Fixture::new(Scenario { subscribers: 100, destinations: 100, ..Scenario::default() });
+    let parts = || (0..300).map(|index| fixture.part(index));
+    let data: Vec<_> = parts().flat_map(|part| fixture.data(&part, 0..1_000)).collect();
+    let voice: Vec<_> = parts().flat_map(|part| fixture.voice(&part, 0..1_000)).collect();
     check_ends("subscriber", data.iter().map(|record| record.subscriber), 0, 99);
     check_ends("tower", data.iter().map(|record| record.tower.into()), 1, 2_000);
     check_ends("site", data.iter().map(|record| record.site.into()), 0, 1_999);
@@ -139,10 +139,10 @@ fn check_ends(name: &str, values: impl Iterator<Item = u32> + Clone, min: u32, m
 
 #[test]
 fn addresses_come_from_public_neighbours_of_special_ranges_too() {
-    let world = World::new(Scenario::default());
-    let parts = (0..300).map(|index| world.part(index));
+    let fixture = Fixture::new(Scenario::default());
+    let parts = (0..300).map(|index| fixture.part(index));
     let seen: HashSet<[u8; 2]> = parts
-        .flat_map(|part| world.data(&part, 0..1_000))
+        .flat_map(|part| fixture.data(&part, 0..1_000))
         .map(|record| [record.ip_address.octets()[0], record.ip_address.octets()[1]])
         .collect();
     for neighbour in
@@ -200,10 +200,10 @@ fn first_draw(seed: u64, part: u64, index: u32) -> Ipv4Addr {
 
 #[test]
 fn an_address_that_is_public_is_the_first_draw() {
-    let world = World::new(Scenario::default());
+    let fixture = Fixture::new(Scenario::default());
     for part in [0, 85, 1_000_000] {
-        let records = world.data(&world.part(part), 0..1_000);
-        let first = (0..1_000).map(|index| first_draw(world.scenario.seed, part, index));
+        let records = fixture.data(&fixture.part(part), 0..1_000);
+        let first = (0..1_000).map(|index| first_draw(fixture.scenario.seed, part, index));
         for (record, first) in
             records.into_iter().zip(first).filter(|(_, first)| !is_special_purpose(*first))
         {
@@ -214,12 +214,12 @@ fn an_address_that_is_public_is_the_first_draw() {
 
 #[test]
 fn an_address_of_a_special_range_is_drawn_again() {
-    let world = World::new(Scenario::default());
+    let fixture = Fixture::new(Scenario::default());
     let mut ranges: HashSet<&([u8; 4], u32)> = HashSet::new();
     for (part, index, special) in SPECIAL_DRAWS {
-        assert_eq!(first_draw(world.scenario.seed, part, index), special);
+        assert_eq!(first_draw(fixture.scenario.seed, part, index), special);
         ranges.extend(SPECIAL_PURPOSE.iter().filter(|range| is_in(special, range)));
-        for record in world.data(&world.part(part), index..index + 1) {
+        for record in fixture.data(&fixture.part(part), index..index + 1) {
             assert!(!is_special_purpose(record.ip_address), "{}", record.ip_address);
         }
     }
@@ -229,11 +229,11 @@ fn an_address_of_a_special_range_is_drawn_again() {
 
 #[test]
 fn a_range_beyond_the_part_ends_with_the_part() {
-    let world = World::new(Scenario { line_count: 10, ..Scenario::default() });
-    let part = world.part(0);
-    assert_eq!(world.data(&part, 8..u32::MAX).len(), 2);
-    assert_eq!(world.voice(&part, 10..u32::MAX).len(), 0);
-    assert_eq!(world.voice(&part, u32::MAX..u32::MAX).len(), 0);
+    let fixture = Fixture::new(Scenario { line_count: 10, ..Scenario::default() });
+    let part = fixture.part(0);
+    assert_eq!(fixture.data(&part, 8..u32::MAX).len(), 2);
+    assert_eq!(fixture.voice(&part, 10..u32::MAX).len(), 0);
+    assert_eq!(fixture.voice(&part, u32::MAX..u32::MAX).len(), 0);
 }
 
 /// What `http(s)://…/` stands for: a scheme, a host name of letters, digits, `-` and `.`, a slash.
@@ -253,9 +253,9 @@ fn check_site(url: &str) {
 #[test]
 fn websites_are_different_urls_of_a_scheme_and_a_host() {
     for (seed, sites) in [(418_001, 2_000), (0, 2_000), (7, 65_535), (u64::MAX, 1)] {
-        let world = World::new(Scenario { seed, sites, ..Scenario::default() });
+        let fixture = Fixture::new(Scenario { seed, sites, ..Scenario::default() });
         let urls: HashSet<&str> =
-            (0..sites).map(|index| world.generator.population().site(index)).collect();
+            (0..sites).map(|index| fixture.generator.population().site(index)).collect();
         assert_eq!(urls.len(), usize::from(sites), "seed {seed}");
         urls.into_iter().for_each(check_site);
     }
@@ -263,7 +263,7 @@ fn websites_are_different_urls_of_a_scheme_and_a_host() {
 
 #[test]
 fn another_seed_has_other_websites() {
-    let of = |seed| World::new(Scenario { seed, ..Scenario::default() }).generator;
+    let of = |seed| Fixture::new(Scenario { seed, ..Scenario::default() }).generator;
     let (one, other) = (of(418_001), of(418_002));
     let same =
         (0..2_000).filter(|&index| one.population().site(index) == other.population().site(index));

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use cdr_model::{DataRecord, Micros, Scenario, VoiceRecord};
 
-use crate::World;
+use crate::Fixture;
 
 const DEVIATIONS_MAX: f64 = 4.0;
 
@@ -90,14 +90,14 @@ fn check_independent(x: &Column, y: &Column, below: usize) {
     check_even(&name, &histogram(cells, x.share_count * y.share_count));
 }
 
-fn in_slot(world: &World, time: Micros) -> u32 {
-    let since_start = time.0 - Micros::from_civil(world.scenario.start).0;
+fn in_slot(fixture: &Fixture, time: Micros) -> u32 {
+    let since_start = time.0 - Micros::from_civil(fixture.scenario.start).0;
     since_start.rem_euclid(SLOT.into()) as u32
 }
 
-fn data(world: &World) -> Vec<Column> {
-    let parts = (0..PARTS).map(|index| world.part(index));
-    let records: Vec<DataRecord> = parts.flat_map(|part| world.data(&part, 0..1_000)).collect();
+fn data(fixture: &Fixture) -> Vec<Column> {
+    let parts = (0..PARTS).map(|index| fixture.part(index));
+    let records: Vec<DataRecord> = parts.flat_map(|part| fixture.data(&part, 0..1_000)).collect();
     vec![
         Column::of("subscriber", 50_000, &records, |record| record.subscriber),
         Column::of("tower", 2_000, &records, |record| u32::from(record.tower) - 1),
@@ -108,25 +108,25 @@ fn data(world: &World) -> Vec<Column> {
             record.ip_address.to_bits() & 0xFFFF
         }),
         Column::of("site", 2_000, &records, |record| record.site.into()),
-        Column::of("time in slot", SLOT, &records, |record| in_slot(world, record.event_time)),
+        Column::of("time in slot", SLOT, &records, |record| in_slot(fixture, record.event_time)),
     ]
 }
 
-fn voice(world: &World) -> Vec<Column> {
-    let parts = (0..PARTS).map(|index| world.part(index));
-    let records: Vec<VoiceRecord> = parts.flat_map(|part| world.voice(&part, 0..1_000)).collect();
+fn voice(fixture: &Fixture) -> Vec<Column> {
+    let parts = (0..PARTS).map(|index| fixture.part(index));
+    let records: Vec<VoiceRecord> = parts.flat_map(|part| fixture.voice(&part, 0..1_000)).collect();
     vec![
         Column::of("subscriber", 50_000, &records, |record| record.subscriber),
         Column::of("tower", 2_000, &records, |record| u32::from(record.tower) - 1),
         Column::of("call_type", 2, &records, |record| record.call_type as u32),
         Column::of("destination", 50_000, &records, |record| record.destination),
         Column::of("duration", 1_800, &records, |record| u32::from(record.duration_s) - 1),
-        Column::of("time in slot", SLOT, &records, |record| in_slot(world, record.start_time)),
+        Column::of("time in slot", SLOT, &records, |record| in_slot(fixture, record.start_time)),
     ]
 }
 
-fn world(seed: u64) -> World {
-    World::new(Scenario { seed, ..Scenario::default() })
+fn fixture(seed: u64) -> Fixture {
+    Fixture::new(Scenario { seed, ..Scenario::default() })
 }
 
 /// The default seed, its neighbour, and the extreme ones.
@@ -135,8 +135,8 @@ const SEEDS: [u64; 4] = [418_001, 418_002, 0, u64::MAX];
 #[test]
 fn every_value_of_a_field_is_equally_frequent() {
     for seed in SEEDS {
-        data(&world(seed)).iter().for_each(Column::check_uniform);
-        voice(&world(seed)).iter().for_each(Column::check_uniform);
+        data(&fixture(seed)).iter().for_each(Column::check_uniform);
+        voice(&fixture(seed)).iter().for_each(Column::check_uniform);
     }
 }
 
@@ -156,10 +156,10 @@ fn addresses_are_spread_evenly_over_the_public_ones() {
     let octets: Vec<usize> = (0..256).filter(|&octet| public(octet) > 0.0).collect();
     let total: f64 = octets.iter().map(|&octet| public(octet)).sum();
     for seed in SEEDS {
-        let world = world(seed);
-        let parts = (0..PARTS).map(|index| world.part(index));
+        let fixture = fixture(seed);
+        let parts = (0..PARTS).map(|index| fixture.part(index));
         let firsts = parts
-            .flat_map(|part| world.data(&part, 0..1_000))
+            .flat_map(|part| fixture.data(&part, 0..1_000))
             .map(|record| record.ip_address.octets()[0].into());
         let counts = histogram(firsts, 256);
         let records = counts.iter().sum::<u64>() as f64;
@@ -182,8 +182,8 @@ fn check_fields_independent(columns: &[Column]) {
 #[test]
 fn no_field_depends_on_another_nor_on_the_record_or_part_before() {
     for seed in SEEDS {
-        check_fields_independent(&data(&world(seed)));
-        check_fields_independent(&voice(&world(seed)));
+        check_fields_independent(&data(&fixture(seed)));
+        check_fields_independent(&voice(&fixture(seed)));
     }
 }
 
@@ -196,19 +196,19 @@ fn check_each_independent(xs: &[Column], ys: &[Column]) {
 #[test]
 fn no_stream_depends_on_the_other() {
     for seed in &SEEDS[..2] {
-        check_each_independent(&data(&world(*seed)), &voice(&world(*seed)));
+        check_each_independent(&data(&fixture(*seed)), &voice(&fixture(*seed)));
     }
 }
 
 #[test]
 fn no_subscriber_and_tower_of_one_stream_come_again_in_the_other() {
-    let world = world(418_001);
+    let fixture = fixture(418_001);
     let mut shared = 0;
-    for part in (0..PARTS).map(|index| world.part(index)) {
-        let data = world.data(&part, 0..1_000);
+    for part in (0..PARTS).map(|index| fixture.part(index)) {
+        let data = fixture.data(&part, 0..1_000);
         let data: HashSet<(u32, u16)> =
             data.iter().map(|record| (record.subscriber, record.tower)).collect();
-        let voice = world.voice(&part, 0..1_000);
+        let voice = fixture.voice(&part, 0..1_000);
         shared +=
             voice.iter().filter(|record| data.contains(&(record.subscriber, record.tower))).count();
     }
@@ -219,7 +219,7 @@ fn no_subscriber_and_tower_of_one_stream_come_again_in_the_other() {
 #[test]
 fn no_seed_depends_on_another_that_differs_in_one_bit() {
     for (seed, other) in [(418_001, 418_000), (0, 1), (0, 1 << 63), (418_001, 418_001 ^ 1 << 32)] {
-        let (one, other) = (world(seed), world(other));
+        let (one, other) = (fixture(seed), fixture(other));
         for (x, y) in data(&one).iter().zip(&data(&other)) {
             check_independent(x, y, 0);
         }
@@ -233,8 +233,8 @@ fn no_seed_depends_on_another_that_differs_in_one_bit() {
 fn first_records_of_consecutive_seeds_are_uniform_too() {
     let mut subscribers = Vec::new();
     for seed in 0..4_000 {
-        let world = World::new(Scenario { seed, sites: 1, ..Scenario::default() });
-        subscribers.extend(world.data(&world.part(0), 0..1).iter().map(|record| record.subscriber));
+        let fixture = Fixture::new(Scenario { seed, sites: 1, ..Scenario::default() });
+        subscribers.extend(fixture.data(&fixture.part(0), 0..1).iter().map(|record| record.subscriber));
     }
     check_even("subscriber", &histogram(subscribers.iter().map(|subscriber| subscriber / 500), 100));
 }
@@ -242,10 +242,10 @@ fn first_records_of_consecutive_seeds_are_uniform_too() {
 #[test]
 fn every_digit_of_the_numbers_is_about_equally_frequent() {
     for seed in SEEDS {
-        let world = World::new(Scenario { seed, ..Scenario::default() });
+        let fixture = Fixture::new(Scenario { seed, ..Scenario::default() });
         let mut counts = [[0u32; 10]; 11];
         for index in 0..50_000 {
-            let number = world.generator.population().subscriber(index);
+            let number = fixture.generator.population().subscriber(index);
             for (place, digit) in number.as_bytes().iter().enumerate() {
                 counts[place][usize::from(digit - b'0')] += 1;
             }
@@ -258,10 +258,10 @@ fn every_digit_of_the_numbers_is_about_equally_frequent() {
 }
 
 fn check_prefixes(seed: u64) {
-    let world = World::new(Scenario { seed, sites: 1, ..Scenario::default() });
+    let fixture = Fixture::new(Scenario { seed, sites: 1, ..Scenario::default() });
     let mut counts = HashMap::new();
     for index in 0..50_000 {
-        let number = world.generator.population().subscriber(index);
+        let number = fixture.generator.population().subscriber(index);
         *counts.entry([2, 3].map(|place| number.as_bytes()[place])).or_insert(0u32) += 1;
     }
     assert_eq!(counts.len(), 18, "seed {seed}");

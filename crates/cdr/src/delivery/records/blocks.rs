@@ -171,7 +171,7 @@ mod tests {
         at
     }
 
-    fn world() -> (Generator, Plan) {
+    fn fixture() -> (Generator, Plan) {
         let scenario = Scenario { line_count: 100, ..Scenario::default() };
         (Generator::new(&scenario).unwrap(), Plan::new(&scenario, Shard::WHOLE).unwrap())
     }
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn any_limit_gives_the_same_records_in_the_same_order() {
-        let (generator, plan) = world();
+        let (generator, plan) = fixture();
         let before = plan.part(PartIndex(20)).start;
         let all = Limits { records: u32::MAX, bytes: usize::MAX, before };
         let (expected, fillings) = delivered(all, &plan, &generator);
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn only_what_is_due_is_filled() {
-        let (generator, plan) = world();
+        let (generator, plan) = fixture();
         let part = plan.part(plan.first());
         let mut blocks = blocks(1, 1);
         for index in [0, 1, 50, 99] {
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn the_next_time_is_that_of_the_stream_which_waits() {
-        let (generator, plan) = world();
+        let (generator, plan) = fixture();
         let part = plan.part(plan.first());
         let at = cursor(plan.first(), 100, 42);
         assert_eq!(next_time(&generator, &plan, &at), Some(generator.time(Stream::Voice, &part, 42)));
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn streams_take_turns() {
-        let (generator, plan) = world();
+        let (generator, plan) = fixture();
         let mut blocks = blocks(1, 1);
         let limits = Limits { records: 60, bytes: usize::MAX, before: plan.history_end() };
         let first = blocks.fill(&generator, &plan, RecordCursor::at(plan.first()), limits);
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_key_stays_in_the_partition_that_its_hash_names() {
-        let (generator, plan) = world();
+        let (generator, plan) = fixture();
         let mut blocks = blocks(3, 3);
         let limits = Limits { records: 5_000, bytes: usize::MAX, before: plan.history_end() };
         blocks.fill(&generator, &plan, RecordCursor::at(plan.first()), limits);

@@ -40,16 +40,16 @@ impl Numbers<'_> {
 }
 
 /// A valid scenario, and some neighbouring records of one of its streams.
-pub struct World {
+pub struct Fixture {
     pub generator: Generator,
     pub part: Part,
     pub stream: Stream,
     pub range: Range<u32>,
 }
 
-impl World {
-    /// The world that the numbers describe; `None` if there is no such run.
-    pub fn new(numbers: &mut Numbers<'_>) -> Option<World> {
+impl Fixture {
+    /// The fixture that the numbers describe; `None` if there is no such run.
+    pub fn new(numbers: &mut Numbers<'_>) -> Option<Fixture> {
         let scenario = scenario(numbers)?;
         let plan = Plan::new(&scenario, Shard::WHOLE).ok()?;
         let plan = if numbers.byte() & 1 == 0 { plan } else { plan.without_end() };
@@ -63,7 +63,7 @@ impl World {
         let first = numbers.u32() % count;
         let range = first..count.min(first + 1 + numbers.u32() % RECORDS_MAX);
         let generator = Generator::new(&scenario).ok()?;
-        Some(World { generator, part, stream, range })
+        Some(Fixture { generator, part, stream, range })
     }
 }
 
