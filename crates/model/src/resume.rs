@@ -59,7 +59,7 @@ pub struct KafkaState {
     pub other_split: Option<u32>,
     /// What the run was last begun with, by whichever shard.
     pub begun_with: Option<Parameters>,
-    /// When that was, by the clock of that host.
+    /// When that was, as the progress record has it.
     pub begun_ms: Option<i64>,
     pub end_offsets: EndOffsets,
     /// Whether no open transaction could hide a later progress record.

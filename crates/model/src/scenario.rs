@@ -114,7 +114,7 @@ impl Scenario {
     /// What the numbers may be; `PEOPLE` are subscribers or destinations, `PLACES` towers or sites.
     pub const TOTAL_SECONDS: RangeInclusive<u64> = 1..=1_000_000_000;
     pub const LINE_COUNT: RangeInclusive<u64> = 1..=10_000_000;
-    pub const LINES_PER_SECOND: RangeInclusive<u64> = 1..=1_000_000;
+    pub const LINES_PER_SECOND: RangeInclusive<u64> = 1..=1_000_000_000;
     pub const PEOPLE: RangeInclusive<u64> = 1..=4_294_967_295;
     pub const PLACES: RangeInclusive<u64> = 1..=65_535;
 

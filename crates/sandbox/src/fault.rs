@@ -64,6 +64,11 @@ impl<K: Copy + PartialEq> Faults<K> {
         due.and_then(|due| planned.remove(due)).map(|planned| planned.fault)
     }
 
+    /// Nothing more goes wrong.
+    pub fn clear(&self) {
+        self.state().planned.clear();
+    }
+
     /// Whether all that was planned has happened.
     pub fn are_over(&self) -> bool {
         self.state().planned.is_empty()

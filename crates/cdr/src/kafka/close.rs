@@ -4,7 +4,6 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tracing::debug;
 
 /// Drops a client, and waits no longer than this for its end: what is left then ends with the process.
@@ -14,10 +13,7 @@ use tracing::debug;
 /// repeats its request to leave the group until somebody answers.
 pub(super) fn close_within<T: Send + 'static>(timeout: Duration, client: T) {
     let (at_work, over) = sync_channel::<()>(0);
-    // What a consumer does when it gives up its partitions may need the runtime.
-    let runtime = Handle::try_current().ok();
     thread::spawn(move || {
-        let _entered = runtime.as_ref().map(Handle::enter);
         drop(client);
         drop(at_work);
     });
@@ -50,23 +46,6 @@ mod tests {
         assert!(ended.try_recv().is_err());
         drop(may_end);
         ended.recv().unwrap();
-    }
-
-    #[test]
-    fn the_runtime_is_at_hand() {
-        struct UsesRuntime(SyncSender<bool>);
-        impl Drop for UsesRuntime {
-            fn drop(&mut self) {
-                self.0
-                    .send(Handle::try_current().is_ok_and(|runtime| runtime.block_on(async { true })))
-                    .unwrap();
-            }
-        }
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let (uses, answer) = sync_channel(1);
-        let _entered = runtime.enter();
-        close_within(Duration::from_secs(600), UsesRuntime(uses));
-        assert!(answer.recv().unwrap());
     }
 
     #[test]

@@ -49,6 +49,15 @@ const POLL_BYTES: usize = 4 << 20;
 /// At most one line about a kind of error in this time.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
+/// What the group has come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rebalance {
+    /// All partitions that the member has now.
+    pub assigned: Vec<TopicPartition>,
+    /// Those of them of which nothing is read until [`seek`](Member::seek) sets their offsets.
+    pub new: Vec<TopicPartition>,
+}
+
 /// What came of a poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polled {
@@ -117,6 +126,8 @@ struct MemberContext {
 #[derive(Default)]
 struct Partitions {
     assigned: Vec<TopicPartition>,
+    /// Those that have come since the caller learned of rebalances.
+    new: Vec<TopicPartition>,
     lags: Lags,
     /// When offsets were last set, in microseconds of the monotonic clock.
     positioned_us: i64,
@@ -160,14 +171,10 @@ impl Member {
         take: impl FnOnce(&[Received<'_>]),
     ) -> Result<Polled, KafkaError> {
         let (mut messages, mut bytes, mut failure) = (Vec::new(), 0, None);
-        while messages.len() < max && bytes < POLL_BYTES {
+        // What is behind a rebalance is for the next time.
+        while messages.len() < max && bytes < POLL_BYTES && !self.consumer.context().is_rebalanced() {
             let wait = if messages.is_empty() { wait } else { Duration::ZERO };
-            let polled = self.consumer.poll(wait);
-            if self.consumer.context().rebalanced.load(Ordering::Relaxed) {
-                // What came is read again, behind the seek that a rebalance calls for.
-                break;
-            }
-            match polled {
+            match self.consumer.poll(wait) {
                 Some(Ok(message)) => {
                     bytes += message.payload_len() + message.key_len();
                     messages.push(message);
@@ -272,10 +279,13 @@ impl Member {
         close_within(LEAVE_TIMEOUT, self);
     }
 
-    /// The partitions that this member has, where that has changed since the last call. Nothing is read
-    /// of any until [`seek`](Member::seek) has set the offsets of all.
-    pub fn rebalanced(&mut self) -> Option<Vec<TopicPartition>> {
-        self.consumer.context().rebalanced.swap(false, Ordering::Relaxed).then(|| self.assigned())
+    /// What rebalances have brought since the last call, if there was any.
+    pub fn rebalanced(&mut self) -> Option<Rebalance> {
+        let context = self.consumer.context();
+        context.rebalanced.swap(false, Ordering::Relaxed).then(|| {
+            let mut partitions = lock(&context.partitions);
+            Rebalance { assigned: partitions.assigned.clone(), new: std::mem::take(&mut partitions.new) }
+        })
     }
 
     /// The partitions that this member has.
@@ -403,6 +413,10 @@ impl ConsumerContext for MemberContext {
 /// The callbacks of a rebalance. The whole group waits for them, so they wait for nothing: offsets are
 /// looked up, and records stored, behind the poll that called them.
 impl MemberContext {
+    fn is_rebalanced(&self) -> bool {
+        self.rebalanced.load(Ordering::Relaxed)
+    }
+
     fn assign(
         &self,
         consumer: &BaseConsumer<Self>,
@@ -411,12 +425,15 @@ impl MemberContext {
         self.rebalanced.store(true, Ordering::Relaxed);
         let mut partitions = lock(&self.partitions);
         partitions.assigned.extend_from_slice(named);
+        partitions.new.extend_from_slice(named);
         // Nothing is added, mostly, when others come or go.
         if !named.is_empty() || partitions.assigned.is_empty() {
             info!("Reading {}", shown(named));
         }
         drop(partitions);
-        let list = list(&named.iter().map(|one| (one.clone(), None)).collect::<Vec<_>>());
+        // At an offset, and not at the beginning: the client would look that up, and the answer could come
+        // behind the seek, and take its place.
+        let list = list(&named.iter().map(|one| (one.clone(), Some(0))).collect::<Vec<_>>());
         consumer.incremental_assign(&list)?;
         consumer.pause(&list)?;
         self.positioned();
@@ -432,6 +449,7 @@ impl MemberContext {
         self.rebalanced.store(true, Ordering::Relaxed);
         let mut partitions = lock(&self.partitions);
         partitions.assigned.retain(|one| !named.contains(one));
+        partitions.new.retain(|one| !named.contains(one));
         partitions.lags.retain(|one, _| !named.contains(one));
         drop(partitions);
         if !named.is_empty() {

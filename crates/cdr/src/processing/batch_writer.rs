@@ -1,6 +1,6 @@
 //! Collects what messages report, and stores it in batches together with the offsets behind them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use cdr_model::{PerStream, Stream};
@@ -9,7 +9,7 @@ use super::ProcessError;
 use super::message::{self, Unusable};
 use super::retry::StoreRetry;
 use super::store::{Added, Batch, OffsetAdvance, Store, StoreError};
-use crate::kafka::{DeadLetter, DeadLetters, Lags, Received, StartOffset, TopicPartition};
+use crate::kafka::{DeadLetter, DeadLetters, Lags, Rebalance, Received, StartOffset, TopicPartition};
 
 /// Keys and values that wait to be sent to the dead letter topic, before they are.
 const DEAD_LETTER_BYTES_MAX: usize = 8 << 20;
@@ -23,8 +23,8 @@ pub struct BatchWriter {
     assigned: BTreeMap<TopicPartition, Option<i64>>,
     open: OpenBatch,
     retry: StoreRetry,
-    /// Whether committed offsets have to be looked up, and read from.
-    must_seek: bool,
+    /// Those whose committed offsets have to be looked up, and read from.
+    to_seek: BTreeSet<TopicPartition>,
 }
 
 /// The batch that is being collected.
@@ -53,7 +53,7 @@ impl BatchWriter {
             assigned: BTreeMap::new(),
             open: OpenBatch::default(),
             retry,
-            must_seek: false,
+            to_seek: BTreeSet::new(),
         }
     }
 
@@ -67,10 +67,6 @@ impl BatchWriter {
 
     /// Adds messages to the open batch.
     pub fn take(&mut self, received: &[Received<'_>]) {
-        // What comes before offsets are looked up lies behind messages that have to be read again.
-        if self.must_seek {
-            return;
-        }
         let same = |one: &Received<'_>, next: &Received<'_>| {
             (one.partition, one.topic) == (next.partition, next.topic)
         };
@@ -84,6 +80,10 @@ impl BatchWriter {
         let Some(stream) = self.stream(topic) else { return };
         let of = (topic.to_owned(), partition);
         let Some(&committed) = self.assigned.get(&of) else { return };
+        // What comes before offsets are looked up lies behind messages that have to be read again.
+        if self.to_seek.contains(&of) {
+            return;
+        }
         let mut advance = self.open.batch.advances.get(&of).copied();
         for record in received {
             let next = advance.map(|advance| advance.to).or(committed);
@@ -107,17 +107,32 @@ impl BatchWriter {
 
     /// Whether committed offsets have to be looked up before anything more is taken.
     pub fn must_seek(&self) -> bool {
-        self.must_seek
+        !self.to_seek.is_empty()
     }
 
     /// Goes over to the partitions that a rebalance has left or brought. What is open belongs to those
     /// of before: flush it first.
-    pub fn reassign(&mut self, partitions: Vec<TopicPartition>) {
-        for gone in self.assigned.keys().filter(|of| !partitions.contains(of)) {
-            self.retry.observer.revoked(gone);
+    pub fn reassign(&mut self, Rebalance { assigned, new }: Rebalance) {
+        let observer = &self.retry.observer;
+        self.assigned.retain(|of, _| {
+            let stays = assigned.contains(of);
+            if !stays {
+                observer.revoked(of);
+            }
+            stays
+        });
+        self.to_seek.retain(|of| assigned.contains(of));
+        self.assigned.extend(new.iter().map(|of| (of.clone(), None)));
+        self.to_seek.extend(new);
+        // Others may have all partitions.
+        if self.to_seek.is_empty() {
+            observer.assigned();
         }
-        self.assigned = partitions.into_iter().map(|of| (of, None)).collect();
-        self.must_seek = true;
+    }
+
+    /// Nothing that was read is sure to follow what is committed.
+    fn seek_all(&mut self) {
+        self.to_seek = self.assigned.keys().cloned().collect();
     }
 
     /// How many messages wait.
@@ -143,7 +158,9 @@ impl BatchWriter {
         }
         let open = std::mem::take(&mut self.open);
         let flushed = self.store_batch(open);
-        self.must_seek |= !matches!(flushed, Ok(Added::Stored));
+        if !matches!(flushed, Ok(Added::Stored)) {
+            self.seek_all();
+        }
         flushed
     }
 
@@ -171,7 +188,7 @@ impl BatchWriter {
     /// transaction markers that follow the last records. Otherwise retention, which removes the
     /// markers too, would look as if it had removed records.
     pub fn commit_ends(&mut self, lags: &Lags) -> Result<(), ProcessError> {
-        if self.must_seek || !self.open.batch.advances.is_empty() {
+        if self.must_seek() || !self.open.batch.advances.is_empty() {
             return Ok(());
         }
         let mut ends = Batch::default();
@@ -182,8 +199,8 @@ impl BatchWriter {
                 ends.advances.insert(of.clone(), advance);
             }
         }
-        if !ends.advances.is_empty() {
-            self.must_seek |= self.add(&mut ends)? == Added::OffsetConflict;
+        if !ends.advances.is_empty() && self.add(&mut ends)? == Added::OffsetConflict {
+            self.seek_all();
         }
         Ok(())
     }
@@ -233,18 +250,17 @@ impl BatchWriter {
 
     /// The offsets to seek, if what was read last is not what follows the committed ones.
     pub fn offsets_to_seek(&mut self) -> Result<Option<Vec<StartOffset>>, ProcessError> {
-        if !self.must_seek {
+        if !self.must_seek() {
             return Ok(None);
         }
         let committed = self.with_store(Store::committed)?;
-        for (of, assigned) in &mut self.assigned {
-            *assigned = committed.get(of).map(|at| at.offset);
-        }
-        self.must_seek = false;
-        if !self.assigned.is_empty() {
-            self.retry.observer.assigned();
-        }
-        Ok(Some(self.start_offsets()))
+        let to_seek = std::mem::take(&mut self.to_seek);
+        let offset = |of: TopicPartition| (committed.get(&of).map(|at| at.offset), of);
+        let offsets: Vec<StartOffset> =
+            to_seek.into_iter().map(offset).map(|(offset, of)| (of, offset)).collect();
+        self.assigned.extend(offsets.iter().cloned());
+        self.retry.observer.assigned();
+        Ok(Some(offsets))
     }
 
     /// What is committed of our partitions.

@@ -54,9 +54,16 @@ impl Scene {
         self.writer.take(&offsets.map(record).collect::<Vec<_>>());
     }
 
-    /// A rebalance; gives the offsets at which it goes on.
+    /// A rebalance that leaves some partitions and brings some.
+    fn rebalance(&mut self, kept: &[i32], new: &[i32]) {
+        let partitions = |numbers: &[i32]| numbers.iter().copied().map(partition).collect::<Vec<_>>();
+        let assigned = [partitions(kept), partitions(new)].concat();
+        self.writer.reassign(Rebalance { assigned, new: partitions(new) });
+    }
+
+    /// A rebalance that brings all of these; gives the offsets at which they are read.
     fn assigned(&mut self, numbers: &[i32]) -> Vec<Option<i64>> {
-        self.writer.reassign(numbers.iter().map(|&number| partition(number)).collect());
+        self.rebalance(&[], numbers);
         let offsets = self.writer.offsets_to_seek().unwrap().expect("a rebalance calls for a seek");
         offsets.into_iter().map(|(_, offset)| offset).collect()
     }
@@ -115,20 +122,19 @@ fn messages_of_several_partitions_may_be_mixed() {
 }
 
 #[test]
-fn behind_a_rebalance_nothing_is_taken_until_offsets_are_looked_up() {
+fn a_partition_that_comes_is_read_once_its_offset_is_looked_up_and_one_that_stays_is_read_on() {
     let mut scene = Scene::new();
     scene.assigned(&[0]);
     scene.take(0, 0..5);
     assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
     scene.advance(1, 3);
-    scene.writer.reassign(vec![partition(0), partition(1)]);
+    scene.rebalance(&[0], &[1]);
     assert!(scene.writer.must_seek());
-    scene.take(0, 5..7);
     scene.take(1, 0..7);
     assert_eq!(scene.writer.waiting(), 0);
-    let offsets = vec![(partition(0), Some(5)), (partition(1), Some(3))];
-    assert_eq!(scene.writer.offsets_to_seek().unwrap(), Some(offsets));
     scene.take(0, 5..7);
+    assert_eq!(scene.writer.waiting(), 2);
+    assert_eq!(scene.writer.offsets_to_seek().unwrap(), Some(vec![(partition(1), Some(3))]));
     scene.take(1, 3..4);
     assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
     assert_eq!(scene.committed(), [(7, 7), (4, 4)]);
@@ -140,7 +146,10 @@ fn a_partition_that_went_and_came_back_is_read_from_its_committed_offset() {
     scene.assigned(&[0]);
     scene.take(0, 0..5);
     assert_eq!(scene.writer.flush().unwrap(), Added::Stored);
-    scene.writer.reassign(Vec::new());
+    scene.rebalance(&[], &[]);
+    assert!(!scene.writer.must_seek());
+    scene.take(0, 5..9);
+    assert_eq!(scene.writer.waiting(), 0, "it is somebody else's");
     // Meanwhile its next reader has gone on.
     let advance = OffsetAdvance { from: Some(5), to: 8, counted: 3, dead: 0 };
     let advances = BTreeMap::from([(partition(0), advance)]);
@@ -228,7 +237,7 @@ fn partitions_whose_offsets_cannot_be_looked_up_are_not_read() {
     // The table is away for a moment.
     let other = rusqlite::Connection::open(scene.folder.path().join("usage.db")).unwrap();
     other.execute_batch("ALTER TABLE position RENAME TO elsewhere").unwrap();
-    scene.writer.reassign(vec![partition(1)]);
+    scene.rebalance(&[], &[1]);
     assert!(scene.writer.offsets_to_seek().is_err(), "that it is gone ends the processor");
     scene.take(1, 3..5);
     assert_eq!(scene.writer.waiting(), 0, "nothing is read until its offset is known");

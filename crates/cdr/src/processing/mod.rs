@@ -30,7 +30,7 @@ pub use self::probes::Readiness;
 pub use self::retry::StoreRetry;
 use self::store::{Added, Committed, Store, StoreError};
 use crate::kafka::{
-    Cluster, DeadLetters, Isolation, KafkaConfig, KafkaError, Lags, Member, NewTopic, Polled,
+    Cluster, DeadLetters, Isolation, KafkaConfig, KafkaError, Lags, Member, NewTopic, Polled, Rebalance,
     StartOffset, TopicPartition,
 };
 
@@ -179,8 +179,8 @@ impl Processor<'_> {
     fn run(&mut self) -> Result<(), ProcessError> {
         while !self.retry.shutdown.is_cancelled() {
             let polled = self.poll()?;
-            if let Some(partitions) = self.member.rebalanced() {
-                self.rebalanced(partitions)?;
+            if let Some(rebalance) = self.member.rebalanced() {
+                self.rebalanced(rebalance)?;
             }
             if self.writer.must_seek() {
                 self.flush()?;
@@ -217,11 +217,11 @@ impl Processor<'_> {
     /// Goes over to other partitions. Whoever reads those that are gone begins where the open batch ends,
     /// if it is stored in time; otherwise one of the two has an offset conflict, and nothing is counted
     /// twice.
-    fn rebalanced(&mut self, partitions: Vec<TopicPartition>) -> Result<(), ProcessError> {
+    fn rebalanced(&mut self, rebalance: Rebalance) -> Result<(), ProcessError> {
         if self.writer.flush()? == Added::OffsetConflict {
             debug!("others were faster with the partitions that were revoked");
         }
-        self.writer.reassign(partitions);
+        self.writer.reassign(rebalance);
         self.check_topics_if_any_answer()
     }
 

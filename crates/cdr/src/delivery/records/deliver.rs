@@ -322,7 +322,7 @@ impl RecordDelivery {
     ///
     /// A new producer fences whoever has taken the run over, so the topic is read first.
     fn reopen(&mut self, pending: &Pending) -> Result<bool, DeliveryError> {
-        let found = self.ready.probe.state(BRIEFLY)?;
+        let found = self.ready.probe.progress(BRIEFLY)?;
         self.is_committed(pending, &found.progress)?;
         self.ready.reopen()?;
         let found = self.ready.probe.state(Duration::MAX)?;

@@ -57,10 +57,15 @@ impl Probe {
     /// What is committed, and where the record topics end. Open transactions are waited for, but no
     /// longer than `wait_max`.
     pub(super) fn state(&mut self, wait_max: Duration) -> Result<KafkaState, KafkaError> {
+        let committed = self.progress(wait_max)?;
+        Ok(KafkaState { end_offsets: self.end_offsets()?, ..committed })
+    }
+
+    /// The same without the ends.
+    pub(super) fn progress(&mut self, wait_max: Duration) -> Result<KafkaState, KafkaError> {
         let RunAtKafka { records, id, .. } = &self.run;
         let mut topic = ProgressTopic { cluster: &mut self.cluster, topic: &records.topic_progress };
-        let committed = topic.last(id, wait_max)?;
-        Ok(KafkaState { end_offsets: self.end_offsets()?, ..committed })
+        topic.last(id, wait_max)
     }
 
     fn end_offsets(&mut self) -> Result<EndOffsets, KafkaError> {

@@ -104,6 +104,9 @@ pub enum SftpError {
     #[error("SFTP server {address} does not follow the protocol ({detail}): is it an SFTP server?")]
     Protocol { address: String, detail: String },
 
+    #[error("SFTP server {address} comes to no end ({detail}): look into the server's log and folder")]
+    NoEnd { address: String, detail: String },
+
     #[error("SFTP: gave up after {seconds:.0} s without any success; last: {cause}")]
     GaveUp { seconds: f64, cause: Box<SftpError> },
 

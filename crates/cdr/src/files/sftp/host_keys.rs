@@ -14,6 +14,8 @@ use russh::Preferred;
 use russh::keys::ssh_key::known_hosts::HostPatterns;
 use russh::keys::{Algorithm, HashAlg, PublicKey, parse_public_key_base64};
 
+use tracing::debug;
+
 use super::config::{HostKeyPolicy, SftpConfig};
 use super::error::SftpError;
 
@@ -154,9 +156,14 @@ impl HostKeys {
             if let (None | Some("@revoked"), Some(hosts), Some(key)) = (marker, hosts, key)
                 && matches(hosts, &name)
             {
-                let key = parse_public_key_base64(key);
-                let key = key.map_err(|error| self.file_error("understood", &error))?;
-                known.push(Known { line: index + 1, key, revoked: marker.is_some() });
+                let revoked = marker.is_some();
+                match parse_public_key_base64(key) {
+                    Ok(key) => known.push(Known { line: index + 1, key, revoked }),
+                    // Which key must not be accepted, nobody knows.
+                    Err(error) if revoked => return Err(self.file_error("understood", &error)),
+                    // As ssh does.
+                    Err(error) => debug!("line {} of known hosts is passed over: {error}", index + 1),
+                }
             }
         }
         Ok(known)

@@ -17,6 +17,9 @@ const SHORTEST_READ_BYTES: u32 = 4096;
 /// requests ahead costs a round trip.
 const LISTINGS_AHEAD: usize = 16;
 
+/// Answers without names, one behind the other, that are no reason to leave a server.
+const EMPTY_MAX: u32 = 3;
+
 impl Session {
     /// Hands over the files in the folder, in no order; none where there is no such folder.
     pub(super) async fn list(
@@ -30,17 +33,20 @@ impl Session {
             Err(refusal) if refusal.code == status::NO_SUCH_FILE => return Ok(()),
             outcome => outcome.map_err(failed)?,
         };
-        let mut waiting = VecDeque::new();
+        let (mut waiting, mut empty) = (VecDeque::new(), 0);
         loop {
             while waiting.len() < LISTINGS_AHEAD {
                 waiting.push_back(self.request(&Request::ReadFolder { handle: &handle }).await?);
             }
             let Some(answer) = waiting.pop_front() else { break };
             let Some(names) = answer.names().await?.map_err(failed)? else { break };
-            if names.is_empty() {
+            empty = if names.is_empty() { empty + 1 } else { 0 };
+            if empty > EMPTY_MAX {
+                drop(waiting);
+                self.close_read(&handle).await?;
                 let detail =
                     format!("it answers READDIR of {path} with no names and no end of the folder");
-                return Err(self.config.protocol(detail));
+                return Err(SftpError::NoEnd { address: self.config.address(), detail });
             }
             for (name, found) in names.iter().filter(|(_, found)| found.is_folder() != Some(true)) {
                 each(name, *found);
@@ -73,7 +79,7 @@ impl Session {
             return Ok(true);
         }
         let detail = format!("it answers READ of {path} with no bytes and no end of the file");
-        Err(self.config.protocol(detail))
+        Err(SftpError::NoEnd { address: self.config.address(), detail })
     }
 
     /// Nothing was written, so how it goes does not matter.

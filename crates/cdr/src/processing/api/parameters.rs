@@ -104,7 +104,8 @@ fn time(text: &str) -> Option<NaiveDateTime> {
 
 /// Reads `2024-01-01`.
 fn date(text: &str) -> Option<NaiveDate> {
-    text.parse().ok().filter(|date: &NaiveDate| date.to_string() == text)
+    // Beyond the year 9999 there is a sign.
+    text.parse().ok().filter(|date: &NaiveDate| date.to_string() == text && text.len() == 10)
 }
 
 /// The times from `from` to before `to`; it is not empty.
@@ -202,6 +203,8 @@ mod tests {
             "20240101",
             "2024-01-01T00",
             "+024-01-01",
+            "+12024-01-01",
+            "-0001-01-01",
             "2024-00-10",
         ] {
             assert_eq!(date(wrong), None, "{wrong}");

@@ -79,6 +79,16 @@ fn revoked_keys_are_refused() {
 }
 
 #[test]
+fn lines_with_a_key_that_cannot_be_read_are_passed_over_unless_they_revoke_it() {
+    let key = new_key().public_key().clone();
+    let unreadable = "* ssh-ed25519 AAAA\nhost 1024 35 1234\n";
+    let outcome = check(&format!("{unreadable}{}", line("host", &key)), "host", 22, &key);
+    assert!(matches!(outcome, Ok(Accepted::Known)), "{outcome:?}");
+    let outcome = check("@revoked host ssh-ed25519 AAAA\n", "host", 22, &key);
+    assert!(matches!(outcome, Err(SftpError::KnownHosts { .. })), "{outcome:?}");
+}
+
+#[test]
 fn a_key_of_another_kind_does_not_pass_as_new() {
     let curve = EcdsaCurve::NistP256;
     let random = &mut russh::keys::key::safe_rng();
