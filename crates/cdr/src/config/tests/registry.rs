@@ -35,7 +35,7 @@ fn the_table_of_settings_has_a_row_for_each() {
     for row in [
         "|  | `CDR_CONFIG` | `--config` | cdr.toml, when it exists | configuration file, TOML: a path |",
         "| `data.lines_per_second` | `LINES_PER_SECOND` | `--lines-per-second` | 1 (dev), 5 (prod) \
-         | records per simulated second and stream: a whole number from 1 to 1,000,000 |",
+         | records per simulated second and stream: a whole number from 1 to 1,000,000,000 |",
         "| `sftp.password` | `SFTP_PASSWORD` | none, it is a secret | password \
          | password at the SFTP server: any text |",
     ] {
