@@ -48,7 +48,7 @@ const COMMIT_ENDS_EVERY: Duration = Duration::from_secs(30);
 const QUERY_ENDS_EVERY: Duration = Duration::from_millis(300);
 
 /// Messages that are taken over from the client at once.
-const POLL_RECORDS: usize = 500;
+const POLL_RECORDS: usize = 100;
 
 /// What a processor needs to know.
 #[derive(Clone, Debug)]

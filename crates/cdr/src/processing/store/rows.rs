@@ -17,6 +17,7 @@ pub struct UsageRow<'a> {
 
 impl UsageRow<'_> {
     /// Its sightings that are to stand in the row, if those that the row has leave room.
+    #[cfg(feature = "postgres")]
     pub fn pack_few(&self, packed: &mut Vec<u8>) {
         packed.clear();
         if self.sums.records <= SIGHTINGS_IN_ROW {

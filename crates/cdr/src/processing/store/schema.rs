@@ -4,7 +4,8 @@
 /// in the order of their key, and `{bytes}` is a type that goes by different names.
 ///
 /// Hours come first in keys: records come in the order of time, so a batch changes pages that lie
-/// together, however large a table has grown.
+/// together, however large a table has grown. And columns of a key come first, in its order: SQLite then
+/// has nothing to rearrange.
 const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE cluster (single boolean PRIMARY KEY DEFAULT true CHECK (single), id text NOT NULL);
@@ -14,13 +15,13 @@ const MIGRATIONS: [&str; 3] = [
         PRIMARY KEY (topic, partition)
     ){keyed};
     CREATE TABLE usage (
-        msisdn bigint NOT NULL, hour integer NOT NULL, type smallint NOT NULL,
+        hour integer NOT NULL, msisdn bigint NOT NULL, type smallint NOT NULL,
         records bigint NOT NULL, up_bytes bigint NOT NULL, down_bytes bigint NOT NULL,
         seconds bigint NOT NULL, visits {bytes} NOT NULL,
         PRIMARY KEY (hour, msisdn, type)
     ){keyed};
     CREATE TABLE tower_load (
-        tower bigint NOT NULL, quarter integer NOT NULL,
+        quarter integer NOT NULL, tower bigint NOT NULL,
         sessions bigint NOT NULL, bytes bigint NOT NULL,
         calls bigint NOT NULL, call_seconds bigint NOT NULL,
         PRIMARY KEY (quarter, tower)
@@ -33,7 +34,7 @@ const MIGRATIONS: [&str; 3] = [
     "
     ALTER TABLE usage RENAME COLUMN visits TO sightings;
     CREATE TABLE more_sightings (
-        msisdn bigint NOT NULL, hour integer NOT NULL, type smallint NOT NULL,
+        hour integer NOT NULL, msisdn bigint NOT NULL, type smallint NOT NULL,
         behind bigint NOT NULL, sightings {bytes} NOT NULL,
         PRIMARY KEY (hour, msisdn, type, behind)
     ){keyed};

@@ -16,6 +16,7 @@ const BUSY: Duration = Duration::from_secs(10);
 
 const HELD: &str = "Another process is in the middle of writing to it, or was halted there; several hosts need STORE_URL";
 
+/// Changes nothing where the row's sightings would become too many.
 const ADD_USAGE: &str = "
     INSERT INTO usage (hour, msisdn, type, records, up_bytes, down_bytes, seconds, sightings)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
@@ -24,8 +25,20 @@ const ADD_USAGE: &str = "
         up_bytes = up_bytes + excluded.up_bytes,
         down_bytes = down_bytes + excluded.down_bytes,
         seconds = seconds + excluded.seconds,
-        sightings = CASE WHEN records + excluded.records <= ?9
-            THEN CAST(sightings || excluded.sightings AS BLOB) ELSE sightings END
+        sightings = CAST(sightings || excluded.sightings AS BLOB)
+    WHERE records + excluded.records <= 64";
+
+const _: () = assert!(SIGHTINGS_IN_ROW == 64, "it stands in a statement");
+
+/// The same without the sightings. RETURNING makes a table for each statement, and so is for these alone.
+const ADD_USAGE_OF_MANY: &str = "
+    INSERT INTO usage (hour, msisdn, type, records, up_bytes, down_bytes, seconds, sightings)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, x'')
+    ON CONFLICT DO UPDATE SET
+        records = records + excluded.records,
+        up_bytes = up_bytes + excluded.up_bytes,
+        down_bytes = down_bytes + excluded.down_bytes,
+        seconds = seconds + excluded.seconds
     RETURNING records";
 
 const ADD_SIGHTINGS: &str = "
@@ -161,28 +174,23 @@ impl Database for Sqlite {
 
 fn add_usage(connection: &Connection, interactions: &mut [Interaction]) -> rusqlite::Result<()> {
     let mut add_usage = connection.prepare_cached(ADD_USAGE)?;
+    let mut add_many = connection.prepare_cached(ADD_USAGE_OF_MANY)?;
     let mut add_sightings = connection.prepare_cached(ADD_SIGHTINGS)?;
     let mut sightings = Vec::new();
     for row in rows::usage(interactions) {
-        row.pack_few(&mut sightings);
         let UsageKey { hour, msisdn, usage_type } = row.key;
         let Sums { records, up_bytes, down_bytes, seconds } = row.sums;
-        let values = params![
-            hour.0,
-            msisdn,
-            usage_type,
-            records,
-            up_bytes,
-            down_bytes,
-            seconds,
-            sightings,
-            SIGHTINGS_IN_ROW
-        ];
-        let now: u64 = add_usage.query_row(values, |row| row.get(0))?;
-        if now > SIGHTINGS_IN_ROW {
-            row.pack(&mut sightings);
-            add_sightings.execute(params![hour.0, msisdn, usage_type, now - records, sightings])?;
+        row.pack(&mut sightings);
+        if records <= SIGHTINGS_IN_ROW {
+            let few =
+                params![hour.0, msisdn, usage_type, records, up_bytes, down_bytes, seconds, sightings];
+            if add_usage.execute(few)? > 0 {
+                continue;
+            }
         }
+        let many = params![hour.0, msisdn, usage_type, records, up_bytes, down_bytes, seconds];
+        let now: u64 = add_many.query_row(many, |row| row.get(0))?;
+        add_sightings.execute(params![hour.0, msisdn, usage_type, now - records, sightings])?;
     }
     Ok(())
 }
