@@ -25,7 +25,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use cdr::config::{self, FlagValues};
 use cdr::delivery::checkpoint::LocalCheckpoint;
 use cdr::delivery::cursors::FileCursors;
