@@ -1,6 +1,6 @@
 //! A member of a consumer group, which reads committed records from offsets that its caller knows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -128,9 +128,20 @@ struct Partitions {
     assigned: Vec<TopicPartition>,
     /// Those that have come since the caller learned of rebalances.
     new: Vec<TopicPartition>,
+    /// Those that the client reads.
+    read: BTreeSet<TopicPartition>,
     lags: Lags,
     /// When offsets were last set, in microseconds of the monotonic clock.
     positioned_us: i64,
+}
+
+impl Partitions {
+    /// Those of these that the client reads; they count as no longer read.
+    fn take_read(&mut self, named: &[TopicPartition]) -> TopicPartitionList {
+        let read: Vec<StartOffset> =
+            named.iter().filter_map(|of| self.read.take(of)).map(|of| (of, None)).collect();
+        list(&read)
+    }
 }
 
 impl Member {
@@ -309,20 +320,18 @@ impl Member {
         if ours.is_empty() {
             return Ok(());
         }
+        let named: Vec<TopicPartition> = ours.iter().map(|(of, _)| of.clone()).collect();
+        let read = lock(&self.consumer.context().partitions).take_read(&named);
         let (begun, list) = (Instant::now(), list(&ours));
-        loop {
+        if read.count() > 0 {
             // It fails where they are given up already.
-            drop(self.consumer.incremental_unassign(&list));
-            match self.consumer.incremental_assign(&list) {
-                Ok(()) => break,
-                Err(error) => self.connection.failure(begun, &error.to_string())?,
-            }
+            drop(self.consumer.incremental_unassign(&read));
+        }
+        while let Err(error) = self.consumer.incremental_assign(&list) {
+            self.connection.failure(begun, &error.to_string())?;
             pause(Duration::from_millis(100));
         }
-        // New partitions stand still until now.
-        if let Err(error) = self.consumer.resume(&list) {
-            self.connection.failure(begun, &error.to_string())?;
-        }
+        lock(&self.consumer.context().partitions).read.extend(named);
         self.consumer.context().positioned();
         Ok(())
     }
@@ -402,7 +411,7 @@ impl ConsumerContext for MemberContext {
             partitions.elements().iter().map(|one| (one.topic().to_owned(), one.partition())).collect();
         let done = match response == Response::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             true => self.assign(consumer, &named),
-            false => self.revoke(consumer, &named, partitions),
+            false => self.revoke(consumer, &named),
         };
         if let Err(error) = done {
             warn!("Partitions are not taken over, or not given up: {error}");
@@ -431,31 +440,26 @@ impl MemberContext {
             info!("Reading {}", shown(named));
         }
         drop(partitions);
-        // At an offset, and not at the beginning: the client would look that up, and the answer could come
-        // behind the seek, and take its place.
-        let list = list(&named.iter().map(|one| (one.clone(), Some(0))).collect::<Vec<_>>());
-        consumer.incremental_assign(&list)?;
-        consumer.pause(&list)?;
-        self.positioned();
-        Ok(())
+        // The client reads nothing of them before `seek`.
+        consumer.incremental_assign(&TopicPartitionList::new())
     }
 
     fn revoke(
         &self,
         consumer: &BaseConsumer<Self>,
         named: &[TopicPartition],
-        list: &TopicPartitionList,
     ) -> Result<(), ClientError> {
         self.rebalanced.store(true, Ordering::Relaxed);
         let mut partitions = lock(&self.partitions);
         partitions.assigned.retain(|one| !named.contains(one));
         partitions.new.retain(|one| !named.contains(one));
         partitions.lags.retain(|one, _| !named.contains(one));
+        let read = partitions.take_read(named);
         drop(partitions);
         if !named.is_empty() {
             info!("No longer reading {}", shown(named));
         }
-        consumer.incremental_unassign(list)
+        consumer.incremental_unassign(&read)
     }
 
     /// Statistics of the time before do not count any more.
