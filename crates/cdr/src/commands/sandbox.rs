@@ -74,12 +74,10 @@ pub async fn execute(args: &SandboxArgs, context: &Context) -> anyhow::Result<Ex
     let (described, dir) = (services.describe(&args.sftp_user), args.dir.display());
     output::print(&format!("{described}\nServing until Ctrl-C; the data stays in {dir}\n"))?;
     let mut signals = Received::listen()?;
-    let stop = CancellationToken::new();
-    let serving = async {
-        stop.run_until_cancelled(signals.next()).await;
-        Ok(Exit::Complete)
+    let exit = tokio::select! {
+        _ = signals.next() => Ok(Exit::Complete),
+        failure = services.servers.ended() => Err(failure),
     };
-    let exit = services.servers.during(&stop, serving).await;
     info!("Stopping the servers");
     services.servers.stop().await;
     exit

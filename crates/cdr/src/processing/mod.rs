@@ -232,9 +232,9 @@ impl Processor<'_> {
         if let Some(offsets) = self.writer.offsets_to_seek()? {
             self.member.seek(&offsets)?;
         }
-        let committed = self.writer.start_offsets();
-        let read: Vec<StartOffset> = committed.into_iter().filter(|(_, next)| next.is_some()).collect();
         if self.member.is_connected() {
+            let mut read: Vec<StartOffset> = self.writer.start_offsets();
+            read.retain(|(_, next)| next.is_some());
             self.member.commit(&read);
         }
         Ok(())
