@@ -76,7 +76,8 @@ impl RecordComparison<'_> {
             // Of a run that goes on, parts can look wrong only because others have not come yet. What
             // was not examined counts as wrong.
             report.parts_differing = suspects[stream].count - report.parts_examined;
-            report.foreign += second_pass.not_kept[stream];
+            report.doubled += second_pass.not_kept[stream].doubled;
+            report.foreign += second_pass.not_kept[stream].foreign;
         }
         let mut last = PerStream::<Option<u64>>::default();
         for finding in second_pass.findings() {

@@ -14,8 +14,8 @@ use crate::kafka::ReadRecord;
 /// Expected records of all parts that are examined together, so that memory has a bound.
 const RECORDS_MAX: usize = 500_000;
 
-/// Records that are not expected and are kept to be compared, of all parts together.
-const UNEXPECTED_MAX: usize = 500_000;
+/// Records that are there twice, or that are not expected, and are kept, of all parts together.
+pub const KEPT_MAX: usize = 500_000;
 
 /// What is wrong with one record.
 pub enum Wrong {
@@ -50,15 +50,21 @@ pub struct Finding {
     pub wrong: Wrong,
 }
 
+/// Records beyond those that are kept, which are only counted.
+#[derive(Default)]
+pub struct NotKept {
+    pub doubled: u64,
+    /// Foreign or altered: only a comparison of their times can tell.
+    pub foreign: u64,
+}
+
 /// The second pass.
 pub struct SecondPass<'a> {
     expected: &'a Expected,
     filter: RecordFilter<'a>,
     parts: BTreeMap<PartOfStream, Examined>,
-    /// Records that are kept to be compared.
     kept: usize,
-    /// Foreign or altered records beyond those.
-    pub not_kept: PerStream<u64>,
+    pub not_kept: PerStream<NotKept>,
 }
 
 /// One stream of one part.
@@ -102,19 +108,24 @@ impl<'a> SecondPass<'a> {
         let Belongs::ToPart(part) = self.filter.sort(stream, record) else { return };
         let Some(examined) = self.parts.get_mut(&(part, stream)) else { return };
         let at = At::from(record);
+        let is_full = self.kept >= KEPT_MAX;
         match examined.expected.get_mut(&fingerprint(record.key, record.value)) {
-            Some((_, first @ None)) => *first = Some(at),
+            Some((_, first @ None)) => {
+                *first = Some(at);
+                return;
+            }
+            Some(_) if is_full => self.not_kept[stream].doubled += 1,
+            None if is_full => self.not_kept[stream].foreign += 1,
             Some((number, Some(first))) => {
                 let wrong = Wrong::Doubled { at, first: *first };
                 examined.findings.push(Finding { part, stream, record: Some(*number), wrong });
             }
-            None if self.kept < UNEXPECTED_MAX => {
+            None => {
                 let time = self.expected.format.time_of(record.value).map(|time| time.0);
                 examined.unexpected.push((at, time));
-                self.kept += 1;
             }
-            None => self.not_kept[stream] += 1,
         }
+        self.kept += usize::from(!is_full);
     }
 
     /// All findings, by part.

@@ -3,7 +3,8 @@
 use cdr_model::{Scenario, Stream};
 use proptest::prelude::*;
 
-use super::super::RecordsReport;
+use super::super::second_pass::KEPT_MAX;
+use super::super::{DESCRIBED_MAX, RecordsReport};
 use super::topics::{Run, at};
 
 fn check_right(report: &RecordsReport, records: u64) {
@@ -166,6 +167,22 @@ fn a_part_in_which_nothing_is_right_is_examined_in_time() {
     }
     let data = verify_data_of(&mut run, 200_000);
     assert_eq!((data.altered, data.missing, data.foreign), (200_000, 0, 0));
+}
+
+#[test]
+fn records_beyond_those_that_are_kept_are_counted() {
+    let mut run = Run::finished();
+    let (at, record) = run.record(Stream::Data, 5);
+    let (key, value) = (record.key.clone(), record.value.clone());
+    for _ in 0..KEPT_MAX + 10 {
+        run.put(Stream::Data, at, &key, &value);
+    }
+    let mut foreign = value.clone();
+    foreign[2] ^= 1;
+    run.put(Stream::Data, at, &key, &foreign);
+    let report = verify_data(&mut run);
+    assert_eq!((report.doubled, report.foreign, report.missing), (KEPT_MAX as u64 + 10, 1, 0));
+    assert_eq!(report.findings.len(), DESCRIBED_MAX);
 }
 
 #[derive(Clone, Copy, Debug)]
