@@ -122,7 +122,7 @@ fn in_batches(
 ) -> Result<()> {
     let (mut batch, mut begin) = (Vec::with_capacity(BATCH), 0);
     for (&stream, &end) in messages.stream.iter().zip(&messages.ends) {
-        batch.push(message::read(stream, &messages.text[begin..end])?);
+        batch.push(message::read(MessageFormat::Json, stream, &messages.text[begin..end])?);
         begin = end;
         if batch.len() == BATCH {
             each(&mut batch)?;

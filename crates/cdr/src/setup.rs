@@ -102,6 +102,7 @@ pub fn process(config: &Config, accept_loss: bool, until_end: bool) -> ProcessCo
         kafka: config.kafka.clone(),
         streams: Streams::of(&streams),
         topics: config.records.topics.clone(),
+        message_format: config.records.message_format,
         settings: config.process.clone(),
         accept_loss,
         until_end,

@@ -383,11 +383,12 @@ fn what_is_added_touches_few_files() {
     }
 }
 
-/// A stream and an encoding that only tests know are there to show that the lists are whole.
+/// What only tests know is there to show that the lists are whole.
 #[test]
-fn a_stream_and_an_encoding_touch_no_other_files_than_those_named() {
+fn a_stream_an_encoding_and_a_profile_touch_no_other_files_than_those_named() {
     let mut named: BTreeSet<String> = touched("a stream").into_iter().collect();
     named.extend(touched("an encoding"));
+    named.extend(touched("a profile"));
     named.retain(|file| !file.contains('<'));
     let mut found = BTreeSet::new();
     for of in ["model", "cdr", "sandbox"] {

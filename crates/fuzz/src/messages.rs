@@ -1,8 +1,8 @@
 //! Any bytes as a message of a topic: usage within bounds, or a short reason why not.
 
 use cdr::processing::message::read;
-use cdr_model::Stream;
 use cdr_model::usage::{Hour, Interaction, Used};
+use cdr_model::{MessageFormat, Stream};
 use serde_json::json;
 
 /// Longer than any reason, which shows no more than the beginning of what it is about.
@@ -11,7 +11,7 @@ const REASON_MAX: usize = 1_000;
 /// Reads the bytes as the stream processor does.
 pub fn check(bytes: &[u8]) {
     for stream in Stream::ALL {
-        match read(stream, bytes) {
+        match read(MessageFormat::Json, stream, bytes) {
             Ok(interaction) => check_usable(stream, interaction),
             Err(reason) => assert!(reason.to_string().len() < REASON_MAX, "{reason}"),
         }
@@ -34,5 +34,9 @@ fn check_usable(stream: Stream, interaction: Interaction) {
             "call_duration_sec": seconds, "start_time": time,
         }),
     };
-    assert_eq!(read(stream, message.to_string().as_bytes()), Ok(interaction), "{message}");
+    assert_eq!(
+        read(MessageFormat::Json, stream, message.to_string().as_bytes()),
+        Ok(interaction),
+        "{message}"
+    );
 }

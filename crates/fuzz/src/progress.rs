@@ -44,7 +44,7 @@ fn state(progress: &Progress) -> KafkaState {
     };
     KafkaState {
         end_offsets: PerStream::from_fn(ends),
-        settled: progress.finished,
+        no_open_transactions: progress.finished,
         progress: Some(progress.clone()),
         ..KafkaState::default()
     }

@@ -1,7 +1,7 @@
-//! A stream and an encoding that only tests know: they show what it takes to add one.
+//! A stream, an encoding and a profile that only tests know: they show what it takes to add one.
 //!
-//! ARCHITECTURE.md lists under "How to add" which files a stream and an encoding touch; those are the
-//! files that name the feature `test-additions`, which a test counts.
+//! ARCHITECTURE.md lists under "How to add" which files each of these touches; those are the files that
+//! name the feature `test-additions`, which a test counts.
 
 use std::net::Ipv4Addr;
 use std::ops::Range;
@@ -9,8 +9,10 @@ use std::ops::Range;
 use crate::field::{Field, FieldKind, Fields, Record, Records};
 use crate::format::Message;
 use crate::generate::Generator;
-use crate::part::Part;
+use crate::part::{Part, PartIndex};
 use crate::population::{Msisdn, Population};
+use crate::profile::Uniform;
+use crate::scenario::Scenario;
 use crate::stream::Stream;
 use crate::text::FixedText;
 use crate::time::Micros;
@@ -18,24 +20,24 @@ use crate::usage::Used;
 
 /// A measurement of the radio signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProbeRecord {
+pub struct SignalRecord {
     pub subscriber: u32,
     /// Below 0 dBm, without the sign.
     pub signal_dbm: u32,
     pub time: Micros,
 }
 
-const PROBE_FIELDS: &[Field; 3] = &Field::list([
+const SIGNAL_FIELDS: &[Field; 3] = &Field::list([
     Field::new("msisdn", FieldKind::Msisdn, "The subscriber's number."),
     Field::count("signal", [0, 99], "-dBm", "How much was received."),
     Field::new("measured_at", FieldKind::Time, "When it was measured, UTC."),
 ]);
 
-impl Record for ProbeRecord {
-    const FIELDS: &'static [Field] = PROBE_FIELDS;
+impl Record for SignalRecord {
+    const FIELDS: &'static [Field] = SIGNAL_FIELDS;
 
     fn visit(&self, number: &Msisdn, _: &Population, fields: &mut impl Fields) {
-        let [msisdn, signal, time] = PROBE_FIELDS;
+        let [msisdn, signal, time] = SIGNAL_FIELDS;
         fields.text(msisdn, number);
         fields.integer(signal, self.signal_dbm);
         fields.time(time, self.time);
@@ -51,6 +53,26 @@ impl Record for ProbeRecord {
 
     fn usage(&self) -> Option<(u16, Used)> {
         None
+    }
+}
+
+/// The uniform profile, with half as many records in every second part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Uneven([Uniform; 2]);
+
+impl Uneven {
+    pub fn new(scenario: &Scenario) -> Self {
+        let half = Scenario { line_count: scenario.line_count / 2, ..scenario.clone() };
+        Uneven([Uniform::new(scenario), Uniform::new(&half)])
+    }
+
+    /// The profile of a part.
+    pub fn of(&self, part: PartIndex) -> &Uniform {
+        &self.0[(part.0 % 2) as usize]
+    }
+
+    pub fn count_max(&self) -> u32 {
+        self.0[0].rhythm().count(PartIndex(0))
     }
 }
 
@@ -79,7 +101,7 @@ impl Fields for Pairs {
     }
 
     fn time(&mut self, field: &'static Field, value: Micros) {
-        self.pair(field, value.0.to_string().as_bytes());
+        self.pair(field, value.to_string().as_bytes());
     }
 }
 
@@ -113,7 +135,7 @@ pub(crate) fn encode(
 /// The time is the last pair's.
 pub(crate) fn time_of(value: &[u8]) -> Option<Micros> {
     let text = std::str::from_utf8(value).ok()?.strip_suffix('|')?;
-    text.rsplit_once('=')?.1.parse().ok().map(Micros)
+    Micros::parse(text.rsplit_once('=')?.1.as_bytes())
 }
 
 /// A file's first line.

@@ -120,9 +120,17 @@ impl Plan {
         self.timeline.count_max()
     }
 
+    /// Records in a second of simulated time, on average: of the stream that has most.
+    pub fn rate(&self) -> f64 {
+        self.streams().map(|stream| self.timeline.rate(stream)).fold(0.0, f64::max)
+    }
+
     /// Records of a stream in this shard's parts before a cursor.
     pub fn records_before(&self, stream: Stream, cursor: PartIndex) -> u64 {
-        self.parts_before(cursor).saturating_mul(self.count(stream, cursor).into())
+        match self.streams.contains(stream) {
+            true => self.timeline.sum(stream, self.first(), self.step(), self.parts_before(cursor)),
+            false => 0,
+        }
     }
 
     /// Records of a stream in this shard's history.

@@ -19,7 +19,7 @@ impl Stream {
             Stream::Data => DataRecord::FIELDS,
             Stream::Voice => VoiceRecord::FIELDS,
             #[cfg(feature = "test-additions")]
-            Stream::Probe => crate::additions::ProbeRecord::FIELDS,
+            Stream::Signal => crate::additions::SignalRecord::FIELDS,
         }
     }
 
@@ -29,7 +29,7 @@ impl Stream {
             Stream::Data => "A data session of a subscriber.",
             Stream::Voice => "A voice or video call that a subscriber has made.",
             #[cfg(feature = "test-additions")]
-            Stream::Probe => "A measurement that a subscriber's device has made.",
+            Stream::Signal => "A measurement that a subscriber's device has made.",
         }
     }
 }

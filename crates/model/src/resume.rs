@@ -63,7 +63,7 @@ pub struct KafkaState {
     pub begun_ms: Option<i64>,
     pub end_offsets: EndOffsets,
     /// Whether no open transaction could hide a later progress record.
-    pub settled: bool,
+    pub no_open_transactions: bool,
 }
 
 impl KafkaState {
@@ -203,7 +203,7 @@ pub fn is_final(decision: &Decision, state: &KafkaState) -> bool {
     match decision {
         Decision::Start | Decision::Continue(_) | Decision::Adopt(_) => false,
         // What the probe could not see may be what the index file counts.
-        Decision::Refuse(Conflict::IndexAhead { .. }) => state.settled,
+        Decision::Refuse(Conflict::IndexAhead { .. }) => state.no_open_transactions,
         Decision::Finished | Decision::Refuse(_) => true,
     }
 }

@@ -13,16 +13,25 @@ pub enum Profile {
     /// Every value is drawn evenly from its range, and records are spread evenly over time.
     #[default]
     Uniform,
+    /// Known to tests alone: it shows what it takes to add a profile.
+    #[cfg(feature = "test-additions")]
+    Uneven,
 }
 
 impl Profile {
     /// All of them, in the order in which configuration lists them.
-    pub const ALL: [Profile; 1] = [Profile::Uniform];
+    pub const ALL: [Profile; 1 + cfg!(feature = "test-additions") as usize] = [
+        Profile::Uniform,
+        #[cfg(feature = "test-additions")]
+        Profile::Uneven,
+    ];
 
     /// The name by which configuration selects the profile.
     pub const fn name(self) -> &'static str {
         match self {
             Profile::Uniform => "uniform",
+            #[cfg(feature = "test-additions")]
+            Profile::Uneven => "uneven",
         }
     }
 }

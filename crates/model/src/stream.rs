@@ -16,7 +16,7 @@ pub enum Stream {
     Voice,
     /// Known to tests alone: it shows what it takes to add a stream.
     #[cfg(feature = "test-additions")]
-    Probe,
+    Signal,
 }
 
 impl Stream {
@@ -25,7 +25,7 @@ impl Stream {
         Stream::Data,
         Stream::Voice,
         #[cfg(feature = "test-additions")]
-        Stream::Probe,
+        Stream::Signal,
     ];
 
     /// How many there are.
@@ -38,7 +38,7 @@ impl Stream {
             Stream::Data => "cdr_data",
             Stream::Voice => "cdr_voice",
             #[cfg(feature = "test-additions")]
-            Stream::Probe => "cdr_probe",
+            Stream::Signal => "cdr_signal",
         }
     }
 
@@ -48,7 +48,7 @@ impl Stream {
             Stream::Data => 0x6364_725F_6461_7461,
             Stream::Voice => 0x6364_725F_766F_6963,
             #[cfg(feature = "test-additions")]
-            Stream::Probe => 0x6364_725F_7072_6F62,
+            Stream::Signal => 0x6364_725F_7369_676E,
         }
     }
 

@@ -76,6 +76,17 @@ impl Timeline {
         self.rhythm.count(stream, part)
     }
 
+    /// Records of a stream in so many parts: `first`, and every `step`-th behind it.
+    pub fn sum(&self, stream: Stream, first: PartIndex, step: u64, parts: u64) -> u64 {
+        self.rhythm.sum(stream, first, step, parts)
+    }
+
+    /// Records of a stream in a second of simulated time, on average.
+    pub fn rate(&self, stream: Stream) -> f64 {
+        let records = self.sum(stream, PartIndex(0), 1, self.files);
+        records as f64 / (self.files * self.interval_s) as f64
+    }
+
     /// No part has more records of a stream.
     pub fn count_max(&self) -> u32 {
         self.rhythm.count_max()

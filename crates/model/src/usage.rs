@@ -20,7 +20,7 @@ pub struct Hour(pub i32);
 impl Hour {
     /// The hour in which a time lies.
     pub fn of(time: Micros) -> Hour {
-        Hour(time.0.div_euclid(MICROS_PER_HOUR) as i32)
+        Hour(whole(time, MICROS_PER_HOUR))
     }
 
     /// Its first moment.
@@ -41,13 +41,18 @@ pub struct Quarter(pub i32);
 impl Quarter {
     /// The quarter in which a time lies.
     pub fn of(time: Micros) -> Quarter {
-        Quarter(time.0.div_euclid(MICROS_PER_QUARTER) as i32)
+        Quarter(whole(time, MICROS_PER_QUARTER))
     }
 
     /// Its first moment.
     pub fn begin(self) -> Micros {
         Micros(i64::from(self.0) * MICROS_PER_QUARTER)
     }
+}
+
+/// So many whole units before a time; the nearest that there is, where it is far from this era.
+fn whole(time: Micros, unit: i64) -> i32 {
+    time.0.div_euclid(unit).clamp(i32::MIN.into(), i32::MAX.into()) as i32
 }
 
 /// What was used: a type of data, or a type of call.

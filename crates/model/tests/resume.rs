@@ -60,7 +60,7 @@ fn check(row: Row, expected: Decision) {
         begun_with: row.begun_with,
         begun_ms: None,
         end_offsets,
-        settled: true,
+        no_open_transactions: true,
     });
     let parameters = parameters();
     let targets = targets(row.sinks, row.sftp);
@@ -433,18 +433,18 @@ fn a_run_begins_later_than_what_was_begun_before_it_whatever_the_clocks() {
 
 #[test]
 fn a_probe_decides_what_ends_the_start_and_nothing_else() {
-    let check = |decision: Decision, settled: bool, expected: bool| {
-        let state = KafkaState { settled, ..KafkaState::default() };
+    let check = |decision: Decision, no_open_transactions: bool, expected: bool| {
+        let state = KafkaState { no_open_transactions, ..KafkaState::default() };
         assert_eq!(is_final(&decision, &state), expected, "{decision:?}");
     };
-    for settled in [false, true] {
-        check(Decision::Start, settled, false);
-        check(cursors(records(5, 0, 0), files(3)), settled, false);
-        check(Decision::Adopt(Cursors::default()), settled, false);
-        check(Decision::Finished, settled, true);
-        check(Decision::Refuse(Conflict::ParametersDiffer(vec![])), settled, true);
+    for no_open_transactions in [false, true] {
+        check(Decision::Start, no_open_transactions, false);
+        check(cursors(records(5, 0, 0), files(3)), no_open_transactions, false);
+        check(Decision::Adopt(Cursors::default()), no_open_transactions, false);
+        check(Decision::Finished, no_open_transactions, true);
+        check(Decision::Refuse(Conflict::ParametersDiffer(vec![])), no_open_transactions, true);
         // Behind an open transaction there may be the progress that the index file counts.
         let ahead = Conflict::IndexAhead { index: PartIndex(5), reached: files(5) };
-        check(Decision::Refuse(ahead), settled, settled);
+        check(Decision::Refuse(ahead), no_open_transactions, no_open_transactions);
     }
 }

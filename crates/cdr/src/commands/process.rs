@@ -14,7 +14,7 @@ use crate::commands::signals::Signals;
 use crate::config::{Config, Flags, ProcessOnly};
 use crate::exit::Exit;
 use crate::http;
-use crate::kafka::{Lags, TopicPartition};
+use crate::kafka::{Lags, Standby, TopicPartition};
 use crate::processing::api;
 use crate::processing::metrics::{self, Metrics};
 use crate::processing::store::Store;
@@ -148,7 +148,8 @@ pub(super) async fn count_to_the_end(
 
 /// A store may be away as long as brokers may.
 fn retry(config: &Config, shutdown: &CancellationToken, observer: Arc<dyn Observer>) -> StoreRetry {
-    StoreRetry { observer, shutdown: shutdown.clone(), give_up_after: config.kafka.give_up_after }
+    let (shutdown, give_up_after) = (shutdown.clone(), config.kafka.give_up_after);
+    StoreRetry { standby: Standby::default(), observer, shutdown, give_up_after }
 }
 
 /// What this process has counted, logged from time to time, and whether it is at work.

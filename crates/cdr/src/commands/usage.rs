@@ -36,11 +36,11 @@ pub struct UsageArgs {
     pub msisdn: Option<String>,
 
     /// The first day
-    #[arg(long, value_name = "YYYY-MM-DD", requires = "msisdn")]
+    #[arg(long, value_name = "YYYY-MM-DD", requires = "msisdn", value_parser = day)]
     pub from: Option<NaiveDate>,
 
     /// The day behind the last
-    #[arg(long, value_name = "YYYY-MM-DD", requires = "msisdn")]
+    #[arg(long, value_name = "YYYY-MM-DD", requires = "msisdn", value_parser = day)]
     pub to: Option<NaiveDate>,
 
     /// Compute what should have been counted from the run's settings, instead of querying the store
@@ -57,6 +57,10 @@ pub struct UsageArgs {
 
     #[command(flatten)]
     pub settings: Flags<UsageOnly>,
+}
+
+fn day(text: &str) -> Result<NaiveDate, &'static str> {
+    message::date(text).ok_or("write a day of the years 0 to 9999 as 2024-01-31")
 }
 
 /// Prints a subscriber's usage, or the heaviest subscribers and towers.

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use cdr_model::{FileFormat, Generator, Micros, Part, PartIndex, Plan, Stream};
 use futures_util::future::try_join_all;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use super::cursors::FileCursors;
@@ -56,7 +57,7 @@ impl Drop for Leaving {
 }
 
 /// The uploads of a part, until all its files stand in their places.
-type Uploads = VecDeque<JoinHandle<Result<(), FileSinkError>>>;
+type Uploads = VecDeque<AbortOnDropHandle<Result<(), FileSinkError>>>;
 
 impl FileDelivery {
     /// Runs until all is delivered, or until shutdown; what is in flight then is finished.
@@ -81,7 +82,7 @@ impl FileDelivery {
             () = self.lease.ended() => Ok(false),
         };
         cleaning.abort_all();
-        uploads.iter().for_each(JoinHandle::abort);
+        uploads.iter().for_each(AbortOnDropHandle::abort);
         for upload in uploads {
             drop(upload.await);
         }
@@ -132,7 +133,8 @@ impl FileDelivery {
             let due = self.clock.until(last_time).min(CLOCK_INTERVAL);
             if room && due.is_zero() {
                 let (delivery, part) = (self.clone(), self.plan.part(next));
-                uploads.push_back(tokio::spawn(async move { delivery.deliver(&part).await }));
+                let upload = tokio::spawn(async move { delivery.deliver(&part).await });
+                uploads.push_back(AbortOnDropHandle::new(upload));
                 next = self.plan.after(next);
                 continue;
             }

@@ -23,10 +23,7 @@ impl Pace {
             Pace::Max => None,
             Pace::Factor(factor) => Some(factor),
             // The interval is rounded, so what is simulated is not quite LINES_PER_SECOND.
-            Pace::Rate(rate) => {
-                let per_second = f64::from(plan.count_max()) / plan.interval_s() as f64;
-                Some(f64::from(rate) / per_second)
-            }
+            Pace::Rate(rate) => Some(f64::from(rate) / plan.rate()),
         }
     }
 }

@@ -56,7 +56,7 @@ pub struct ListedFile<'a> {
 /// Which files under temporary names are removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stale {
-    /// Those of other processes: they are no more, or have lost the run.
+    /// Those of other processes: they are no more, or are fenced.
     OfOthers,
     /// Those of this process, which has no upload in flight any more. It must not take long: the next
     /// process cleans up, too.

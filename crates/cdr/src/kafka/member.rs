@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use rdkafka::bindings::rd_kafka_resp_err_t as Response;
@@ -95,12 +95,34 @@ pub type Lags = BTreeMap<TopicPartition, Lag>;
 
 /// A member of a group. Its calls fail when brokers are away for too long, or refuse.
 pub struct Member {
-    consumer: BaseConsumer<MemberContext>,
+    consumer: Arc<BaseConsumer<MemberContext>>,
     connection: Connection,
     topics: Vec<String>,
     group: String,
     corrupt: Option<CorruptBatches>,
     logged: RateLimit,
+}
+
+/// Keeps a member in its group while its caller waits for something else than records.
+#[derive(Clone, Default)]
+pub struct Standby(Weak<BaseConsumer<MemberContext>>);
+
+impl Standby {
+    /// Waits, and answers the group meanwhile. The member reads nothing more, and has to
+    /// [seek](Member::seek) before it does again.
+    pub fn wait(&self, time: Duration) {
+        // Without a member, or behind its end, there is nobody to be kept.
+        let Some(consumer) = self.0.upgrade() else { return pause(time) };
+        let begun = Instant::now();
+        let read = lock(&consumer.context().partitions).take_all_read();
+        if read.count() > 0 {
+            // It fails where they are given up already.
+            drop(consumer.incremental_unassign(&read));
+        }
+        while begun.elapsed() < time {
+            drop(consumer.poll(time.saturating_sub(begun.elapsed())));
+        }
+    }
 }
 
 /// How often brokers gave what cannot be used, one time soon after the other.
@@ -142,6 +164,11 @@ impl Partitions {
             named.iter().filter_map(|of| self.read.take(of)).map(|of| (of, None)).collect();
         list(&read)
     }
+
+    fn take_all_read(&mut self) -> TopicPartitionList {
+        let all: Vec<TopicPartition> = self.read.iter().cloned().collect();
+        self.take_read(&all)
+    }
 }
 
 impl Member {
@@ -164,7 +191,7 @@ impl Member {
             config.group_consumer(group).create_with_context(context).map_err(KafkaError::property)?;
         consumer.subscribe(topics).map_err(KafkaError::property)?;
         Ok(Member {
-            consumer,
+            consumer: Arc::new(consumer),
             connection,
             topics: topics.iter().map(|&topic| topic.to_owned()).collect(),
             group: group.to_owned(),
@@ -297,6 +324,11 @@ impl Member {
             let mut partitions = lock(&context.partitions);
             Rebalance { assigned: partitions.assigned.clone(), new: std::mem::take(&mut partitions.new) }
         })
+    }
+
+    /// For whoever has to wait between two polls.
+    pub fn standby(&self) -> Standby {
+        Standby(Arc::downgrade(&self.consumer))
     }
 
     /// The partitions that this member has.

@@ -25,7 +25,7 @@ pub use config::{
 pub use connection::SHUTDOWN_TIMEOUT;
 pub use dead_letters::{DeadLetter, DeadLetters};
 pub use error::{KafkaError, TransactionFailure};
-pub use member::{Lag, Lags, Member, Polled, Rebalance, Received, StartOffset, TopicPartition};
+pub use member::{Lag, Lags, Member, Polled, Rebalance, Received, Standby, StartOffset, TopicPartition};
 pub use native::Handover;
 pub use placement::partition;
 pub use producer::Producer;

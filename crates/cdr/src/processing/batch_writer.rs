@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use cdr_model::{PerStream, Stream};
+use cdr_model::{MessageFormat, PerStream, Stream};
 
 use super::ProcessError;
 use super::message::{self, Unusable};
 use super::retry::StoreRetry;
 use super::store::{Added, Batch, OffsetAdvance, Store, StoreError};
-use crate::kafka::{DeadLetter, DeadLetters, Lags, Rebalance, Received, StartOffset, TopicPartition};
+use crate::kafka::{
+    DeadLetter, DeadLetters, Lags, Member, Rebalance, Received, StartOffset, TopicPartition,
+};
 
 /// Keys and values that wait to be sent to the dead letter topic, before they are.
 const DEAD_LETTER_BYTES_MAX: usize = 8 << 20;
@@ -19,6 +21,7 @@ pub struct BatchWriter {
     store: Store,
     dead_letters: DeadLetters,
     topics: PerStream<String>,
+    format: MessageFormat,
     /// The partitions that are ours, each with the offset that is committed in the store, if any is.
     assigned: BTreeMap<TopicPartition, Option<i64>>,
     open: OpenBatch,
@@ -44,12 +47,14 @@ impl BatchWriter {
         store: Store,
         dead_letters: DeadLetters,
         topics: PerStream<String>,
+        format: MessageFormat,
         retry: StoreRetry,
     ) -> BatchWriter {
         BatchWriter {
             store,
             dead_letters,
             topics,
+            format,
             assigned: BTreeMap::new(),
             open: OpenBatch::default(),
             retry,
@@ -62,7 +67,21 @@ impl BatchWriter {
         &mut self,
         mut act: impl FnMut(&mut Store) -> Result<T, StoreError>,
     ) -> Result<T, ProcessError> {
-        Ok(self.retry.run(|| act(&mut self.store))?)
+        let mut tries = 0;
+        let done = self.retry.run(|| {
+            tries += 1;
+            act(&mut self.store)
+        });
+        if tries > 1 {
+            // Nothing is read since the first try.
+            self.seek_all();
+        }
+        Ok(done?)
+    }
+
+    /// Keeps the member in its group while the store is away.
+    pub fn keep(&mut self, member: &Member) {
+        self.retry.standby = member.standby();
     }
 
     /// Adds messages to the open batch.
@@ -93,7 +112,7 @@ impl BatchWriter {
             let none = OffsetAdvance { from: committed, to: 0, counted: 0, dead: 0 };
             let advance = advance.get_or_insert(none);
             advance.to = record.offset + 1;
-            match self.open.add(stream, record) {
+            match self.open.add(self.format, stream, record) {
                 true => advance.counted += 1,
                 false => advance.dead += 1,
             }
@@ -271,9 +290,9 @@ impl BatchWriter {
 
 impl OpenBatch {
     /// Adds a message, and returns whether it can be counted.
-    fn add(&mut self, stream: Stream, record: &Received<'_>) -> bool {
+    fn add(&mut self, format: MessageFormat, stream: Stream, record: &Received<'_>) -> bool {
         self.since.get_or_insert_with(Instant::now);
-        match message::read(stream, record.value) {
+        match message::read(format, stream, record.value) {
             Ok(interaction) => {
                 self.counted[stream] += 1;
                 self.batch.interactions.push(interaction);

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::Observer;
 use super::super::store::StoreConfig;
 use super::*;
-use crate::kafka::{KafkaConfig, Lag};
+use crate::kafka::{KafkaConfig, Lag, Standby};
 
 const VALUE: &[u8] = br#"{"msisdn":"27711903591","tower_id":1,"up_bytes":1,"down_bytes":1,"data_type":"text","event_datetime":"2024-01-01T00:03:20.170110"}"#;
 
@@ -38,6 +38,7 @@ impl Scene {
     fn new() -> Scene {
         let folder = tempfile::tempdir().unwrap();
         let retry = StoreRetry {
+            standby: Standby::default(),
             observer: Arc::new(Nobody),
             shutdown: CancellationToken::new(),
             give_up_after: Duration::from_secs(1),
@@ -45,7 +46,8 @@ impl Scene {
         let kafka = Arc::new(KafkaConfig::for_tests());
         let dead_letters = DeadLetters::new(&kafka, "dead", &retry.shutdown).unwrap();
         let topics = PerStream::from_fn(|stream| stream.short_name().to_owned());
-        let writer = BatchWriter::new(open(folder.path()), dead_letters, topics, retry);
+        let writer =
+            BatchWriter::new(open(folder.path()), dead_letters, topics, MessageFormat::Json, retry);
         Scene { writer, store: open(folder.path()), folder }
     }
 

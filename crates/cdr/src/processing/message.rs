@@ -7,7 +7,8 @@
 use std::borrow::Cow;
 
 use cdr_model::usage::{Interaction, Used};
-use cdr_model::{CallType, DataType, Micros, Stream};
+use cdr_model::{CallType, DataType, MessageFormat, Micros, Stream};
+use chrono::NaiveDate;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -40,31 +41,40 @@ pub enum Unusable {
 
 /// Whether a stream's messages report usage.
 pub fn reports_usage(stream: Stream) -> bool {
-    read(stream, b"") != Err(Unusable::Stream(stream))
+    read(MessageFormat::default(), stream, b"") != Err(Unusable::Stream(stream))
 }
 
 /// Reads a message of a stream's topic.
-pub fn read(stream: Stream, value: &[u8]) -> Result<Interaction, Unusable> {
+pub fn read(format: MessageFormat, stream: Stream, value: &[u8]) -> Result<Interaction, Unusable> {
     match stream {
-        Stream::Data => read_as(value, data, lenient_data, "event_datetime"),
-        Stream::Voice => read_as(value, voice, lenient_voice, "start_time"),
+        Stream::Data => read_as(format, value, data, lenient_data, "event_datetime"),
+        Stream::Voice => read_as(format, value, voice, lenient_voice, "start_time"),
         #[cfg(feature = "test-additions")]
-        Stream::Probe => Err(Unusable::Stream(stream)),
+        Stream::Signal => Err(Unusable::Stream(stream)),
     }
 }
 
 /// `quick` takes the messages that this pipeline writes, `lenient` what any of the older forms uses; `time`
 /// is the field with the time.
 fn read_as<'a, M: Deserialize<'a>>(
+    format: MessageFormat,
     value: &'a [u8],
     quick: fn(M) -> Option<Interaction>,
     lenient: fn(&Fields) -> Result<Used, Unusable>,
     time: &'static str,
 ) -> Result<Interaction, Unusable> {
-    // An array of the values in their order would do for the quick way.
-    let is_object = value.trim_ascii_start().starts_with(b"{");
-    let message = if is_object { serde_json::from_slice(value).ok() } else { None };
-    message.and_then(quick).map_or_else(|| leniently(value, lenient, time), Ok)
+    let leniently =
+        |fields: fn(&str) -> Result<Fields, Unusable>| leniently(value, fields, lenient, time);
+    match format {
+        MessageFormat::Json => {
+            // An array of the values in their order would do for the quick way.
+            let is_object = value.trim_ascii_start().starts_with(b"{");
+            let message = if is_object { serde_json::from_slice(value).ok() } else { None };
+            message.and_then(quick).map_or_else(|| leniently(Fields::of_object), Ok)
+        }
+        #[cfg(feature = "test-additions")]
+        MessageFormat::Pairs => leniently(Fields::of_pairs),
+    }
 }
 
 /// What is used of a message of `cdr_data`.
@@ -117,6 +127,12 @@ pub fn msisdn(text: &str) -> Option<u64> {
     (plausible && digits).then(|| text.parse().ok()).flatten()
 }
 
+/// Reads `2024-01-01`.
+pub fn date(text: &str) -> Option<NaiveDate> {
+    // Beyond the year 9999 there is a sign.
+    text.parse().ok().filter(|date: &NaiveDate| date.to_string() == text && text.len() == 10)
+}
+
 fn tower(number: u32) -> Option<u32> {
     (number > 0).then_some(number)
 }
@@ -128,17 +144,14 @@ fn amount(number: u64) -> Option<u64> {
 #[cold]
 fn leniently(
     value: &[u8],
+    fields: fn(&str) -> Result<Fields, Unusable>,
     lenient: fn(&Fields) -> Result<Used, Unusable>,
     time: &'static str,
 ) -> Result<Interaction, Unusable> {
     if value.is_empty() {
         return Err(Unusable::Empty);
     }
-    let text = String::from_utf8_lossy(value);
-    let fields = Fields(serde_json::from_str(&text).or_else(|error| {
-        let reason = || Unusable::NoObject(format!("{} ({error})", shown(&text)));
-        python::dictionary(&text).ok_or_else(reason)
-    })?);
+    let fields = fields(&String::from_utf8_lossy(value))?;
     let used = lenient(&fields)?;
     Ok(Interaction {
         msisdn: fields
@@ -174,6 +187,24 @@ const AMOUNT: &str = "a whole number from 0 to 1000000000000";
 struct Fields(Map<String, Value>);
 
 impl Fields {
+    fn of_object(text: &str) -> Result<Fields, Unusable> {
+        let object = serde_json::from_str(text).or_else(|error| {
+            let reason = || Unusable::NoObject(format!("{} ({error})", shown(text)));
+            python::dictionary(text).ok_or_else(reason)
+        })?;
+        Ok(Fields(object))
+    }
+
+    #[cfg(feature = "test-additions")]
+    fn of_pairs(text: &str) -> Result<Fields, Unusable> {
+        let pairs = text.split_terminator('|').map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            Some((name.to_owned(), value.into()))
+        });
+        let pairs: Option<_> = pairs.collect();
+        pairs.map(Fields).ok_or_else(|| Unusable::NoObject(shown(text).into_owned()))
+    }
+
     fn amount(&self, field: &'static str) -> Result<u64, Unusable> {
         self.get(field, AMOUNT, |value| amount(whole(value)?))
     }
@@ -266,14 +297,14 @@ mod tests {
             generator.interactions(stream, &part, |one| truth.push(one));
             let all = 0..generator.count(stream, part.index);
             MessageFormat::Json.encode(&generator, stream, &part, all, |message| {
-                found.push(read(stream, message.value).unwrap());
+                found.push(read(MessageFormat::Json, stream, message.value).unwrap());
             });
             assert_eq!(found, truth);
         }
     }
 
     fn check_same(value: &str) {
-        assert_eq!(read(Stream::Data, value.as_bytes()), Ok(expected()), "{value}");
+        assert_eq!(read(MessageFormat::Json, Stream::Data, value.as_bytes()), Ok(expected()), "{value}");
     }
 
     #[test]
@@ -291,13 +322,13 @@ mod tests {
     fn a_call_as_a_dictionary_of_texts_is_understood() {
         let value = "{'msisdn': '27828375646', 'tower_id': '584', 'call_type': 'voice', 'dest_nr': None, \
                      'call_duration_sec': '157', 'start_time': '2024-01-01 00:03:20'}";
-        let call = read(Stream::Voice, value.as_bytes()).unwrap();
+        let call = read(MessageFormat::Json, Stream::Voice, value.as_bytes()).unwrap();
         assert_eq!(call.used, Used::Call { call_type: CallType::Voice, seconds: 157 });
         assert_eq!(call.time.to_string(), "2024-01-01 00:03:20.000000");
     }
 
     fn check_unusable(value: &str, reason: &str) {
-        let error = read(Stream::Data, value.as_bytes()).unwrap_err();
+        let error = read(MessageFormat::Json, Stream::Data, value.as_bytes()).unwrap_err();
         assert_eq!(error.to_string(), reason, "{value}");
     }
 
@@ -348,11 +379,16 @@ mod tests {
     #[test]
     fn what_is_no_object_is_shown_shortened() {
         for value in ["null", "[1]", VALUES, "12", "\"x\"", "{'a': }", "{\"a\":1", "\u{fffd}"] {
-            let error = read(Stream::Data, value.as_bytes()).unwrap_err();
+            let error = read(MessageFormat::Json, Stream::Data, value.as_bytes()).unwrap_err();
             assert_eq!(error.kind(), "no_object", "{value}: {error}");
         }
-        let error = read(Stream::Data, "ü".repeat(1_000).as_bytes()).unwrap_err().to_string();
+        let error = read(MessageFormat::Json, Stream::Data, "ü".repeat(1_000).as_bytes())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(&format!("{}… (", "ü".repeat(SHOWN_MAX))), "{error}");
-        assert_eq!(read(Stream::Data, b"\xff\xfe").unwrap_err().kind(), "no_object");
+        assert_eq!(
+            read(MessageFormat::Json, Stream::Data, b"\xff\xfe").unwrap_err().kind(),
+            "no_object"
+        );
     }
 }

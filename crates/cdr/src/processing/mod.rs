@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cdr_model::{PerStream, Stream, Streams};
+use cdr_model::{MessageFormat, PerStream, Stream, Streams};
 use tracing::{debug, warn};
 
 use self::batch_writer::BatchWriter;
@@ -57,6 +57,7 @@ pub struct ProcessConfig {
     /// The streams that are counted, which report usage, and the topic of each stream.
     pub streams: Streams,
     pub topics: PerStream<String>,
+    pub message_format: MessageFormat,
     pub settings: ProcessSettings,
     /// Begin with the first message that is still there, where the next one is not.
     pub accept_loss: bool,
@@ -127,7 +128,13 @@ pub fn process(config: &ProcessConfig, store: Store, retry: StoreRetry) -> Resul
         settings: &[],
     }])?;
     let dead_letters = DeadLetters::new(kafka, &config.settings.topic_dead_letter, shutdown)?;
-    let mut writer = BatchWriter::new(store, dead_letters, config.topics.clone(), retry.clone());
+    let mut writer = BatchWriter::new(
+        store,
+        dead_letters,
+        config.topics.clone(),
+        config.message_format,
+        retry.clone(),
+    );
     if let Some(id) = cluster.id()? {
         writer.with_store(|store| store.bind(&id))?;
     }
@@ -143,6 +150,7 @@ pub fn process(config: &ProcessConfig, store: Store, retry: StoreRetry) -> Resul
     let ids = cluster.topic_ids(&topics)?;
     writer.with_store(|store| store.bind_topics(&ids))?;
     let member = Member::join(kafka, &config.settings.group, &topics, shutdown)?;
+    writer.keep(&member);
     let now = Instant::now();
     let mut processor = Processor {
         config,

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::Observer;
 use super::store::StoreError;
-use crate::pause::pause;
+use crate::kafka::Standby;
 
 /// Between tries.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
@@ -16,6 +16,8 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 /// How long a store may be away, who learns of it, and what ends the retries.
 #[derive(Clone)]
 pub struct StoreRetry {
+    /// The member of a group that has to be kept meanwhile, if there is one.
+    pub standby: Standby,
     pub observer: Arc<dyn Observer>,
     pub shutdown: CancellationToken,
     pub give_up_after: Duration,
@@ -45,7 +47,7 @@ impl StoreRetry {
             } else if self.shutdown.is_cancelled() {
                 return Err(error);
             }
-            pause(RETRY_INTERVAL);
+            self.standby.wait(RETRY_INTERVAL);
         }
     }
 }
@@ -77,6 +79,7 @@ mod tests {
 
     fn retry(answers: &Arc<Answers>, seconds: u64) -> StoreRetry {
         StoreRetry {
+            standby: Standby::default(),
             observer: answers.clone(),
             shutdown: CancellationToken::new(),
             give_up_after: Duration::from_secs(seconds),

@@ -50,7 +50,9 @@ fn a_reader_who_leaves_ends_no_command_and_changes_no_exit_code() {
 #[test]
 fn an_output_that_cannot_be_written_is_an_error() {
     let place = Place::new();
-    for arguments in ["config", "sample data", "schema data", "run --dry-run"] {
+    for arguments in
+        ["config", "sample data", "schema data", "run --dry-run", "--help", "run --help", "--version"]
+    {
         let full = fs::File::options().write(true).open("/dev/full").unwrap();
         let output = place.command(arguments).stdout(full).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{arguments}");
@@ -116,4 +118,36 @@ fn the_tables_of_the_schema_take_what_the_files_hold() {
     }
     let numbers = "SELECT min(typeof(up_bytes)) FROM cdr_data";
     assert_eq!(connection.query_row(numbers, [], |row| row.get::<_, String>(0)).unwrap(), "integer");
+}
+
+#[test]
+fn days_of_usage_lie_within_the_calendar() {
+    let place = Place::new();
+    for flag in ["--from +262142-01-01", "--to=-250000-01-01", "--to +10000-01-01", "--from 2024-1-1"] {
+        let output = place.cdr(&format!("usage 27829582439 --expected --env dev {flag}"));
+        assert_eq!(output.status.code(), Some(2), "{flag}: {}", log(&output));
+        assert!(log(&output).contains("write a day of the years 0 to 9999 as 2024-01-31"), "{flag}");
+    }
+    let all = place.cdr("usage 27829582439 --expected --env dev --from 0001-01-01 --to 9999-12-31");
+    assert!(all.status.success(), "{}", log(&all));
+}
+
+#[test]
+fn a_shard_without_kafka_is_verified_by_itself() {
+    let place = Place::new();
+    let settings = "--env dev --sinks directory --shard 2/3";
+    let verify = || place.cdr(&format!("verify {settings}"));
+    let running = place.start(&format!("run {settings} --pace 5000x"), "Generated");
+    running.signal("-TERM");
+    assert_eq!(running.end().0, Some(143));
+    let interrupted = verify();
+    assert!(interrupted.status.success(), "{}{}", out(&interrupted), log(&interrupted));
+    assert!(place.cdr(&format!("run {settings}")).status.success());
+    // 86 parts: 1, 4, 7 and so on.
+    let finished = verify();
+    assert!(finished.status.success(), "{}{}", out(&finished), log(&finished));
+    assert!(out(&finished).contains(": 58 of 58 right\n"), "{}", out(&finished));
+    let names = place.files("output");
+    std::fs::remove_file(place.path().join("output").join(&names[0])).unwrap();
+    assert_eq!(verify().status.code(), Some(6));
 }

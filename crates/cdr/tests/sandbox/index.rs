@@ -104,3 +104,31 @@ fn one_that_cannot_be_written_is_reported_at_the_start_and_holds_up_nobody_at_wo
     running.complete("without an index file");
     sandbox.verify("without an index file");
 }
+
+/// Sessions with fewer and fewer sinks: what the last ones come to is what is counted.
+#[test]
+fn a_sink_that_is_no_longer_used_holds_no_count_back() {
+    let sandbox = Sandbox::start();
+    let part = |sandbox: &Sandbox| -> Option<u64> {
+        fs::read_to_string(index(sandbox)).ok()?.trim().parse().ok()
+    };
+    let mut before = 0;
+    for sinks in ["kafka,directory", "kafka"] {
+        let run = sandbox.run().with("SINKS", sinks).with("PACE", "5000x");
+        let mut running = run.start("run.log");
+        running.wait_until("some more parts are complete", || part(&sandbox) > Some(before + 2));
+        running.terminate();
+        before = part(&sandbox).expect("an index");
+        assert!(before < 35, "{before}");
+    }
+    let last = sandbox.run().with("SINKS", "kafka").start("last.log");
+    let log = last.path().to_owned();
+    last.complete("the last session");
+    let log = fs::read_to_string(log).expect("a log");
+    for line in [
+        "Continuing run cdr: records ",
+        "Completed data generation. cdr_data [8000], cdr_voice [8000], files [40]",
+    ] {
+        assert!(log.contains(line), "no {line:?} in:\n{log}");
+    }
+}

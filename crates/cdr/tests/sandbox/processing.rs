@@ -371,3 +371,36 @@ fn brokers_that_are_away_are_named_and_given_up_on() {
     let log = process.start("process.log").fails(4);
     assert!(log.contains("Kafka brokers 127.0.0.1:9 not reachable for 1 s"), "{log}");
 }
+
+/// The group does not wait for a member whose store is away.
+#[test]
+fn others_get_partitions_while_the_store_is_away() {
+    let sandbox = Sandbox::start();
+    let mut processor = sandbox.process(100).start("process.log");
+    let logged = |text: &str| {
+        std::fs::read_to_string(sandbox.path("process.log")).unwrap_or_default().contains(text)
+    };
+    processor.wait_until("it waits for topics", || logged("Topic cdr_voice does not exist"));
+    let file = rusqlite::Connection::open(sandbox.path("usage.db")).expect("the store opens");
+    file.busy_timeout(crate::support::LIMIT).expect("it waits");
+    file.execute_batch("BEGIN IMMEDIATE").expect("the store is ours");
+    deliver(&sandbox);
+    processor.wait_until("its store is away", || logged("Trying again for up to"));
+    let other: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", sandbox.brokers())
+        .set("group.id", "cdr-summary-unified")
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .create()
+        .expect("a consumer");
+    other.subscribe(&["cdr_data", "cdr_voice"]).expect("it subscribes");
+    processor.wait_until("the other has partitions", || {
+        drop(other.poll(Duration::from_millis(50)));
+        other.assignment().is_ok_and(|assigned| assigned.count() > 0)
+    });
+    drop(other);
+    assert_eq!(counted(&sandbox), 0);
+    file.execute_batch("ROLLBACK").expect("the store is back");
+    processor.wait_until("all is counted", || counted(&sandbox) == RECORDS);
+    processor.terminate();
+    check_usage("after the store was away", &sandbox);
+}

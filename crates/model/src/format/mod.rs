@@ -28,7 +28,7 @@ pub enum FileFormat {
     Csv(LineEnd),
     /// Known to tests alone: it shows what it takes to add an encoding.
     #[cfg(feature = "test-additions")]
-    Probe,
+    Pairs,
 }
 
 impl Default for FileFormat {
@@ -42,7 +42,7 @@ impl FileFormat {
     pub const NAMES: &'static [&'static str] = &[
         "csv",
         #[cfg(feature = "test-additions")]
-        "probe",
+        "pairs",
     ];
 
     /// The format of this name; `line_end` counts where it has lines.
@@ -50,7 +50,7 @@ impl FileFormat {
         match name {
             "csv" => Some(FileFormat::Csv(line_end)),
             #[cfg(feature = "test-additions")]
-            "probe" => Some(FileFormat::Probe),
+            "pairs" => Some(FileFormat::Pairs),
             _ => None,
         }
     }
@@ -60,7 +60,7 @@ impl FileFormat {
         match self {
             FileFormat::Csv(_) => "csv",
             #[cfg(feature = "test-additions")]
-            FileFormat::Probe => "probe",
+            FileFormat::Pairs => "pairs",
         }
     }
 
@@ -70,7 +70,7 @@ impl FileFormat {
         match self {
             FileFormat::Csv(line_end) => vec![("LINE_END", line_end.name())],
             #[cfg(feature = "test-additions")]
-            FileFormat::Probe => vec![("FILE_FORMAT", "probe")],
+            FileFormat::Pairs => vec![("FILE_FORMAT", "pairs")],
         }
     }
 
@@ -79,7 +79,7 @@ impl FileFormat {
         match self {
             FileFormat::Csv(_) => 128,
             #[cfg(feature = "test-additions")]
-            FileFormat::Probe => 256,
+            FileFormat::Pairs => 256,
         }
     }
 
@@ -88,7 +88,7 @@ impl FileFormat {
         match self {
             FileFormat::Csv(line_end) => csv::header(stream, line_end, out),
             #[cfg(feature = "test-additions")]
-            FileFormat::Probe => crate::additions::header(stream, out),
+            FileFormat::Pairs => crate::additions::header(stream, out),
         }
     }
 
@@ -110,7 +110,7 @@ impl FileFormat {
                 });
             }
             #[cfg(feature = "test-additions")]
-            FileFormat::Probe => crate::additions::body(generator, stream, part, range, out),
+            FileFormat::Pairs => crate::additions::body(generator, stream, part, range, out),
         }
     }
 
@@ -119,7 +119,7 @@ impl FileFormat {
         match self {
             FileFormat::Csv(_) => csv::footer(stream, out),
             #[cfg(feature = "test-additions")]
-            FileFormat::Probe => crate::additions::footer(stream, out),
+            FileFormat::Pairs => crate::additions::footer(stream, out),
         }
     }
 
@@ -164,7 +164,7 @@ pub enum MessageFormat {
     Json,
     /// Known to tests alone: it shows what it takes to add an encoding.
     #[cfg(feature = "test-additions")]
-    Probe,
+    Pairs,
 }
 
 /// A record as a topic message: the key, the encoded value, the time of the event.
@@ -181,7 +181,7 @@ impl MessageFormat {
     pub const NAMES: &'static [&'static str] = &[
         "json",
         #[cfg(feature = "test-additions")]
-        "probe",
+        "pairs",
     ];
 
     /// The format of this name.
@@ -189,7 +189,7 @@ impl MessageFormat {
         match name {
             "json" => Some(MessageFormat::Json),
             #[cfg(feature = "test-additions")]
-            "probe" => Some(MessageFormat::Probe),
+            "pairs" => Some(MessageFormat::Pairs),
             _ => None,
         }
     }
@@ -199,7 +199,7 @@ impl MessageFormat {
         match self {
             MessageFormat::Json => Vec::new(),
             #[cfg(feature = "test-additions")]
-            MessageFormat::Probe => vec![("MESSAGE_FORMAT", "probe")],
+            MessageFormat::Pairs => vec![("MESSAGE_FORMAT", "pairs")],
         }
     }
 
@@ -215,7 +215,7 @@ impl MessageFormat {
         match self {
             MessageFormat::Json => line::encode(json::Object, generator, stream, part, range, each),
             #[cfg(feature = "test-additions")]
-            MessageFormat::Probe => crate::additions::encode(generator, stream, part, range, each),
+            MessageFormat::Pairs => crate::additions::encode(generator, stream, part, range, each),
         }
     }
 
@@ -225,7 +225,7 @@ impl MessageFormat {
         match self {
             MessageFormat::Json => json::time_of(value),
             #[cfg(feature = "test-additions")]
-            MessageFormat::Probe => crate::additions::time_of(value),
+            MessageFormat::Pairs => crate::additions::time_of(value),
         }
     }
 }

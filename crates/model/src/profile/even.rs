@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::part::Part;
+use crate::part::{Part, PartIndex};
 use crate::random::{Words, below_wide};
 use crate::scenario::Scenario;
 use crate::stream::{PerStream, Stream};
@@ -50,7 +50,7 @@ impl Even {
     }
 
     /// Records of each stream in a part.
-    pub fn count(&self) -> u32 {
+    pub fn count(&self, _: PartIndex) -> u32 {
         self.line_count
     }
 

@@ -6,7 +6,7 @@ mod uniform;
 use std::ops::Range;
 
 use self::even::Even;
-use self::uniform::Uniform;
+pub(crate) use self::uniform::Uniform;
 use crate::field::Records;
 use crate::part::{Part, PartIndex};
 use crate::scenario::{Profile, Scenario};
@@ -17,24 +17,51 @@ use crate::time::Micros;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Rhythm {
     Even(Even),
+    #[cfg(feature = "test-additions")]
+    Uneven(crate::additions::Uneven),
 }
 
 impl Rhythm {
     pub fn new(scenario: &Scenario) -> Self {
         match scenario.profile {
-            Profile::Uniform => Rhythm::Even(Uniform::rhythm(scenario)),
+            Profile::Uniform => Rhythm::Even(Uniform::new(scenario).rhythm().clone()),
+            #[cfg(feature = "test-additions")]
+            Profile::Uneven => Rhythm::Uneven(crate::additions::Uneven::new(scenario)),
         }
     }
 
     /// Records of a stream in a part.
-    pub fn count(&self, _: Stream, _: PartIndex) -> u32 {
-        self.count_max()
+    pub fn count(&self, _: Stream, part: PartIndex) -> u32 {
+        match self {
+            Rhythm::Even(even) => even.count(part),
+            #[cfg(feature = "test-additions")]
+            Rhythm::Uneven(uneven) => uneven.of(part).rhythm().count(part),
+        }
+    }
+
+    /// Records of a stream in so many parts: `first`, and every `step`-th behind it.
+    pub fn sum(&self, stream: Stream, first: PartIndex, step: u64, parts: u64) -> u64 {
+        if self.is_even() {
+            return parts.saturating_mul(self.count(stream, first).into());
+        }
+        let part = |nth| PartIndex(first.0.saturating_add(step.saturating_mul(nth)));
+        (0..parts).map(|nth| u64::from(self.count(stream, part(nth)))).sum()
+    }
+
+    fn is_even(&self) -> bool {
+        match self {
+            Rhythm::Even(_) => true,
+            #[cfg(feature = "test-additions")]
+            Rhythm::Uneven(_) => false,
+        }
     }
 
     /// No part has more records of a stream.
     pub fn count_max(&self) -> u32 {
         match self {
-            Rhythm::Even(even) => even.count(),
+            Rhythm::Even(even) => even.count(PartIndex(0)),
+            #[cfg(feature = "test-additions")]
+            Rhythm::Uneven(uneven) => uneven.count_max(),
         }
     }
 
@@ -42,6 +69,8 @@ impl Rhythm {
     pub fn time(&self, stream: Stream, part: &Part, index: u32) -> Micros {
         match self {
             Rhythm::Even(even) => even.time(stream, part, index),
+            #[cfg(feature = "test-additions")]
+            Rhythm::Uneven(uneven) => uneven.of(part.index).rhythm().time(stream, part, index),
         }
     }
 }
@@ -50,12 +79,16 @@ impl Rhythm {
 #[derive(Clone, Debug)]
 pub(crate) enum Subscribers {
     Uniform(Uniform),
+    #[cfg(feature = "test-additions")]
+    Uneven(crate::additions::Uneven),
 }
 
 impl Subscribers {
     pub fn new(scenario: &Scenario) -> Self {
         match scenario.profile {
             Profile::Uniform => Subscribers::Uniform(Uniform::new(scenario)),
+            #[cfg(feature = "test-additions")]
+            Profile::Uneven => Subscribers::Uneven(crate::additions::Uneven::new(scenario)),
         }
     }
 
@@ -64,6 +97,8 @@ impl Subscribers {
     pub fn each(&self, stream: Stream, part: &Part, range: Range<u32>, records: &mut impl Records) {
         match self {
             Subscribers::Uniform(uniform) => uniform.each(stream, part, range, records),
+            #[cfg(feature = "test-additions")]
+            Subscribers::Uneven(uneven) => uneven.of(part.index).each(stream, part, range, records),
         }
     }
 }

@@ -20,7 +20,7 @@ const BYTES_SPAN: u32 = 900_001;
 const CALL_SECONDS_MAX: u32 = 1_800;
 
 /// How many there are of what records name.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Uniform {
     rhythm: Even,
     subscribers: u32,
@@ -32,7 +32,7 @@ pub(crate) struct Uniform {
 impl Uniform {
     pub fn new(scenario: &Scenario) -> Self {
         Uniform {
-            rhythm: Uniform::rhythm(scenario),
+            rhythm: Even::new(scenario, PerStream::from_fn(words_per_record)),
             subscribers: scenario.subscribers,
             destinations: scenario.destinations,
             towers: scenario.towers.into(),
@@ -41,8 +41,8 @@ impl Uniform {
     }
 
     /// Records come evenly.
-    pub fn rhythm(scenario: &Scenario) -> Even {
-        Even::new(scenario, PerStream::from_fn(words_per_record))
+    pub fn rhythm(&self) -> &Even {
+        &self.rhythm
     }
 
     /// Makes the records of a part whose indices are in `range`.
@@ -53,7 +53,7 @@ impl Uniform {
             Stream::Data => draws.for_each(|draw| records.take(&self.data(draw))),
             Stream::Voice => draws.for_each(|draw| records.take(&self.voice(draw))),
             #[cfg(feature = "test-additions")]
-            Stream::Probe => draws.for_each(|draw| records.take(&self.probe(draw))),
+            Stream::Signal => draws.for_each(|draw| records.take(&self.signal(draw))),
         }
     }
 
@@ -86,9 +86,9 @@ impl Uniform {
     }
 
     #[cfg(feature = "test-additions")]
-    fn probe(&self, draw: Draw) -> crate::additions::ProbeRecord {
+    fn signal(&self, draw: Draw) -> crate::additions::SignalRecord {
         let who = draw.word(0);
-        crate::additions::ProbeRecord {
+        crate::additions::SignalRecord {
             subscriber: below(high(who), self.subscribers),
             signal_dbm: below(low(who), 100),
             time: draw.time(),
@@ -102,7 +102,7 @@ fn words_per_record(stream: Stream) -> u64 {
         Stream::Data => 4,
         Stream::Voice => 3,
         #[cfg(feature = "test-additions")]
-        Stream::Probe => 2,
+        Stream::Signal => 2,
     }
 }
 

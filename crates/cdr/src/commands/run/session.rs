@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use cdr_model::progress::{KAFKA, Progress, SinkTargets};
 use cdr_model::resume::Decision;
-use cdr_model::{Generator, Micros, PerStream, Shard, Stream};
+use cdr_model::{Generator, Micros, PerStream, Plan, Shard, Stream};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -131,8 +131,7 @@ impl Session<'_> {
         };
         let parts = plan.parts();
         if *decision == Decision::Start {
-            let lines: Vec<_> = plan.streams().map(|_| plan.count_max().to_string()).collect();
-            info!("Starting run {name}{shard}: {parts} parts of {} records", lines.join(" + "));
+            info!("Starting run {name}{shard}: {parts} parts of {}", records_of_a_part(plan));
         } else {
             let what = |sink: &str| match sink {
                 KAFKA => "records",
@@ -148,4 +147,13 @@ impl Session<'_> {
             info!("Following without end after these; stop with Ctrl-C");
         }
     }
+}
+
+/// `1000 + 1000 records`, by stream.
+fn records_of_a_part(plan: &Plan) -> String {
+    let whole = plan.clone().for_shard(Shard::WHOLE);
+    let counts: Vec<u64> = plan.streams().map(|of| whole.records(of) / whole.parts()).collect();
+    let is_even = counts.iter().all(|&count| count == u64::from(plan.count_max()));
+    let counts: Vec<_> = counts.iter().map(u64::to_string).collect();
+    format!("{} records{}", counts.join(" + "), if is_even { "" } else { " on average" })
 }

@@ -190,7 +190,6 @@ fn a_value_by_flag_is_named_with_its_flag() {
 fn words_are_those_listed() {
     check_refused("CDR_ENV", &["test"], "one of dev, prod");
     check_refused("LINE_END", &["LF", "\\n"], "one of lf, crlf");
-    check_refused("PROFILE", &["real"], "uniform");
     check_refused("KAFKA_COMPRESSION", &["zip"], "one of none, gzip, snappy, lz4, zstd");
     check_refused("LOG_LEVEL", &["warning"], "one of error, warn, info, debug, trace");
     check_refused("SFTP_HOST_KEY_POLICY", &["none"], "one of accept-new, strict");

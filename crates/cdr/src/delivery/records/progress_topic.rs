@@ -57,9 +57,9 @@ impl ProgressTopic<'_> {
     /// transactions, which may hide it, are waited for, but no longer than `wait_max`.
     pub(super) fn last(&mut self, id: &RunId, wait_max: Duration) -> Result<KafkaState, KafkaError> {
         if self.cluster.partitions(self.topic)?.is_none() {
-            return Ok(KafkaState { settled: true, ..KafkaState::default() });
+            return Ok(KafkaState { no_open_transactions: true, ..KafkaState::default() });
         }
-        let (low, end, settled) = self.range(wait_max)?;
+        let (low, end, no_open_transactions) = self.range(wait_max)?;
         let (own, mut tail) = (id.progress_key(), TAIL_RECORDS);
         // Records of a later split lie behind the shard's own.
         let found = loop {
@@ -71,7 +71,7 @@ impl ProgressTopic<'_> {
             }
             tail *= 8;
         };
-        let mut state = KafkaState { settled, ..KafkaState::default() };
+        let mut state = KafkaState { no_open_transactions, ..KafkaState::default() };
         let mut readable = Vec::new();
         for (key, (offset, value)) in found {
             match self.parse(offset, &value) {

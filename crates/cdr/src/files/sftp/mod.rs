@@ -38,6 +38,9 @@ use super::{
 /// Removals on their way at once.
 const REMOVALS_AHEAD: usize = 16;
 
+/// Stale files that are listed, and then removed, at once.
+const STALE_MAX: usize = 10_000;
+
 /// A folder on an SFTP server to put files into.
 pub struct SftpSink {
     config: Arc<SftpConfig>,
@@ -70,6 +73,25 @@ impl SftpSink {
             pool: Pool::new(connector),
             closed: CancellationToken::new(),
         }
+    }
+
+    /// The names of stale files: the first that are listed.
+    async fn stale(&self, stale: Stale, is_ours: IsOurs<'_>) -> Result<Vec<String>, SftpError> {
+        let mut found = Vec::new();
+        let mut select = |listed: Listed<'_>| match listed {
+            Listed::Start => found.clear(),
+            Listed::File(file) => {
+                if found.len() < STALE_MAX && self.temporary.is_stale(file.name, stale, is_ours) {
+                    found.push(file.name.to_owned());
+                }
+            }
+        };
+        let each = &Mutex::new(&mut select as EachFile<'_>);
+        let list = |connection: Arc<Connection>| async move {
+            unless_refused(Self::list_on(&connection, each).await)
+        };
+        self.run(list).await??;
+        Ok(found)
     }
 
     /// Does the work on a connection: again after a failure, until it fails for good, or until
@@ -199,21 +221,18 @@ impl FileSink for SftpSink {
 
     /// Removes some at once. A listing that is refused is not tried again.
     async fn clean_up(&self, stale: Stale, is_ours: IsOurs<'_>) -> Result<(), FileSinkError> {
-        let mut found = Vec::new();
-        let mut select = |listed: Listed<'_>| match listed {
-            Listed::Start => found.clear(),
-            Listed::File(file) if self.temporary.is_stale(file.name, stale, is_ours) => {
-                found.push(file.name.to_owned());
+        let mut before = Vec::new();
+        loop {
+            let found = self.stale(stale, is_ours).await?;
+            // A server that removes nothing lists the same again.
+            let is_last = found.len() < STALE_MAX || found == before;
+            before.clone_from(&found);
+            let removals = stream::iter(found).map(|name| async move { self.remove(&name).await });
+            removals.buffer_unordered(REMOVALS_AHEAD).try_collect::<()>().await?;
+            if is_last {
+                return Ok(());
             }
-            Listed::File(_) => {}
-        };
-        let each = &Mutex::new(&mut select as EachFile<'_>);
-        let list = |connection: Arc<Connection>| async move {
-            unless_refused(Self::list_on(&connection, each).await)
-        };
-        self.run(list).await??;
-        let removals = stream::iter(found).map(|name| async move { self.remove(&name).await });
-        removals.buffer_unordered(REMOVALS_AHEAD).try_collect().await
+        }
     }
 
     async fn close(&self) {

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use cdr_model::Micros;
 use cdr_model::usage::{Hour, Quarter};
-use chrono::{Days, NaiveDate, NaiveDateTime, Timelike};
+use chrono::{Days, NaiveDateTime, Timelike};
 
-use crate::processing::message::{self, shown};
+use crate::processing::message::{self, date, shown};
 use crate::processing::problem::Problem;
 
 const TIME: &str = "a time as YYYYMMDDHHMMSS";
@@ -100,12 +100,6 @@ fn time(text: &str) -> Option<NaiveDateTime> {
     const FORMAT: &str = "%Y%m%d%H%M%S";
     let time = NaiveDateTime::parse_from_str(text, FORMAT).ok()?;
     (time.nanosecond() == 0 && time.format(FORMAT).to_string() == text).then_some(time)
-}
-
-/// Reads `2024-01-01`.
-fn date(text: &str) -> Option<NaiveDate> {
-    // Beyond the year 9999 there is a sign.
-    text.parse().ok().filter(|date: &NaiveDate| date.to_string() == text && text.len() == 10)
 }
 
 /// The times from `from` to before `to`; it is not empty.

@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mode_that_there_is_not_is_refused_untold() {
+    fn a_mode_that_there_is_not_is_refused_without_its_name() {
         let error = Tls::take("postgres://u:p@h/n?sslmode=sesame").map(|_| ()).unwrap_err();
         let text = format!("{error} {error:?}");
         assert!(text.contains("one of disable, prefer, require, verify-ca and verify-full"), "{text}");
