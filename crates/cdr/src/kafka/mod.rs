@@ -3,6 +3,7 @@
 //! Whatever blocks here must be called on a thread of the runtime that may. Waiting for brokers ends
 //! with the configured time, or with the shutdown token.
 
+mod assignment;
 mod batch;
 mod close;
 mod cluster;
@@ -17,6 +18,7 @@ mod placement;
 mod producer;
 mod rights;
 
+pub use assignment::{Lag, Lags, Rebalance, StartOffset, TopicPartition};
 pub use batch::{Encoded, RecordBatch};
 pub use cluster::{Cluster, Isolation, NewTopic, ReadRecord, TopicRange};
 pub use config::{
@@ -25,7 +27,7 @@ pub use config::{
 pub use connection::SHUTDOWN_TIMEOUT;
 pub use dead_letters::{DeadLetter, DeadLetters};
 pub use error::{KafkaError, TransactionFailure};
-pub use member::{Lag, Lags, Member, Polled, Rebalance, Received, Standby, StartOffset, TopicPartition};
+pub use member::{Member, Polled, Received, Standby};
 pub use native::Handover;
 pub use placement::partition;
 pub use producer::Producer;
