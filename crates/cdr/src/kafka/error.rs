@@ -232,7 +232,8 @@ pub(super) fn is_permanent(code: Code) -> bool {
     )
 }
 
-/// Codes by which a broker, or the way to it, is away for now.
+/// Codes by which a broker, or the way to it, is away for now; among them all of the protocol's that call
+/// for another try.
 fn is_absence(code: Code) -> bool {
     matches!(
         code,
@@ -259,6 +260,19 @@ fn is_absence(code: Code) -> bool {
             | Code::ConcurrentTransactions
             | Code::BrokerNotAvailable
             | Code::ReplicaNotAvailable
+            | Code::NotController
+            | Code::KafkaStorageError
+            | Code::FetchSessionIdNotFound
+            | Code::InvalidFetchSessionEpoch
+            | Code::ListenerNotFound
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
+            | Code::OffsetNotAvailable
+            | Code::PreferredLeaderNotAvailable
+            | Code::EligibleLeadersNotAvailable
+            | Code::UnstableOffsetCommit
+            | Code::ThrottlingQuotaExceeded
+            | Code::UnknownTopicId
     )
 }
 
@@ -288,6 +302,10 @@ mod tests {
         check(Code::AllBrokersDown, false, false, false, Recovery::Retry);
         check(Code::OperationTimedOut, false, true, false, Recovery::Retry);
         check(Code::NotCoordinator, false, false, false, Recovery::Retry);
+        // After an election, until the new leader knows how far the others have come.
+        check(Code::OffsetNotAvailable, false, false, false, Recovery::Retry);
+        check(Code::FencedLeaderEpoch, false, false, false, Recovery::Retry);
+        check(Code::KafkaStorageError, false, false, false, Recovery::Retry);
     }
 
     #[test]

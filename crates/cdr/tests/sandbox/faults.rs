@@ -17,6 +17,10 @@ const TIMED_OUT: Fault = Fail(7);
 pub const COORDINATOR_LOADS: Fault = Fail(14);
 pub const NOT_COORDINATOR: Fault = Fail(16);
 const CONCURRENT_TRANSACTIONS: Fault = Fail(51);
+/// After an election of leaders.
+const STORAGE_ERROR: Fault = Fail(56);
+const UNKNOWN_LEADER_EPOCH: Fault = Fail(75);
+const OFFSET_NOT_AVAILABLE: Fault = Fail(78);
 /// SFTP's code for a failure of any kind.
 const FAILURE: Fault = Fail(4);
 
@@ -55,6 +59,13 @@ fn claiming_the_id_is_tried_again() {
 fn the_coordinator_is_looked_up_again() {
     check_kafka(ApiKey::FindCoordinator, 0, &[CloseBefore]);
     check_kafka(ApiKey::FindCoordinator, 0, &[CloseAfter]);
+}
+
+#[test]
+fn offsets_that_a_new_leader_does_not_know_yet_are_queried_again() {
+    for fault in [NOT_LEADER, STORAGE_ERROR, UNKNOWN_LEADER_EPOCH, OFFSET_NOT_AVAILABLE] {
+        check_kafka(ApiKey::ListOffsets, 0, &[fault]);
+    }
 }
 
 #[test]
