@@ -72,7 +72,7 @@ fn of_voice(people: &Population, record: &VoiceRecord) -> Map<String, Value> {
             json!(people.subscriber(record.subscriber).to_string()),
             json!(record.tower),
             json!(record.call_type.name()),
-            json!(people.destination(record.destination).to_string()),
+            json!(people.called(record.called).to_string()),
             json!(record.duration_s),
             json!(time(record.start_time)),
         ],

@@ -6,6 +6,7 @@
 use std::net::Ipv4Addr;
 use std::ops::Range;
 
+use crate::fact::Fact;
 use crate::field::{Field, FieldKind, Fields, Record, Records};
 use crate::format::Message;
 use crate::generate::Generator;
@@ -49,6 +50,10 @@ impl Record for SignalRecord {
 
     fn time(&self) -> Micros {
         self.time
+    }
+
+    fn fact(&self, _: &Population) -> Option<Fact> {
+        None
     }
 
     fn usage(&self) -> Option<(u16, Used)> {

@@ -6,6 +6,7 @@
 
 use std::net::Ipv4Addr;
 
+use crate::fact::Fact;
 use crate::population::{Msisdn, Population};
 use crate::text::FixedText;
 use crate::time::Micros;
@@ -102,6 +103,9 @@ pub trait Record: Copy + 'static {
 
     /// When it happened.
     fn time(&self) -> Micros;
+
+    /// What it says, for statistics, if any are kept of its kind.
+    fn fact(&self, population: &Population) -> Option<Fact>;
 
     /// The tower and the usage that it reports, if any.
     fn usage(&self) -> Option<(u16, Used)>;

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::fact::Fact;
 use crate::field::{Record, Records};
 use crate::part::{Part, PartIndex};
 use crate::population::Population;
@@ -26,10 +27,11 @@ impl Generator {
     /// # Errors
     /// A scenario that cannot be simulated.
     pub fn new(scenario: &Scenario) -> Result<Self, ScenarioError> {
+        let timeline = Timeline::new(scenario)?;
         Ok(Generator {
-            timeline: Timeline::new(scenario)?,
+            subscribers: Subscribers::new(scenario, timeline.rhythm()),
             population: Population::new(scenario),
-            subscribers: Subscribers::new(scenario),
+            timeline,
         })
     }
 
@@ -54,6 +56,17 @@ impl Generator {
         self.subscribers.each(stream, part, range, records);
     }
 
+    /// Hands over what the records of a part say, in time order.
+    pub fn facts(&self, stream: Stream, part: &Part, each: impl FnMut(Fact)) {
+        let all = 0..self.count(stream, part.index);
+        self.each(stream, part, all, &mut Facts { population: &self.population, each });
+    }
+
+    /// Where towers stand, in metres, from the first; none where they stand nowhere.
+    pub fn towers(&self) -> Vec<[i32; 2]> {
+        self.subscribers.towers()
+    }
+
     /// Hands over the usage that the records of a part report, in time order.
     pub fn interactions(&self, stream: Stream, part: &Part, each: impl FnMut(Interaction)) {
         let all = 0..self.count(stream, part.index);
@@ -71,6 +84,19 @@ impl<F: FnMut(Interaction)> Records for Interactions<'_, F> {
         if let Some((tower, used)) = record.usage() {
             let msisdn = self.population.subscriber(record.subscriber()).number();
             (self.each)(Interaction { msisdn, tower: tower.into(), time: record.time(), used });
+        }
+    }
+}
+
+struct Facts<'a, F> {
+    population: &'a Population,
+    each: F,
+}
+
+impl<F: FnMut(Fact)> Records for Facts<'_, F> {
+    fn take<R: Record>(&mut self, record: &R) {
+        if let Some(fact) = record.fact(self.population) {
+            (self.each)(fact);
         }
     }
 }

@@ -21,9 +21,11 @@
 
 #[cfg(feature = "test-additions")]
 mod additions;
+mod fact;
 mod field;
 mod format;
 mod generate;
+mod habits;
 mod numbering;
 mod part;
 mod plan;
@@ -35,19 +37,22 @@ mod record;
 pub mod resume;
 mod scenario;
 mod service;
+pub mod stats;
 mod stream;
 mod text;
 mod time;
 mod timeline;
 pub mod usage;
 
+pub use fact::Fact;
 pub use field::{Field, FieldKind, Fields, Record, Records};
 pub use format::{FileFormat, LineEnd, Message, MessageFormat, SchemaFormat};
 pub use generate::Generator;
+pub use habits::{DayKind, Habits, Holiday, RhythmKind, UtcOffset};
 pub use numbering::{NumberingPlan, NumberingPlanError};
 pub use part::{Part, PartIndex};
 pub use plan::{Plan, Shard, ShardError};
-pub use population::{Msisdn, Population};
+pub use population::{Called, Msisdn, Population};
 pub use record::{DataRecord, VoiceRecord};
 pub use scenario::{Profile, Scenario, ScenarioError};
 pub use service::{CallType, DataType};

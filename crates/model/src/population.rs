@@ -33,6 +33,15 @@ impl Msisdn {
     }
 }
 
+/// Whose number was called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Called {
+    /// Index of a subscriber.
+    Subscriber(u32),
+    /// Index of a number that is no subscriber's.
+    Destination(u32),
+}
+
 /// Everyone and everything that the records of a scenario name.
 ///
 /// Numbers are computed, not stored, so that ten million subscribers cost no more memory than ten.
@@ -62,6 +71,15 @@ impl Population {
     #[inline]
     pub fn destination(&self, index: u32) -> Msisdn {
         self.numbers.at(u64::from(self.subscribers) + u64::from(index))
+    }
+
+    /// The number that was called.
+    #[inline]
+    pub fn called(&self, called: Called) -> Msisdn {
+        match called {
+            Called::Subscriber(index) => self.subscriber(index),
+            Called::Destination(index) => self.destination(index),
+        }
     }
 
     /// The website's URL, `http(s)://…/`.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::format::{FileFormat, MessageFormat};
 use crate::part::PartIndex;
 use crate::plan::{Plan, Shard};
-use crate::scenario::Scenario;
+use crate::scenario::{Profile, Scenario};
 use crate::stream::{PerStream, Stream, Streams};
 
 /// Version of the progress record's format. Version 1, which had two streams, is read, too; any other
@@ -21,6 +21,9 @@ pub const PROGRESS_VERSION: u32 = 2;
 
 /// Counts the changes to generation that change bytes: a run is not continued across one.
 const GENERATION: u32 = 1;
+
+/// Counts changes of what the realistic profile makes of a scenario.
+const REALISM: u32 = 1;
 
 /// Everything that decides which bytes a run delivers where, as names and values for people.
 ///
@@ -61,6 +64,12 @@ impl Parameters {
         // older versions are continued.
         if scenario.streams != Streams::default() {
             parameters = parameters.with("STREAMS", &scenario.streams.to_string());
+        }
+        if scenario.profile == Profile::Realistic {
+            parameters = parameters.with("REALISM", &REALISM.to_string());
+            for (name, value) in scenario.habits.parameters() {
+                parameters = parameters.with(name, &value);
+            }
         }
         let formats = files.parameters().into_iter().chain(messages.parameters());
         formats.fold(parameters, |parameters, (name, value)| parameters.with(name, value))

@@ -7,14 +7,27 @@
 use crate::stream::Stream;
 
 /// 2^64 divided by the golden ratio, odd: the step between the states of SplitMix64.
-const GOLDEN_GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
+pub(crate) const GOLDEN_GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// Stafford's Mix13: a bijection on 64 bits in which each input bit flips half of the output.
 #[inline]
-pub(crate) fn mix(mut z: u64) -> u64 {
+pub(crate) const fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
+}
+
+/// What [`more`] makes its bits differ by.
+pub(crate) const fn key(nth: u64) -> u64 {
+    mix(nth) | 1
+}
+
+/// More bits from bits that are mixed already; each key gives others. The halves of a product, folded
+/// (as in Yi's wyhash), take a third of the time of [`mix`].
+#[inline(always)]
+pub(crate) fn more(bits: u64, key: u64) -> u64 {
+    let product = u128::from(bits) * u128::from(key);
+    product as u64 ^ (product >> 64) as u64
 }
 
 /// The random words of one part of one stream.

@@ -5,8 +5,9 @@
 
 use std::net::Ipv4Addr;
 
+use crate::fact::Fact;
 use crate::field::{Field, FieldKind, Fields, Record};
-use crate::population::{Msisdn, Population};
+use crate::population::{Called, Msisdn, Population};
 use crate::service::{CallType, DataType};
 use crate::stream::Stream;
 use crate::time::Micros;
@@ -90,6 +91,17 @@ impl Record for DataRecord {
         self.event_time
     }
 
+    fn fact(&self, population: &Population) -> Option<Fact> {
+        Some(Fact::Session {
+            who: population.subscriber(self.subscriber).number(),
+            tower: self.tower.into(),
+            time: self.event_time,
+            data_type: self.data_type,
+            up: self.up_bytes.into(),
+            down: self.down_bytes.into(),
+        })
+    }
+
     fn usage(&self) -> Option<(u16, Used)> {
         let (up_bytes, down_bytes) = (self.up_bytes.into(), self.down_bytes.into());
         Some((self.tower, Used::Data { data_type: self.data_type, up_bytes, down_bytes }))
@@ -104,8 +116,7 @@ pub struct VoiceRecord {
     /// Number of the tower, from 1.
     pub tower: u16,
     pub call_type: CallType,
-    /// Index of the called number, `0..destinations`.
-    pub destination: u32,
+    pub called: Called,
     /// Length of the call in seconds.
     pub duration_s: u16,
     pub start_time: Micros,
@@ -129,7 +140,7 @@ impl Record for VoiceRecord {
         fields.text(msisdn, number);
         fields.integer(tower, self.tower.into());
         fields.text(call_type, self.call_type.text());
-        fields.text(dest_nr, &population.destination(self.destination));
+        fields.text(dest_nr, &population.called(self.called));
         fields.integer(duration, self.duration_s.into());
         fields.time(time, self.start_time);
     }
@@ -142,6 +153,16 @@ impl Record for VoiceRecord {
     #[inline(always)]
     fn time(&self) -> Micros {
         self.start_time
+    }
+
+    fn fact(&self, population: &Population) -> Option<Fact> {
+        Some(Fact::Call {
+            caller: population.subscriber(self.subscriber).number(),
+            called: population.called(self.called).number(),
+            tower: self.tower.into(),
+            time: self.start_time,
+            seconds: self.duration_s.into(),
+        })
     }
 
     fn usage(&self) -> Option<(u16, Used)> {

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use chrono::{Datelike, NaiveDate, NaiveDateTime};
 
+use crate::habits::Habits;
 use crate::numbering::{NumberingPlan, NumberingPlanError};
 use crate::stream::Streams;
 
@@ -13,6 +14,8 @@ pub enum Profile {
     /// Every value is drawn evenly from its range, and records are spread evenly over time.
     #[default]
     Uniform,
+    /// People who live, move, call and use data as people do.
+    Realistic,
     /// Known to tests alone: it shows what it takes to add a profile.
     #[cfg(feature = "test-additions")]
     Uneven,
@@ -20,8 +23,9 @@ pub enum Profile {
 
 impl Profile {
     /// All of them, in the order in which configuration lists them.
-    pub const ALL: [Profile; 1 + cfg!(feature = "test-additions") as usize] = [
+    pub const ALL: [Profile; 2 + cfg!(feature = "test-additions") as usize] = [
         Profile::Uniform,
+        Profile::Realistic,
         #[cfg(feature = "test-additions")]
         Profile::Uneven,
     ];
@@ -30,6 +34,7 @@ impl Profile {
     pub const fn name(self) -> &'static str {
         match self {
             Profile::Uniform => "uniform",
+            Profile::Realistic => "realistic",
             #[cfg(feature = "test-additions")]
             Profile::Uneven => "uneven",
         }
@@ -52,6 +57,8 @@ pub struct Scenario {
     /// Records per simulated second, each stream.
     pub lines_per_second: u32,
     pub profile: Profile,
+    /// Of the realistic profile.
+    pub habits: Habits,
     /// Which kinds of record there are, at least one.
     pub streams: Streams,
     /// Number of subscribers, each with its own MSISDN.
@@ -74,6 +81,7 @@ impl Default for Scenario {
             line_count: 1_000,
             lines_per_second: 1,
             profile: Profile::Uniform,
+            habits: Habits::default(),
             streams: Streams::default(),
             subscribers: 50_000,
             destinations: 50_000,
@@ -106,6 +114,17 @@ pub enum ScenarioError {
          to an interval of 0 seconds; raise LINE_COUNT to {lines_per_second} or more, or lower LINES_PER_SECOND"
     )]
     NoInterval { total_seconds: u64, files: u64, lines_per_second: u32 },
+    #[error(
+        "{subscribers} SUBSCRIBERS are too few for LINES_PER_SECOND ({lines_per_second}) in the realistic profile: each \
+         would make more than {} records of a stream in a day; give {wanted} SUBSCRIBERS or more, or lower \
+         LINES_PER_SECOND",
+        Habits::PER_DAY_MAX
+    )]
+    TooBusy { subscribers: u32, lines_per_second: u32, wanted: u64 },
+    #[error(
+        "LINES_PER_SECOND {0} is more than the 5,000 of the realistic profile; lower it, or choose PROFILE=uniform"
+    )]
+    TooFast(u32),
     #[error("START {0} is before the year 1; choose a later one")]
     StartsTooEarly(NaiveDateTime),
     #[error("the run ends after the year 9999; choose an earlier START or fewer TOTAL_SECONDS")]
@@ -127,6 +146,9 @@ impl Scenario {
     pub const PEOPLE: RangeInclusive<u64> = 1..=4_294_967_295;
     pub const PLACES: RangeInclusive<u64> = 1..=65_535;
 
+    /// Records of a stream in a second that the realistic profile can spread over people.
+    const REALISTIC_RATE_MAX: u32 = 5_000;
+
     /// Checks every range that generation relies on.
     ///
     /// # Errors
@@ -147,6 +169,9 @@ impl Scenario {
                 return Err(ScenarioError::OutOfRange { name, value, min, max });
             }
         }
+        if self.profile == Profile::Realistic {
+            self.validate_habits()?;
+        }
         if self.streams.iter().next().is_none() {
             return Err(ScenarioError::NoStreams);
         }
@@ -159,5 +184,19 @@ impl Scenario {
             return Err(ScenarioError::TooFewNumbers { subscribers, destinations, capacity });
         }
         Ok(())
+    }
+
+    /// What the realistic profile needs besides.
+    fn validate_habits(&self) -> Result<(), ScenarioError> {
+        let &Scenario { subscribers, lines_per_second, .. } = self;
+        if lines_per_second > Self::REALISTIC_RATE_MAX {
+            return Err(ScenarioError::TooFast(lines_per_second));
+        }
+        let wanted = (u64::from(lines_per_second) * 86_400).div_ceil(Habits::PER_DAY_MAX);
+        let wanted = wanted.max(Habits::SUBSCRIBERS_MIN.into());
+        match u64::from(subscribers) < wanted {
+            true => Err(ScenarioError::TooBusy { subscribers, lines_per_second, wanted }),
+            false => Ok(()),
+        }
     }
 }

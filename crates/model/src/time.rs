@@ -13,6 +13,9 @@ const SECONDS_PER_DAY: i64 = 86_400;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Micros(pub i64);
 
+/// Texts of times have four digits for the year. A window may end here, since its end is not in it.
+pub(crate) const YEAR_10000: Micros = Micros(253_402_300_800_000_000);
+
 impl Micros {
     /// The point that a civil time without zone names, taken as UTC.
     pub fn from_civil(civil: NaiveDateTime) -> Self {

@@ -4,7 +4,7 @@ use crate::part::{Part, PartIndex};
 use crate::profile::Rhythm;
 use crate::scenario::{Scenario, ScenarioError};
 use crate::stream::Stream;
-use crate::time::Micros;
+use crate::time::{Micros, YEAR_10000};
 
 /// The windows of a scenario's parts, and how its records lie in them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,9 @@ impl Timeline {
         if (u128::from(files) + 1) * u128::from(interval_s) > seconds_left(start).into() {
             return Err(ScenarioError::EndsTooLate);
         }
-        Ok(Timeline { start, interval_s, files, rhythm: Rhythm::new(scenario) })
+        let first = start.plus_seconds(interval_s);
+        let rhythm = Rhythm::new(scenario, first, interval_s, files);
+        Ok(Timeline { start, interval_s, files, rhythm })
     }
 
     /// Seconds from one window to the next.
@@ -71,6 +73,11 @@ impl Timeline {
         Some(PartIndex(index)).filter(|&index| index <= self.last())
     }
 
+    /// How many records each part has, and where in its window they lie.
+    pub(crate) fn rhythm(&self) -> &Rhythm {
+        &self.rhythm
+    }
+
     /// Records of a stream in a part.
     pub fn count(&self, stream: Stream, part: PartIndex) -> u32 {
         self.rhythm.count(stream, part)
@@ -97,9 +104,6 @@ impl Timeline {
         self.rhythm.time(stream, part, index)
     }
 }
-
-/// Texts of times have four digits for the year. A window may end here, since its end is not in it.
-const YEAR_10000: Micros = Micros(253_402_300_800_000_000);
 
 /// Whole seconds from a time to the end of the calendar's four digits for the year.
 fn seconds_left(from: Micros) -> u64 {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::sync::Arc;
 
+use cdr_model::Profile;
 use cdr_model::resume::StartMode;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,7 @@ use crate::commands::context::{Context, blocking};
 use crate::commands::sandbox::{SandboxArgs, Services};
 use crate::commands::signals::{Received, Signals};
 use crate::commands::{process, run, usage, verify};
-use crate::config::{Config, DataOnly, Flags, SinkKind};
+use crate::config::{Config, DataOnly, Flags, SinkKind, load};
 use crate::exit::Exit;
 use crate::files::sftp::SftpSink;
 use crate::files::{FileSink as _, FileSinkKind, Listed};
@@ -58,6 +59,9 @@ pub async fn execute(args: &DemoArgs, context: &Context) -> anyhow::Result<Exit>
     let mut flags = args.settings.values.clone();
     // Whatever USER is.
     flags.values.entry("run.env").or_insert_with(|| "dev".to_owned());
+    if load(&flags)?.resolved.value("data.profile")?.is_unset() {
+        flags.values.insert("data.profile", Profile::Realistic.name().to_owned());
+    }
     let (config, terminal) = (context.config(&flags)?, &context.terminal);
     print("An SFTP server and a Kafka-compatible broker start in this process:\n\n")?;
     let mut services = Services::start(&args.services, config.sftp.password.clone()).await?;
@@ -120,11 +124,12 @@ async fn deliver_and_show(
     print(&report.text())?;
     print(&format!(
         "\nTo do so yourself, in another terminal: SFTP_PORT={} SFTP_KNOWN_HOSTS={} KAFKA_BROKERS={} \
-         cdr verify --env {}\n\n",
+         cdr verify --env {} --profile {}\n\n",
         config.sftp.port,
         config.sftp.known_hosts.display(),
         config.kafka.brokers,
         config.run.env.name(),
+        config.data.scenario.profile.name(),
     ))?;
     if !report.right {
         return Ok(Exit::Differs);

@@ -23,7 +23,8 @@ pub const EXAMPLES: &str = "\
 Examples:
   cdr sandbox                                  SFTP on localhost:10022, Kafka on localhost:19092, until Ctrl-C
   cdr sandbox --dir /tmp/try --kafka-port 0    data elsewhere, and a port that is free
-  KAFKA_BROKERS=localhost:19092 cdr run        from another terminal: the job against it
+  KAFKA_BROKERS=localhost:19092 cdr run --profile realistic
+                                               from another terminal: the job against it
 
 The password of the SFTP user is `password`, or the value of SFTP_PASSWORD. It is for trying things out on one
 machine; what is acknowledged is kept on disk and is there at the next start.";

@@ -1,10 +1,14 @@
 //! What is simulated, and how files hold it.
 
-use cdr_model::{FileFormat, LineEnd, NumberingPlan, Profile, Scenario, ScenarioError, Stream, Streams};
+use cdr_model::{
+    FileFormat, Habits, Holiday, LineEnd, NumberingPlan, Profile, RhythmKind, Scenario, ScenarioError,
+    Stream, Streams, UtcOffset,
+};
 use chrono::{Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+use rust_decimal::Decimal;
 
 use crate::settings::{
-    ConfigError, Resolved, list, nested, parsed, seconds, settings, whole, word, words,
+    ConfigError, Declared, Resolved, list, nested, parsed, seconds, settings, whole, word, words,
 };
 
 /// The simulated time at which a run begins.
@@ -58,8 +62,8 @@ settings! {
         /// which kinds of record there are
         streams: Streams = words("STREAMS", &Stream::ALL.map(Stream::short_name), Stream::from_name)
             .map(|streams| Streams::of(&streams)).default("data,voice"),
-        /// number of subscribers
-        subscribers: u32 = whole("SUBSCRIBERS", Scenario::PEOPLE).default("50000"),
+        habits: Habits = nested(|habits, _| Ok(habits)),
+        subscribers: u32 = nested(subscribers),
         /// number of numbers that are called
         destinations: u32 = whole("DESTINATIONS", Scenario::PEOPLE).default("50000"),
         /// number of towers; their ids count from 1
@@ -68,6 +72,76 @@ settings! {
         sites: u16 = whole("SITES", Scenario::PLACES).default("2000"),
         numbering: NumberingPlan = nested(numbering),
     }
+}
+
+settings! {
+    /// How many people there are.
+    pub struct PeopleSettings in "data" {
+        /// number of subscribers
+        pub subscribers: Option<u32> = whole("SUBSCRIBERS", Scenario::PEOPLE).optional()
+            .unset("50000; realistic: 10800 for each record per second if that is more"),
+    }
+}
+
+/// Where nobody says how many subscribers there are: so many that each makes some eight records a day, as
+/// far as the profile knows of people.
+fn subscribers(settings: PeopleSettings, values: &Resolved) -> Result<u32, ConfigError> {
+    if let Some(subscribers) = settings.subscribers {
+        return Ok(subscribers);
+    }
+    let usual = Scenario::default().subscribers;
+    let number = |key: &str| -> Result<u32, ConfigError> {
+        let value = values.value(key)?;
+        value.text.as_deref().and_then(|text| text.trim().parse().ok()).ok_or_else(|| value.refused())
+    };
+    let profile = values.value("data.profile")?.text.as_deref().and_then(self::profile);
+    Ok(match profile {
+        Some(Profile::Realistic) => {
+            usual.max(number("data.lines_per_second")?.saturating_mul(Habits::SUBSCRIBERS_FOR_RATE))
+        }
+        _ => usual,
+    })
+}
+
+settings! {
+    impl Habits in "data" {
+        /// how records are spread over the day
+        rhythm: RhythmKind = word("RHYTHM", &RhythmKind::ALL.map(RhythmKind::name), rhythm).default("daily"),
+        /// what local time is ahead of UTC, which people live by
+        utc_offset: UtcOffset =
+            parsed("UTC_OFFSET", "an offset from -12:00 to +14:00 in quarters of an hour, such as +02:00", |text| {
+                text.parse().ok()
+            }).value("OFFSET").default("+00:00"),
+        /// days of the year that are like another kind of day
+        holidays: Vec<Holiday> = list(
+            "HOLIDAYS",
+            "a comma list of MM-DD=KIND, none twice, with the kinds workday, friday, saturday, sunday, new-year",
+            |text| text.parse().ok(),
+        ).optional().unset("none").map(Option::unwrap_or_default),
+        /// half of all calls are no longer, in seconds
+        call_median: u32 = whole("CALL_MEDIAN", Habits::CALL_MEDIAN).default("85"),
+        /// how unequally people call: standard deviation of the logarithm of their calls
+        voice_sigma: u32 = thousandths("VOICE_SIGMA").default("1"),
+        /// the same of their data sessions
+        data_sigma: u32 = thousandths("DATA_SIGMA").key("data.data_sigma").default("1.5"),
+        /// how many of a hundred calls follow an earlier one
+        bursts: u32 = whole("BURSTS", Habits::BURSTS).default("50"),
+    }
+}
+
+/// A number from 0 to 3, as thousandths.
+fn thousandths(env: &'static str) -> Declared<u32> {
+    parsed(env, "a number from 0 to 3 with up to three decimals", |text| {
+        let number: Decimal = text.trim().parse().ok()?;
+        let thousandths = u32::try_from(number.checked_mul(1_000.into())?).ok()?;
+        let is_exact = Decimal::from(thousandths) == number * Decimal::from(1_000);
+        (is_exact && Habits::SIGMA.contains(&thousandths)).then_some(thousandths)
+    })
+    .value("NUMBER")
+}
+
+fn rhythm(name: &str) -> Option<RhythmKind> {
+    RhythmKind::ALL.into_iter().find(|rhythm| rhythm.name() == name)
 }
 
 settings! {

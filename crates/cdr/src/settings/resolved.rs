@@ -144,6 +144,11 @@ pub struct ResolvedValue {
 }
 
 impl ResolvedValue {
+    /// Whether nobody gave it.
+    pub fn is_unset(&self) -> bool {
+        matches!(self.origin, Origin::Default(_))
+    }
+
     /// The value as people may see it: secrets masked, `-` when there is none.
     pub fn shown(&self) -> &str {
         match &self.text {

@@ -12,13 +12,13 @@ fn a_demo_delivers_shows_and_verifies() {
     let folder = tempfile::tempdir().unwrap();
     let text = out(&cdr(folder.path(), DEMO).output().unwrap());
     for line in [
-        "172 files on the SFTP server, among them\n  cdr_data_20240101_001645.csv  109.97 kB\n",
-        "\n  msisdn,tower_id,up_bytes,down_bytes,data_type,ip_address,website_url,event_datetime\n  27711903591,",
+        "172 files on the SFTP server, among them\n  cdr_data_20240101_001645.csv  81.61 kB\n",
+        "\n  msisdn,tower_id,up_bytes,down_bytes,data_type,ip_address,website_url,event_datetime\n  27829580022,",
         "In the topic cdr_voice, by partition and offset, among others\n  0/0 {\"msisdn\":",
         "  topic cdr_data: 86,000 of 86,000 records\n",
         ": 172 of 172 right\n",
         "All is right: nothing is missing, nothing is doubled",
-        "cdr verify --env dev\n",
+        "cdr verify --env dev --profile realistic\n",
         "Who used most? `cdr process` counts from the topics, each record once:\n\n  SUBSCRIBER ",
         "\n  TOWER ",
         "\nTo query one: cdr usage --store-path .cdr/usage.db 27",

@@ -107,3 +107,25 @@ fn killed_at_one_step_after_the_other() {
     sandbox.start_run().complete("the last start");
     sandbox.verify("the last start");
 }
+
+/// Where there are few records, some parts have none, and their files only a header.
+#[test]
+fn killed_among_parts_without_records() {
+    let sandbox = Sandbox::start();
+    let settings = [("PROFILE", "realistic"), ("LINE_COUNT", "1"), ("TOTAL_SECONDS", "800")];
+    let run = || settings.iter().fold(sandbox.run(), |job, (name, value)| job.with(name, value));
+    let mut running = run().with("PACE", "2000x").start("run.log");
+    running.wait_until("some parts are complete", || sandbox.path("idx_data.dat").exists());
+    running.kill();
+    run().start("run.log").complete("the rest");
+    let text = sandbox.verified("parts without records", &settings);
+    for line in
+        ["cdr_data: 800 of 800 records\n", "cdr_voice: 800 of 800 records\n", ": 1,600 of 1,600 right\n"]
+    {
+        assert!(text.contains(line), "no {line:?} in:\n{text}");
+    }
+    let entries = std::fs::read_dir(sandbox.path("sftp")).expect("the server's folder");
+    let sizes = entries.map(|entry| entry.expect("a file").metadata().expect("its size").len());
+    let header = "msisdn,tower_id,call_type,dest_nr,call_duration_sec,start_time\n".len() as u64;
+    assert!(sizes.filter(|size| *size == header).count() > 5);
+}

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::even::{Draw, Even};
 use crate::field::Records;
 use crate::part::Part;
+use crate::population::Called;
 use crate::random::{below, mix};
 use crate::record::{DataRecord, VoiceRecord};
 use crate::scenario::Scenario;
@@ -79,7 +80,7 @@ impl Uniform {
             subscriber: below(high(who), self.subscribers),
             tower: 1 + below(low(who), self.towers) as u16,
             call_type: CallType::ALL[below(low(when), CallType::ALL.len() as u32) as usize],
-            destination: below(high(whom), self.destinations),
+            called: Called::Destination(below(high(whom), self.destinations)),
             duration_s: 1 + below(low(whom), CALL_SECONDS_MAX) as u16,
             start_time: draw.time(),
         }
@@ -141,6 +142,19 @@ fn public_ipv4(bits: u32) -> Ipv4Addr {
         let address = u32::from(octet) << 24 | (first as u32) >> 8;
         if !is_special(address) {
             return Ipv4Addr::from_bits(address);
+        }
+        bits = mix(bits.into()) as u32;
+    }
+}
+
+/// Maps random bits to a network of 65,536 public addresses.
+pub(super) fn public_network(bits: u32) -> u32 {
+    let mut bits = bits;
+    loop {
+        let network = u32::from(public_ipv4(bits)) & 0xFFFF_0000;
+        // None of which the registry lists a part.
+        if !matches!(network >> 24, 100 | 169 | 172 | 192 | 198 | 203) {
+            return network;
         }
         bits = mix(bits.into()) as u32;
     }

@@ -48,7 +48,7 @@ fn voice_fields(people: &Population, record: VoiceRecord) -> Fields {
         json!(people.subscriber(record.subscriber).to_string()),
         json!(record.tower),
         json!(record.call_type.name()),
-        json!(people.destination(record.destination).to_string()),
+        json!(people.called(record.called).to_string()),
         json!(record.duration_s),
         json!(time(record.start_time)),
     ];

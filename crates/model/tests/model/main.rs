@@ -15,8 +15,8 @@ use std::fmt::Debug;
 use std::ops::Range;
 
 use cdr_model::{
-    DataRecord, FileFormat, Generator, LineEnd, MessageFormat, Part, PartIndex, Plan, Record, Records,
-    Scenario, Shard, Stream, VoiceRecord,
+    Called, DataRecord, FileFormat, Generator, LineEnd, MessageFormat, Part, PartIndex, Plan, Record,
+    Records, Scenario, Shard, Stream, VoiceRecord,
 };
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
@@ -123,5 +123,13 @@ where
         Ok(()) => {}
         Err(TestError::Abort(reason)) => panic!("no values to check: {reason}"),
         Err(TestError::Fail(reason, value)) => panic!("{reason}; smallest example: {value:#?}"),
+    }
+}
+
+/// The index of the number that was called, which is no subscriber's in the uniform profile.
+fn destination(record: &VoiceRecord) -> u32 {
+    match record.called {
+        Called::Destination(index) => index,
+        Called::Subscriber(index) => panic!("subscriber {index} is called"),
     }
 }

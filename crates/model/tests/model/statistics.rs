@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use cdr_model::{DataRecord, Micros, Scenario, VoiceRecord};
 
-use crate::Fixture;
+use crate::{Fixture, destination};
 
 const DEVIATIONS_MAX: f64 = 4.0;
 
@@ -119,7 +119,7 @@ fn voice(fixture: &Fixture) -> Vec<Column> {
         Column::of("subscriber", 50_000, &records, |record| record.subscriber),
         Column::of("tower", 2_000, &records, |record| u32::from(record.tower) - 1),
         Column::of("call_type", 2, &records, |record| record.call_type as u32),
-        Column::of("destination", 50_000, &records, |record| record.destination),
+        Column::of("destination", 50_000, &records, destination),
         Column::of("duration", 1_800, &records, |record| u32::from(record.duration_s) - 1),
         Column::of("time in slot", SLOT, &records, |record| in_slot(fixture, record.start_time)),
     ]

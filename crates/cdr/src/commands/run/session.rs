@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use cdr_model::progress::{KAFKA, Progress, SinkTargets};
 use cdr_model::resume::Decision;
-use cdr_model::{Generator, Micros, PerStream, Plan, Shard, Stream};
+use cdr_model::{Generator, Micros, PerStream, Plan, Profile, Shard, Stream};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -131,7 +131,8 @@ impl Session<'_> {
         };
         let parts = plan.parts();
         if *decision == Decision::Start {
-            info!("Starting run {name}{shard}: {parts} parts of {}", records_of_a_part(plan));
+            let (records, profile) = (records_of_a_part(plan), self.point.run.scenario.profile);
+            info!("Starting run {name}{shard}: {parts} parts of {records}, {}", described(profile));
         } else {
             let what = |sink: &str| match sink {
                 KAFKA => "records",
@@ -147,6 +148,15 @@ impl Session<'_> {
             info!("Following without end after these; stop with Ctrl-C");
         }
     }
+}
+
+/// Whoever meets the default learns that there is more.
+fn described(profile: Profile) -> String {
+    let hint = match profile {
+        Profile::Uniform => "; PROFILE=realistic makes them as people would",
+        _ => "",
+    };
+    format!("profile {}{hint}", profile.name())
 }
 
 /// `1000 + 1000 records`, by stream.

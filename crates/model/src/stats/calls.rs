@@ -1,0 +1,163 @@
+//! How long calls last, and how they follow one another.
+
+use std::collections::HashMap;
+
+use super::fit::{LogBins, slope, top_share};
+use super::{Finding, Known};
+use crate::profile::realistic::Durations;
+use crate::time::Micros;
+
+/// Calls that follow within this many seconds are of one burst.
+const BURST: f64 = 600.0;
+
+/// Sizes of bursts that are told apart.
+const SIZES: usize = 32;
+
+/// Callers with fewer calls have no burstiness to speak of.
+const CALLS_MIN: u32 = 20;
+
+#[derive(Clone, Debug)]
+pub struct Calls {
+    seconds: Vec<u64>,
+    callers: HashMap<u64, Caller>,
+    gaps: LogBins,
+    bursts: [u64; SIZES],
+    /// Until when somebody is in a call, on either side.
+    busy: HashMap<u64, i64>,
+    overlaps: HashMap<u64, u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Caller {
+    last: Option<i64>,
+    calls: u32,
+    burst: usize,
+    /// Sums of the gaps and of their squares, in seconds.
+    gaps: [f64; 2],
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Calls {
+            seconds: vec![0; Durations::MAX as usize + 1],
+            callers: HashMap::new(),
+            gaps: LogBins::new(60.0, 86_400.0, 1.0),
+            bursts: [0; SIZES],
+            busy: HashMap::new(),
+            overlaps: HashMap::new(),
+        }
+    }
+}
+
+impl Calls {
+    pub fn take(&mut self, caller: u64, called: u64, time: Micros, seconds: u32) {
+        if let Some(count) = self.seconds.get_mut(seconds as usize) {
+            *count += 1;
+        }
+        let end = time.0 + i64::from(seconds) * 1_000_000;
+        // A busy line has not been in the call.
+        let parties = if seconds > 0 { &[caller, called][..] } else { &[] };
+        for party in parties {
+            let until = self.busy.entry(*party).or_insert(end);
+            if *until > time.0 && *until != end {
+                *self.overlaps.entry(*party).or_default() += 1;
+            }
+            *until = end;
+        }
+        let of = self.callers.entry(caller).or_default();
+        of.calls += 1;
+        if let Some(last) = of.last.replace(time.0) {
+            let gap = (time.0 - last) as f64 / 1e6;
+            self.gaps.add(gap);
+            of.gaps[0] += gap;
+            of.gaps[1] += gap * gap;
+            if gap > BURST {
+                self.bursts[of.burst.min(SIZES - 1)] += 1;
+                of.burst = 0;
+            }
+        }
+        of.burst += 1;
+    }
+
+    pub fn findings(&self, known: &Known) -> Vec<Finding> {
+        let law = Durations::log_logistic(known.call_median.into(), 1.5);
+        let subscribers = known.subscribers.map_or(self.callers.len(), |all| all as usize);
+        let calls: Vec<f64> = self.callers.values().map(|of| of.calls.into()).collect();
+        let finding = |law, found, from, to, source| Finding { law, found, target: [from, to], source };
+        vec![
+            finding("callers in two calls at once", self.overlapping(), 0.0, 0.0, "by definition"),
+            finding(
+                "call duration: distance from its law (KS)",
+                self.distance(&law),
+                0.0,
+                0.01,
+                "Vaz de Melo 2010",
+            ),
+            finding("call duration: mean, in seconds", self.mean(), 150.0, 160.0, "regulators' means"),
+            finding(
+                "time between calls: exponent of its density",
+                self.gaps.exponent(),
+                -0.97,
+                -0.77,
+                "Jiang 2013",
+            ),
+            finding(
+                "sizes of bursts (600 s): exponent, 1 to 6",
+                self.burst_exponent(),
+                -4.5,
+                -3.1,
+                "Karsai 2012",
+            ),
+            finding("burstiness of callers with 20 calls", self.burstiness(), 0.05, 0.28, "Jiang 2013"),
+            finding(
+                "calls of the most active 10 %",
+                top_share(calls, subscribers, 0.1),
+                0.34,
+                0.43,
+                "default",
+            ),
+        ]
+    }
+
+    /// Numbers that never call may be service lines, which many people answer.
+    fn overlapping(&self) -> f64 {
+        let callers = self.overlaps.iter().filter(|(who, _)| self.callers.contains_key(who));
+        callers.map(|(_, times)| *times).sum::<u64>() as f64
+    }
+
+    fn distance(&self, law: &Durations) -> f64 {
+        let all: u64 = self.seconds.iter().sum();
+        let mut sum = 0;
+        let off = self.seconds.iter().zip(0..).map(|(count, seconds)| {
+            sum += count;
+            (sum as f64 / all as f64 - law.share(seconds)).abs()
+        });
+        off.fold(0.0, f64::max)
+    }
+
+    fn mean(&self) -> f64 {
+        let all: u64 = self.seconds.iter().sum();
+        let sum: u64 = self.seconds.iter().zip(0..).map(|(count, seconds)| count * seconds).sum();
+        sum as f64 / all as f64
+    }
+
+    fn burst_exponent(&self) -> f64 {
+        let sizes = (1..=6).filter(|&size| self.bursts[size] > 0);
+        let points: Vec<_> =
+            sizes.map(|size| ((size as f64).ln(), (self.bursts[size] as f64).ln())).collect();
+        slope(&points)
+    }
+
+    fn burstiness(&self) -> f64 {
+        let callers = self.callers.values().filter(|of| of.calls >= CALLS_MIN);
+        let each: Vec<f64> = callers
+            .map(|of| {
+                let gaps = f64::from(of.calls - 1);
+                let mean = of.gaps[0] / gaps;
+                let deviation = (of.gaps[1] / gaps - mean * mean).max(0.0).sqrt();
+                (deviation - mean) / (deviation + mean)
+            })
+            .collect();
+        each.iter().sum::<f64>() / each.len() as f64
+    }
+}

@@ -1,0 +1,180 @@
+//! Where people are, and how they move.
+
+use std::collections::HashMap;
+
+use super::fit::{LogBins, slope, top_share};
+use super::{Finding, Known};
+use crate::time::Micros;
+
+const DAY: i64 = 86_400_000_000;
+
+/// Days after which the number of places is looked at.
+const AFTER: [i64; 5] = [2, 4, 8, 15, 28];
+
+/// Shorter distances say nothing about speed: towers near each other share the load.
+const FAR: f64 = 50.0;
+
+#[derive(Clone, Debug)]
+pub struct Places {
+    people: HashMap<u64, Person>,
+    towers: HashMap<u32, u64>,
+    jumps: LogBins,
+    fastest: f64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Person {
+    last: Option<(u32, i64)>,
+    visits: HashMap<u32, u32>,
+    /// At night, by tower.
+    nights: HashMap<u32, u32>,
+    /// Places known after some days.
+    known: [u32; AFTER.len()],
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Places {
+            people: HashMap::new(),
+            towers: HashMap::new(),
+            jumps: LogBins::new(1.0 + OFFSET, 50.0 + OFFSET, 2.0),
+            fastest: 0.0,
+        }
+    }
+}
+
+/// What is added to a jump's kilometres, so that short ones follow the same power.
+const OFFSET: f64 = 1.5;
+
+impl Places {
+    pub fn take(&mut self, who: u64, tower: u32, time: Micros, known: &Known) {
+        *self.towers.entry(tower).or_default() += 1;
+        let person = self.people.entry(who).or_default();
+        let is_new = !person.visits.contains_key(&tower);
+        *person.visits.entry(tower).or_default() += 1;
+        if is_new {
+            let day = (time.0 - known.window[0].0) / DAY;
+            for (after, count) in AFTER.iter().zip(&mut person.known) {
+                *count += u32::from(day < *after);
+            }
+        }
+        let hour = (time.0 + known.ahead).div_euclid(3_600_000_000).rem_euclid(24);
+        if !(7..21).contains(&hour) {
+            *person.nights.entry(tower).or_default() += 1;
+        }
+        let last = person.last.replace((tower, time.0));
+        if let Some((from, before)) = last
+            && from != tower
+            && !known.towers.is_empty()
+        {
+            let distance = kilometres(from, tower, known);
+            self.jumps.add(distance + OFFSET);
+            if distance > FAR {
+                let hours = (time.0 - before) as f64 / 3.6e9;
+                self.fastest = self.fastest.max(distance / hours);
+            }
+        }
+    }
+
+    /// The tower at which somebody is most at night.
+    pub fn home(&self, who: u64) -> Option<u32> {
+        let person = self.people.get(&who)?;
+        let visits = if person.nights.is_empty() { &person.visits } else { &person.nights };
+        visits.iter().max_by_key(|(tower, count)| (**count, **tower)).map(|(tower, _)| *tower)
+    }
+
+    pub fn kilometres(&self, from: u32, to: u32, known: &Known) -> f64 {
+        kilometres(from, to, known)
+    }
+
+    pub fn findings(&self, known: &Known) -> Vec<Finding> {
+        let finding = |law, found, from, to, source| Finding { law, found, target: [from, to], source };
+        let loads: Vec<f64> = self.towers.values().map(|&count| count as f64).collect();
+        let [first, second] = self.ranks();
+        let mut findings = vec![
+            finding(
+                "load of towers: deviation of its logarithm",
+                deviation(&loads),
+                1.05,
+                1.35,
+                "Barlacchi 2015 (Milan)",
+            ),
+            finding(
+                "load of the busiest 10 % of towers",
+                top_share(loads.clone(), loads.len(), 0.1),
+                0.37,
+                0.50,
+                "IMC 2023",
+            ),
+            finding(
+                "places known: exponent over time, 2 to 28 days",
+                self.exploration(),
+                0.5,
+                0.7,
+                "Song 2010",
+            ),
+            finding("time at the most frequent place", first, 0.45, 0.65, "Song 2010"),
+            finding("time at the second place", second, 0.15, 0.25, "Song 2010"),
+        ];
+        if !known.towers.is_empty() {
+            findings.push(finding(
+                "jumps of 1 to 50 km: exponent",
+                self.jumps.exponent(),
+                -2.05,
+                -1.45,
+                "Gonzalez 2008",
+            ));
+            findings.push(finding(
+                "fastest way of 50 km and more, in km/h",
+                self.fastest,
+                0.0,
+                1_000.0,
+                "by definition",
+            ));
+        }
+        findings
+    }
+
+    /// The shares of the first and the second place, over people with some records.
+    fn ranks(&self) -> [f64; 2] {
+        let (mut sums, mut people) = ([0.0; 2], 0.0);
+        for person in self.people.values() {
+            let mut counts: Vec<u32> = person.visits.values().copied().collect();
+            let all: u32 = counts.iter().sum();
+            if all >= 50 {
+                counts.sort_unstable_by(|a, b| b.cmp(a));
+                people += 1.0;
+                for (sum, nth) in sums.iter_mut().zip(0..) {
+                    *sum += f64::from(counts.get(nth).copied().unwrap_or(0)) / f64::from(all);
+                }
+            }
+        }
+        sums.map(|sum| sum / people)
+    }
+
+    fn exploration(&self) -> f64 {
+        let people = self.people.values().filter(|person| person.visits.values().sum::<u32>() >= 100);
+        let mut sums = [0.0; AFTER.len()];
+        for person in people {
+            for (sum, count) in sums.iter_mut().zip(person.known) {
+                *sum += f64::from(count);
+            }
+        }
+        let points: Vec<_> =
+            AFTER.iter().zip(sums).map(|(day, sum)| ((*day as f64).ln(), sum.ln())).collect();
+        slope(&points)
+    }
+}
+
+fn kilometres(from: u32, to: u32, known: &Known) -> f64 {
+    let point = |tower: u32| known.towers.get(tower as usize - 1).copied().unwrap_or_default();
+    let ([a, b], [c, d]) = (point(from), point(to));
+    f64::from(a - c).hypot(f64::from(b - d)) / 1_000.0
+}
+
+/// The standard deviation of the values' logarithms.
+fn deviation(values: &[f64]) -> f64 {
+    let logs: Vec<f64> = values.iter().map(|value| value.ln()).collect();
+    let mean = logs.iter().sum::<f64>() / logs.len() as f64;
+    (logs.iter().map(|log| (log - mean) * (log - mean)).sum::<f64>() / logs.len() as f64).sqrt()
+}

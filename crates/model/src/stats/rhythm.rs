@@ -1,0 +1,107 @@
+//! Hours of the day and days of the week.
+
+use super::{Finding, Known};
+use crate::fact::Fact;
+use crate::habits::{DayKind, RhythmKind};
+use crate::profile::hours::Rates;
+use crate::stream::Stream;
+
+const HOURS: usize = 24;
+
+/// Records by weekday, from Monday, and hour.
+#[derive(Clone, Debug, Default)]
+struct Rhythm {
+    counts: [[u64; HOURS]; 7],
+}
+
+/// Of both streams.
+#[derive(Clone, Debug, Default)]
+pub struct Rhythms {
+    data: Rhythm,
+    voice: Rhythm,
+}
+
+impl Rhythms {
+    pub fn take(&mut self, fact: &Fact, known: &Known) {
+        let (rhythm, time) = match fact {
+            Fact::Call { time, .. } => (&mut self.voice, time),
+            Fact::Session { time, .. } => (&mut self.data, time),
+        };
+        let hour = (time.0 + known.ahead).div_euclid(3_600_000_000);
+        let (day, hour) = (hour.div_euclid(24), hour.rem_euclid(24) as usize);
+        // 1970-01-01 was a Thursday.
+        let weekday = (day + 3).rem_euclid(7) as usize;
+        rhythm.counts[weekday][hour] += 1;
+    }
+
+    pub fn findings(&self, known: &Known) -> Vec<Finding> {
+        let (milan, ours) = ("Barlacchi 2015 (Milan)", "default");
+        let finding =
+            |law, found, limit: f64, source| Finding { law, found, target: [-limit, limit], source };
+        vec![
+            finding(
+                "hours of working days, data: worst share, in points",
+                self.data.worst_hour(Stream::Data),
+                0.3,
+                milan,
+            ),
+            finding(
+                "hours of working days, voice: worst share, in points",
+                self.voice.worst_hour(Stream::Voice),
+                0.3,
+                ours,
+            ),
+            finding(
+                "Saturdays and Sundays, data: worst sum, in per cent",
+                self.data.worst_weekend(Stream::Data, known),
+                1.0,
+                milan,
+            ),
+            finding(
+                "Saturdays and Sundays, voice: worst sum, in per cent",
+                self.voice.worst_weekend(Stream::Voice, known),
+                1.0,
+                ours,
+            ),
+        ]
+    }
+}
+
+impl Rhythm {
+    /// By how much the hour's share of a day differs most, from Monday to Thursday, in percentage points.
+    fn worst_hour(&self, stream: Stream) -> f64 {
+        let sum = |hour: usize| self.counts[..4].iter().map(|hours| hours[hour]).sum::<u64>() as f64;
+        let all: f64 = (0..HOURS).map(sum).sum();
+        let rates = Rates::of(stream, RhythmKind::Daily);
+        let whole = rates.of_day(DayKind::Workday);
+        let off = |hour| 100.0 * (sum(hour) / all - rates.of_hour(DayKind::Workday, hour) / whole);
+        (0..HOURS)
+            .map(off)
+            .fold(0.0, |worst: f64, one| if one.abs() > worst.abs() { one } else { worst })
+    }
+
+    /// By how much a weekend day's sum against a working day's differs most, in per cent.
+    fn worst_weekend(&self, stream: Stream, known: &Known) -> f64 {
+        let rates = Rates::of(stream, RhythmKind::Daily);
+        // What is wanted of the hours that there were, in the unit of the rates.
+        let [begin, end] = known.window.map(|time| (time.0 + known.ahead).div_euclid(HOUR));
+        let mut wanted = [0.0; 7];
+        for hour in begin + 1..end {
+            let weekday = (hour.div_euclid(24) + 3).rem_euclid(7) as usize;
+            let kind = match weekday {
+                4 => DayKind::Friday,
+                5 => DayKind::Saturday,
+                6 => DayKind::Sunday,
+                _ => DayKind::Workday,
+            };
+            wanted[weekday] += rates.of_hour(kind, hour.rem_euclid(24) as usize);
+        }
+        let found = |weekday: usize| self.counts[weekday].iter().sum::<u64>() as f64;
+        let unit = (1..4).map(found).sum::<f64>() / wanted[1..4].iter().sum::<f64>();
+        let off = |weekday: usize| 100.0 * (found(weekday) / wanted[weekday] / unit - 1.0);
+        if off(5).abs() > off(6).abs() { off(5) } else { off(6) }
+    }
+}
+
+/// An hour, in microseconds.
+const HOUR: i64 = 3_600_000_000;

@@ -1,0 +1,91 @@
+//! How much data is used, and by whom.
+
+use std::collections::HashMap;
+
+use super::fit::top_share;
+use super::{Finding, Known};
+use crate::profile::realistic::{normal, session_laws};
+use crate::service::DataType;
+
+/// Decimal logarithms of sizes are counted in hundredths.
+const BINS: usize = 1_000;
+
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    people: HashMap<u64, f64>,
+    sizes: [Vec<u64>; DataType::ALL.len()],
+    up: f64,
+    all: f64,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Sessions {
+            people: HashMap::new(),
+            sizes: std::array::from_fn(|_| vec![0; BINS]),
+            up: 0.0,
+            all: 0.0,
+        }
+    }
+}
+
+impl Sessions {
+    pub fn take(&mut self, who: u64, data_type: DataType, up: u64, down: u64) {
+        let bytes = (up + down) as f64;
+        *self.people.entry(who).or_default() += bytes;
+        let bin = (bytes.max(1.0).log10() * 100.0) as usize;
+        self.sizes[data_type as usize][bin.min(BINS - 1)] += 1;
+        self.up += up as f64;
+        self.all += bytes;
+    }
+
+    pub fn findings(&self, known: &Known) -> Vec<Finding> {
+        let subscribers = known.subscribers.map_or(self.people.len(), |all| all as usize);
+        let top = |share| top_share(self.people.values().copied().collect(), subscribers, share);
+        let finding = |law, found, from, to, source| Finding { law, found, target: [from, to], source };
+        let (means, distances): (Vec<f64>, Vec<f64>) = session_laws()
+            .map(|(kind, mean, deviation)| self.against(kind, mean, deviation))
+            .into_iter()
+            .unzip();
+        let worst = |all: Vec<f64>| {
+            all.into_iter()
+                .fold(0.0, |worst: f64, one| if one.abs() > worst.abs() { one } else { worst })
+        };
+        vec![
+            finding("bytes of the heaviest 10 %", top(0.10), 0.61, 0.69, "Ericsson 2024"),
+            finding("bytes of the heaviest 3 %", top(0.03), 0.34, 0.46, "Ericsson 2024"),
+            finding(
+                "size by type: worst mean of log10 bytes, off by",
+                worst(means),
+                -0.02,
+                0.02,
+                "IMC 2023",
+            ),
+            finding(
+                "size by type: worst distance from its law (KS)",
+                worst(distances),
+                0.0,
+                0.01,
+                "IMC 2023",
+            ),
+            finding("bytes that go up", self.up / self.all, 0.07, 0.09, "Ericsson 2024"),
+        ]
+    }
+
+    /// By how much the mean of the logarithms differs from a normal law's, and the distance from that law.
+    fn against(&self, kind: DataType, mean: f64, deviation: f64) -> (f64, f64) {
+        let bins = &self.sizes[kind as usize];
+        let all = bins.iter().sum::<u64>() as f64;
+        let (mut sum, mut logs, mut distance) = (0.0, 0.0, 0.0f64);
+        for (bin, &count) in bins.iter().enumerate() {
+            sum += count as f64;
+            logs += count as f64 * (bin as f64 + 0.5) / 100.0;
+            let wanted = normal(((bin + 1) as f64 / 100.0 - mean) / deviation);
+            // Sizes are capped at 2 GB.
+            if bin < 930 {
+                distance = distance.max((sum / all - wanted).abs());
+            }
+        }
+        (logs / all - mean, distance)
+    }
+}

@@ -1,0 +1,71 @@
+//! The laws, each against what was found in four weeks of 20,000 people.
+
+use cdr_model::stats::{Finding, Known, Statistics};
+use cdr_model::{Fact, Micros, PartIndex, Scenario};
+
+use crate::{Fixture, world};
+
+fn time(fact: &Fact) -> Micros {
+    match fact {
+        Fact::Call { time, .. } | Fact::Session { time, .. } => *time,
+    }
+}
+
+fn findings(scenario: &Scenario) -> Vec<Finding> {
+    let Fixture { plan, generator } = Fixture::new(scenario);
+    let mut statistics = Statistics::new(Known {
+        subscribers: Some(scenario.subscribers.into()),
+        towers: generator.towers(),
+        ahead: i64::from(scenario.habits.utc_offset.0) * 60_000_000,
+        call_median: scenario.habits.call_median,
+        window: [plan.part(PartIndex(0)).start, plan.history_end()],
+    });
+    for index in 0..plan.files() {
+        let (part, mut facts) = (plan.part(PartIndex(index)), Vec::new());
+        for stream in plan.streams() {
+            generator.facts(stream, &part, |fact| facts.push(fact));
+        }
+        facts.sort_by_key(time);
+        facts.iter().for_each(|fact| statistics.take(fact));
+    }
+    statistics.findings()
+}
+
+#[test]
+fn every_law_is_kept() {
+    let findings = findings(&Scenario { total_seconds: 28 * 86_400, ..world() });
+    for finding in &findings {
+        println!("{finding}");
+    }
+    let off: Vec<_> = findings.iter().filter(|finding| !finding.is_met()).map(|one| one.law).collect();
+    assert!(off.is_empty(), "{off:?}");
+}
+
+/// The uniform profile keeps none of the laws that are about people: the gates can fail.
+#[test]
+fn the_uniform_profile_fails() {
+    let uniform =
+        Scenario { total_seconds: 7 * 86_400, profile: cdr_model::Profile::Uniform, ..world() };
+    let off = findings(&uniform).iter().filter(|finding| !finding.is_met()).count();
+    assert!(off > 15, "{off}");
+}
+
+/// However busy people are, nobody is in two calls at once.
+#[test]
+fn nobody_is_in_two_calls_at_once() {
+    for (lines_per_second, subscribers, line_count) in
+        [(1, 1_024 * 6, 1_000), (5, 28_800, 1_000), (5, 1_000_000, 777), (100, 600_000, 20_000)]
+    {
+        let scenario = Scenario {
+            lines_per_second,
+            subscribers,
+            line_count,
+            total_seconds: 86_400 / u64::from(lines_per_second).max(1) * 2,
+            start: Scenario::default().start + chrono::TimeDelta::hours(9),
+            ..world()
+        };
+        let found = findings(&scenario);
+        let overlaps = found.iter().find(|finding| finding.law.contains("two calls at once"));
+        assert_eq!(overlaps.expect("the law").found, 0.0, "{lines_per_second} {subscribers}");
+    }
+}
