@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cdr_model::{FileFormat, LineEnd, MessageFormat, Scenario, Shard, Stream, Streams};
+use cdr_model::{FileFormat, LineEnd, MessageFormat, Profile, Scenario, Shard, Stream, Streams};
 use rust_decimal::Decimal;
 
 use super::*;
@@ -190,6 +190,9 @@ fn a_value_by_flag_is_named_with_its_flag() {
 fn words_are_those_listed() {
     check_refused("CDR_ENV", &["test"], "one of dev, prod");
     check_refused("LINE_END", &["LF", "\\n"], "one of lf, crlf");
+    let profiles = format!("one of {}", Profile::ALL.map(Profile::name).join(", "));
+    assert!(profiles.starts_with("one of uniform, realistic"));
+    check_refused("PROFILE", &["real"], &profiles);
     check_refused("KAFKA_COMPRESSION", &["zip"], "one of none, gzip, snappy, lz4, zstd");
     check_refused("LOG_LEVEL", &["warning"], "one of error, warn, info, debug, trace");
     check_refused("SFTP_HOST_KEY_POLICY", &["none"], "one of accept-new, strict");
