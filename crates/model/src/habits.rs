@@ -57,6 +57,16 @@ impl DayKind {
         }
     }
 
+    /// The kind of a weekday, by the days since Monday.
+    pub(crate) const fn of_weekday(since_monday: u32) -> DayKind {
+        match since_monday {
+            0..=3 => DayKind::Workday,
+            4 => DayKind::Friday,
+            5 => DayKind::Saturday,
+            _ => DayKind::Sunday,
+        }
+    }
+
     pub(crate) const fn is_for_work(self) -> bool {
         matches!(self, DayKind::Workday | DayKind::Friday)
     }

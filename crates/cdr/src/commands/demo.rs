@@ -59,6 +59,7 @@ pub async fn execute(args: &DemoArgs, context: &Context) -> anyhow::Result<Exit>
     let mut flags = args.settings.values.clone();
     // Whatever USER is.
     flags.values.entry("run.env").or_insert_with(|| "dev".to_owned());
+    // Other settings have defaults that follow from the profile, so it stands before they are read.
     if load(&flags)?.resolved.value("data.profile")?.is_unset() {
         flags.values.insert("data.profile", Profile::Realistic.name().to_owned());
     }

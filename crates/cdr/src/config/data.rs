@@ -90,17 +90,14 @@ fn subscribers(settings: PeopleSettings, values: &Resolved) -> Result<u32, Confi
         return Ok(subscribers);
     }
     let usual = Scenario::default().subscribers;
-    let number = |key: &str| -> Result<u32, ConfigError> {
-        let value = values.value(key)?;
-        value.text.as_deref().and_then(|text| text.trim().parse().ok()).ok_or_else(|| value.refused())
-    };
     let profile = values.value("data.profile")?.text.as_deref().and_then(self::profile);
-    Ok(match profile {
-        Some(Profile::Realistic) => {
-            usual.max(number("data.lines_per_second")?.saturating_mul(Habits::SUBSCRIBERS_FOR_RATE))
-        }
-        _ => usual,
-    })
+    if profile != Some(Profile::Realistic) {
+        return Ok(usual);
+    }
+    let rate = values.value("data.lines_per_second")?;
+    let number = rate.text.as_deref().and_then(|text| text.trim().parse::<u32>().ok());
+    let number = number.ok_or_else(|| rate.refused())?;
+    Ok(usual.max(number.saturating_mul(Habits::SUBSCRIBERS_FOR_RATE)))
 }
 
 settings! {

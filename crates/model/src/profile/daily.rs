@@ -198,10 +198,9 @@ impl Daily {
         self.before(Stream::Data, self.begin(self.files)) as f64 / seconds as f64
     }
 
-    /// The first record of the run, and the one that follows its first week.
-    pub fn first_week(&self, stream: Stream) -> (i64, i64) {
-        let end = self.start + (self.files * self.interval).min(7 * DAY);
-        (0, self.before(stream, end))
+    /// Records of the run's first week; the first of them has the number 0.
+    pub fn first_week(&self, stream: Stream) -> i64 {
+        self.before(stream, self.start + (self.files * self.interval).min(7 * DAY))
     }
 
     /// No cell is longer, in seconds, and few are shorter.
@@ -369,10 +368,5 @@ fn kind(scenario: &Scenario, day: i64) -> DayKind {
     if let Some(holiday) = holidays.iter().find(|holiday| is_today(holiday.month, holiday.day)) {
         return holiday.kind;
     }
-    match date.weekday().num_days_from_monday() {
-        0..=3 => DayKind::Workday,
-        4 => DayKind::Friday,
-        5 => DayKind::Saturday,
-        _ => DayKind::Sunday,
-    }
+    DayKind::of_weekday(date.weekday().num_days_from_monday())
 }

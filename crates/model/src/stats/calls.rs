@@ -83,37 +83,47 @@ impl Calls {
         let law = Durations::log_logistic(known.call_median.into(), 1.5);
         let subscribers = known.subscribers.map_or(self.callers.len(), |all| all as usize);
         let calls: Vec<f64> = self.callers.values().map(|of| of.calls.into()).collect();
-        let finding = |law, found, from, to, source| Finding { law, found, target: [from, to], source };
         vec![
-            finding("callers in two calls at once", self.overlapping(), 0.0, 0.0, "by definition"),
-            finding(
+            Finding::new(
+                "callers in two calls at once",
+                self.overlapping(),
+                [0.0, 0.0],
+                "by definition",
+            ),
+            Finding::new(
                 "call duration: distance from its law (KS)",
                 self.distance(&law),
-                0.0,
-                0.01,
+                [0.0, 0.01],
                 "Vaz de Melo 2010",
             ),
-            finding("call duration: mean, in seconds", self.mean(), 150.0, 160.0, "regulators' means"),
-            finding(
+            Finding::new(
+                "call duration: mean, in seconds",
+                self.mean(),
+                [150.0, 160.0],
+                "regulators' means",
+            ),
+            Finding::new(
                 "time between calls: exponent of its density",
                 self.gaps.exponent(),
-                -0.97,
-                -0.77,
+                [-0.97, -0.77],
                 "Jiang 2013",
             ),
-            finding(
+            Finding::new(
                 "sizes of bursts (600 s): exponent, 1 to 6",
                 self.burst_exponent(),
-                -4.5,
-                -3.1,
+                [-4.5, -3.1],
                 "Karsai 2012",
             ),
-            finding("burstiness of callers with 20 calls", self.burstiness(), 0.05, 0.28, "Jiang 2013"),
-            finding(
+            Finding::new(
+                "burstiness of callers with 20 calls",
+                self.burstiness(),
+                [0.05, 0.28],
+                "Jiang 2013",
+            ),
+            Finding::new(
                 "calls of the most active 10 %",
                 top_share(calls, subscribers, 0.1),
-                0.34,
-                0.43,
+                [0.34, 0.43],
                 "default",
             ),
         ]

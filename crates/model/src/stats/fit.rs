@@ -20,6 +20,11 @@ pub fn top_share(mut values: Vec<f64>, count: usize, share: f64) -> f64 {
     values.iter().take(top).sum::<f64>() / values.iter().sum::<f64>()
 }
 
+/// The value that is farthest from 0.
+pub fn farthest(values: impl IntoIterator<Item = f64>) -> f64 {
+    values.into_iter().fold(0.0, |far: f64, one| if one.abs() > far.abs() { one } else { far })
+}
+
 /// A histogram whose bins grow by a factor.
 #[derive(Clone, Debug)]
 pub struct LogBins {

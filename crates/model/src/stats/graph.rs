@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::places::Places;
+use super::places::{Places, kilometres};
 use super::{Finding, Known};
 use crate::time::Micros;
 
@@ -25,30 +25,37 @@ impl Graph {
     }
 
     pub fn findings(&self, known: &Known, places: &Places) -> Vec<Finding> {
-        let finding = |law, found, from, to, source| Finding { law, found, target: [from, to], source };
         let [top, three] = [1, 3].map(|ranks| self.top(ranks));
         let ties = self.ties();
         let mut findings = vec![
-            finding("links that are used both ways", self.reciprocated(), 0.45, 0.85, "Kovanen 2010"),
-            finding("calls to the first contact", top, 0.18, 0.30, "Saramaki 2014"),
-            finding("calls to the first three contacts", three, 0.40, 0.58, "Saramaki 2014"),
-            finding(
+            Finding::new(
+                "links that are used both ways",
+                self.reciprocated(),
+                [0.45, 0.85],
+                "Kovanen 2010",
+            ),
+            Finding::new("calls to the first contact", top, [0.18, 0.30], "Saramaki 2014"),
+            Finding::new("calls to the first three contacts", three, [0.40, 0.58], "Saramaki 2014"),
+            Finding::new(
                 "first five contacts of both halves: overlap (Jaccard)",
                 self.persistence(),
-                0.5,
-                1.0,
+                [0.5, 1.0],
                 "Saramaki 2014",
             ),
-            finding("clustering of mutual ties", clustering(&ties), 0.20, 0.45, "Onnela 2007"),
-            finding("largest component of those with ties", component(&ties), 0.8, 1.0, "Onnela 2007"),
+            Finding::new("clustering of mutual ties", clustering(&ties), [0.20, 0.45], "Onnela 2007"),
+            Finding::new(
+                "largest component of those with ties",
+                component(&ties),
+                [0.8, 1.0],
+                "Onnela 2007",
+            ),
         ];
         if !known.towers.is_empty() {
             let found = tie_length(&ties, places, known);
-            findings.push(finding(
+            findings.push(Finding::new(
                 "length of ties: 90 % quantile, in km",
                 found,
-                30.0,
-                f64::INFINITY,
+                [30.0, f64::INFINITY],
                 "Lambiotte 2008",
             ));
         }
@@ -169,7 +176,7 @@ fn tie_length(ties: &HashMap<u64, Vec<u64>>, places: &Places, known: &Known) -> 
     for (who, contacts) in ties {
         for other in contacts.iter().filter(|other| *other > who) {
             if let (Some(&from), Some(&to)) = (homes.get(who), homes.get(other)) {
-                lengths.push(places.kilometres(from, to, known));
+                lengths.push(kilometres(from, to, known));
             }
         }
     }

@@ -20,6 +20,9 @@ use self::sessions::Sessions;
 use crate::fact::Fact;
 use crate::time::Micros;
 
+/// An hour, in microseconds.
+const HOUR: i64 = 3_600_000_000;
+
 /// What is known of the world that the records come from.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
@@ -47,6 +50,10 @@ pub struct Finding {
 }
 
 impl Finding {
+    fn new(law: &'static str, found: f64, target: [f64; 2], source: &'static str) -> Finding {
+        Finding { law, found, target, source }
+    }
+
     /// Whether it is as it should be.
     pub fn is_met(&self) -> bool {
         (self.target[0]..=self.target[1]).contains(&self.found)

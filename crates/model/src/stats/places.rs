@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use super::fit::{LogBins, slope, top_share};
-use super::{Finding, Known};
+use super::{Finding, HOUR, Known};
 use crate::time::Micros;
 
-const DAY: i64 = 86_400_000_000;
+const DAY: i64 = 24 * HOUR;
 
 /// Days after which the number of places is looked at.
 const AFTER: [i64; 5] = [2, 4, 8, 15, 28];
@@ -58,7 +58,7 @@ impl Places {
                 *count += u32::from(day < *after);
             }
         }
-        let hour = (time.0 + known.ahead).div_euclid(3_600_000_000).rem_euclid(24);
+        let hour = (time.0 + known.ahead).div_euclid(HOUR).rem_euclid(24);
         if !(7..21).contains(&hour) {
             *person.nights.entry(tower).or_default() += 1;
         }
@@ -83,52 +83,42 @@ impl Places {
         visits.iter().max_by_key(|(tower, count)| (**count, **tower)).map(|(tower, _)| *tower)
     }
 
-    pub fn kilometres(&self, from: u32, to: u32, known: &Known) -> f64 {
-        kilometres(from, to, known)
-    }
-
     pub fn findings(&self, known: &Known) -> Vec<Finding> {
-        let finding = |law, found, from, to, source| Finding { law, found, target: [from, to], source };
         let loads: Vec<f64> = self.towers.values().map(|&count| count as f64).collect();
         let [first, second] = self.ranks();
         let mut findings = vec![
-            finding(
+            Finding::new(
                 "load of towers: deviation of its logarithm",
                 deviation(&loads),
-                1.05,
-                1.35,
+                [1.05, 1.35],
                 "Barlacchi 2015 (Milan)",
             ),
-            finding(
+            Finding::new(
                 "load of the busiest 10 % of towers",
                 top_share(loads.clone(), loads.len(), 0.1),
-                0.37,
-                0.50,
+                [0.37, 0.50],
                 "IMC 2023",
             ),
-            finding(
+            Finding::new(
                 "places known: exponent over time, 2 to 28 days",
                 self.exploration(),
-                0.5,
-                0.7,
+                [0.5, 0.7],
                 "Song 2010",
             ),
-            finding("time at the most frequent place", first, 0.45, 0.65, "Song 2010"),
-            finding("time at the second place", second, 0.15, 0.25, "Song 2010"),
+            Finding::new("time at the most frequent place", first, [0.45, 0.65], "Song 2010"),
+            Finding::new("time at the second place", second, [0.15, 0.25], "Song 2010"),
         ];
         if !known.towers.is_empty() {
-            findings.push(finding(
+            findings.push(Finding::new(
                 "jumps of 1 to 50 km: exponent",
                 self.jumps.exponent(),
-                -2.05,
-                -1.45,
+                [-2.05, -1.45],
                 "Gonzalez 2008",
             ));
-            findings.push(finding(
+            findings.push(Finding::new(
                 "fastest way of 50 km and more, in km/h",
                 self.fastest,
-                0.0,
-                1_000.0,
+                [0.0, 1_000.0],
                 "by definition",
             ));
         }
@@ -166,7 +156,8 @@ impl Places {
     }
 }
 
-fn kilometres(from: u32, to: u32, known: &Known) -> f64 {
+/// Between two towers.
+pub fn kilometres(from: u32, to: u32, known: &Known) -> f64 {
     let point = |tower: u32| known.towers.get(tower as usize - 1).copied().unwrap_or_default();
     let ([a, b], [c, d]) = (point(from), point(to));
     f64::from(a - c).hypot(f64::from(b - d)) / 1_000.0

@@ -1,6 +1,7 @@
 //! Hours of the day and days of the week.
 
-use super::{Finding, Known};
+use super::fit::farthest;
+use super::{Finding, HOUR, Known};
 use crate::fact::Fact;
 use crate::habits::{DayKind, RhythmKind};
 use crate::profile::hours::Rates;
@@ -27,17 +28,13 @@ impl Rhythms {
             Fact::Call { time, .. } => (&mut self.voice, time),
             Fact::Session { time, .. } => (&mut self.data, time),
         };
-        let hour = (time.0 + known.ahead).div_euclid(3_600_000_000);
-        let (day, hour) = (hour.div_euclid(24), hour.rem_euclid(24) as usize);
-        // 1970-01-01 was a Thursday.
-        let weekday = (day + 3).rem_euclid(7) as usize;
+        let (weekday, hour) = weekday((time.0 + known.ahead).div_euclid(HOUR));
         rhythm.counts[weekday][hour] += 1;
     }
 
     pub fn findings(&self, known: &Known) -> Vec<Finding> {
         let (milan, ours) = ("Barlacchi 2015 (Milan)", "default");
-        let finding =
-            |law, found, limit: f64, source| Finding { law, found, target: [-limit, limit], source };
+        let finding = |law, found, limit: f64, source| Finding::new(law, found, [-limit, limit], source);
         vec![
             finding(
                 "hours of working days, data: worst share, in points",
@@ -75,9 +72,7 @@ impl Rhythm {
         let rates = Rates::of(stream, RhythmKind::Daily);
         let whole = rates.of_day(DayKind::Workday);
         let off = |hour| 100.0 * (sum(hour) / all - rates.of_hour(DayKind::Workday, hour) / whole);
-        (0..HOURS)
-            .map(off)
-            .fold(0.0, |worst: f64, one| if one.abs() > worst.abs() { one } else { worst })
+        farthest((0..HOURS).map(off))
     }
 
     /// By how much a weekend day's sum against a working day's differs most, in per cent.
@@ -87,21 +82,18 @@ impl Rhythm {
         let [begin, end] = known.window.map(|time| (time.0 + known.ahead).div_euclid(HOUR));
         let mut wanted = [0.0; 7];
         for hour in begin + 1..end {
-            let weekday = (hour.div_euclid(24) + 3).rem_euclid(7) as usize;
-            let kind = match weekday {
-                4 => DayKind::Friday,
-                5 => DayKind::Saturday,
-                6 => DayKind::Sunday,
-                _ => DayKind::Workday,
-            };
-            wanted[weekday] += rates.of_hour(kind, hour.rem_euclid(24) as usize);
+            let (weekday, hour) = weekday(hour);
+            wanted[weekday] += rates.of_hour(DayKind::of_weekday(weekday as u32), hour);
         }
         let found = |weekday: usize| self.counts[weekday].iter().sum::<u64>() as f64;
         let unit = (1..4).map(found).sum::<f64>() / wanted[1..4].iter().sum::<f64>();
         let off = |weekday: usize| 100.0 * (found(weekday) / wanted[weekday] / unit - 1.0);
-        if off(5).abs() > off(6).abs() { off(5) } else { off(6) }
+        farthest([off(5), off(6)])
     }
 }
 
-/// An hour, in microseconds.
-const HOUR: i64 = 3_600_000_000;
+/// The days since Monday, and the hour of the day, of an hour that is counted from 1970-01-01.
+fn weekday(hour: i64) -> (usize, usize) {
+    // That was a Thursday.
+    ((hour.div_euclid(24) + 3).rem_euclid(7) as usize, hour.rem_euclid(24) as usize)
+}

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::fit::top_share;
+use super::fit::{farthest, top_share};
 use super::{Finding, Known};
 use crate::profile::realistic::{normal, session_laws};
 use crate::service::DataType;
@@ -42,33 +42,26 @@ impl Sessions {
     pub fn findings(&self, known: &Known) -> Vec<Finding> {
         let subscribers = known.subscribers.map_or(self.people.len(), |all| all as usize);
         let top = |share| top_share(self.people.values().copied().collect(), subscribers, share);
-        let finding = |law, found, from, to, source| Finding { law, found, target: [from, to], source };
         let (means, distances): (Vec<f64>, Vec<f64>) = session_laws()
             .map(|(kind, mean, deviation)| self.against(kind, mean, deviation))
             .into_iter()
             .unzip();
-        let worst = |all: Vec<f64>| {
-            all.into_iter()
-                .fold(0.0, |worst: f64, one| if one.abs() > worst.abs() { one } else { worst })
-        };
         vec![
-            finding("bytes of the heaviest 10 %", top(0.10), 0.61, 0.69, "Ericsson 2024"),
-            finding("bytes of the heaviest 3 %", top(0.03), 0.34, 0.46, "Ericsson 2024"),
-            finding(
+            Finding::new("bytes of the heaviest 10 %", top(0.10), [0.61, 0.69], "Ericsson 2024"),
+            Finding::new("bytes of the heaviest 3 %", top(0.03), [0.34, 0.46], "Ericsson 2024"),
+            Finding::new(
                 "size by type: worst mean of log10 bytes, off by",
-                worst(means),
-                -0.02,
-                0.02,
+                farthest(means),
+                [-0.02, 0.02],
                 "IMC 2023",
             ),
-            finding(
+            Finding::new(
                 "size by type: worst distance from its law (KS)",
-                worst(distances),
-                0.0,
-                0.01,
+                farthest(distances),
+                [0.0, 0.01],
                 "IMC 2023",
             ),
-            finding("bytes that go up", self.up / self.all, 0.07, 0.09, "Ericsson 2024"),
+            Finding::new("bytes that go up", self.up / self.all, [0.07, 0.09], "Ericsson 2024"),
         ]
     }
 

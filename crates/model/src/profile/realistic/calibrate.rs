@@ -54,15 +54,14 @@ impl Calls {
         let (chain, wards) = (&self.chain, &self.chain.wards);
         let mut memo = Memo::new(32.min(wards.count()), &chain.daily);
         let mut samples = Vec::with_capacity((WINDOWS * CALLS) as usize);
-        let (first, last) = chain.daily.first_week(Stream::Voice);
-        let turns = (wards.turn_of(first), wards.turn_of(last));
-        let step = ((turns.1 - turns.0 - CALLS) / WINDOWS).max(1);
+        let turns = wards.turn_of(chain.daily.first_week(Stream::Voice));
+        let step = ((turns - CALLS) / WINDOWS).max(1);
         for window in 0..WINDOWS {
             let ward = below(mix(window as u64) as u32, wards.count());
             let mut near = chain.daily.cell_at(Stream::Voice, chain.daily.begin(0));
             memo.clear();
             for turn in 0..CALLS {
-                let dealt = wards.dealt(ward, turns.0 + window * step + turn);
+                let dealt = wards.dealt(ward, window * step + turn);
                 let (Entry { time, pair, .. }, cell) = self.pair_at(&mut memo, ward, dealt, &near);
                 near = chain.daily.cell_of(Stream::Voice, dealt.record, &cell);
                 let room = self.room(&mut memo, dealt, time, pair, Durations::MAX, &near);

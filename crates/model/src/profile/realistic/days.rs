@@ -94,12 +94,9 @@ impl Days {
         &self.towers
     }
 
-    /// Where somebody lives.
+    /// Where a member of a ward lives.
     #[inline]
-    pub fn home(&self, subscriber: u32) -> Place {
-        if subscriber >= self.wards.members() {
-            return mix(self.salt ^ u64::from(subscriber)) as u32;
-        }
+    fn home(&self, subscriber: u32) -> Place {
         let of = self.wards.member(subscriber);
         let families = u64::from(COMMUNITY / FAMILY);
         // Communities of all wards take turns along the curve, so that each ward is everywhere.
@@ -198,7 +195,7 @@ impl Days {
         if !is_at_work || !(leave..back).contains(&now) {
             return None;
         }
-        let there = self.displaced_near(work, mix(who.bits ^ 4 ^ (draws >> 8 & 3)));
+        let there = displaced(&self.near, work, mix(who.bits ^ 4 ^ (draws >> 8 & 3)));
         self.on(Outing { leave, back }, work, there, now)
     }
 
@@ -267,10 +264,6 @@ impl Days {
     fn displaced(&self, from: Place, draws: u64) -> Place {
         let law = if (draws as u32 & 0xFF) < FAR { &self.far } else { &self.near };
         displaced(law, from, draws)
-    }
-
-    fn displaced_near(&self, from: Place, draws: u64) -> Place {
-        displaced(&self.near, from, draws)
     }
 }
 
