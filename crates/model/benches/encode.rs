@@ -1,4 +1,5 @@
-//! Records per second on one core: generating alone, and generating to CSV and to JSON.
+//! Records per second on one core, of each profile: generating alone, to CSV and to JSON; and what it
+//! costs to begin, by the number of subscribers.
 //!
 //! `cargo bench -p cdr-model` measures; with `--test` (as `cargo test --benches` passes it) each
 //! case runs once on a small part, so that the benchmark cannot rot.
@@ -7,8 +8,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use cdr_model::{
-    FileFormat, Generator, MessageFormat, Part, PartIndex, Plan, Record, Records, Scenario, Shard,
-    Stream,
+    FileFormat, Generator, MessageFormat, Part, PartIndex, Plan, Profile, Record, Records, Scenario,
+    ScenarioError, Shard, Stream,
 };
 
 const RECORDS: u32 = 1_000_000;
@@ -16,12 +17,16 @@ const RECORDS: u32 = 1_000_000;
 /// Rounds take turns, so that a machine whose speed drifts slows every case alike.
 const ROUNDS: usize = 7;
 
+const PROFILES: [(&str, Profile); 2] =
+    [("uniform", Profile::Uniform), ("realistic", Profile::Realistic)];
+
 type Case = (&'static str, Stream, fn(&Generator, Stream, &Part, &mut Vec<u8>));
 
 const CASES: &[Case] = &[
     ("records alone", Stream::Data, records),
     ("to CSV", Stream::Data, csv),
     ("to JSON", Stream::Data, json),
+    ("records alone", Stream::Voice, records),
     ("to CSV", Stream::Voice, csv),
     ("to JSON", Stream::Voice, json),
 ];
@@ -34,8 +39,8 @@ impl Records for Seen {
     }
 }
 
-fn records(generator: &Generator, _: Stream, part: &Part, _: &mut Vec<u8>) {
-    generator.each(Stream::Data, part, 0..u32::MAX, &mut Seen);
+fn records(generator: &Generator, stream: Stream, part: &Part, _: &mut Vec<u8>) {
+    generator.each(stream, part, 0..u32::MAX, &mut Seen);
 }
 
 fn csv(generator: &Generator, stream: Stream, part: &Part, out: &mut Vec<u8>) {
@@ -48,34 +53,120 @@ fn json(generator: &Generator, stream: Stream, part: &Part, out: &mut Vec<u8>) {
     });
 }
 
-fn main() -> Result<(), cdr_model::ScenarioError> {
+fn main() -> Result<(), ScenarioError> {
     let short = std::env::args().any(|argument| argument == "--test");
-    let scenario = Scenario::default();
-    let generator = Generator::new(&scenario)?;
-    let plan = Plan::new(&scenario, Shard::WHOLE)?;
-    let (parts, rounds) = if short { (2, 1) } else { (u64::from(RECORDS / plan.count_max()), ROUNDS) };
+    let (records, rounds) = if short { (20_000, 1) } else { (RECORDS, ROUNDS) };
+    speed("parts one after another", Scenario::default(), records, rounds, 1)?;
+    // Far from each other, so that nothing is known of what comes before a part.
+    let small = Scenario { line_count: 1_000, total_seconds: 1_000_000_000, ..Scenario::default() };
+    speed("parts of 1,000 records, each alone", small, records, rounds, 9_973)?;
+    starts(rounds)
+}
+
+/// A run of a profile, and what was measured of each case.
+struct Measured {
+    profile: &'static str,
+    plan: Plan,
+    generator: Generator,
+    times: Vec<Vec<Duration>>,
+    bytes: Vec<usize>,
+}
+
+impl Measured {
+    fn new(
+        (name, profile): (&'static str, Profile),
+        scenario: &Scenario,
+    ) -> Result<Self, ScenarioError> {
+        let scenario = Scenario { profile, ..scenario.clone() };
+        Ok(Measured {
+            profile: name,
+            plan: Plan::new(&scenario, Shard::WHOLE)?,
+            generator: Generator::new(&scenario)?,
+            times: vec![Vec::new(); CASES.len()],
+            bytes: vec![0; CASES.len()],
+        })
+    }
+}
+
+/// Every `step`th part, until there are enough records.
+fn speed(
+    what: &str,
+    scenario: Scenario,
+    records: u32,
+    rounds: usize,
+    step: u64,
+) -> Result<(), ScenarioError> {
+    let parts = u64::from(records / scenario.line_count);
+    let mut profiles = Vec::new();
+    for profile in PROFILES {
+        profiles.push(Measured::new(profile, &scenario)?);
+    }
     let mut out = Vec::with_capacity(1 << 20);
-    let mut times = vec![Vec::new(); CASES.len()];
-    let mut bytes = vec![0; CASES.len()];
     for _ in 0..rounds {
         for (case, (_, stream, run)) in CASES.iter().enumerate() {
-            let begin = Instant::now();
-            for index in 0..parts {
-                out.clear();
-                run(&generator, *stream, &plan.part(PartIndex(index)), &mut out);
-                bytes[case] += black_box(out.len());
+            for of in &mut profiles {
+                let begin = Instant::now();
+                for index in 0..parts {
+                    out.clear();
+                    let part = PartIndex(index * step % of.plan.files());
+                    run(&of.generator, *stream, &of.plan.part(part), &mut out);
+                    of.bytes[case] += black_box(out.len());
+                }
+                of.times[case].push(begin.elapsed());
             }
-            times[case].push(begin.elapsed());
         }
     }
-    let records = parts * u64::from(plan.count_max());
+    println!("{what}");
     for (case, (name, stream, _)) in CASES.iter().enumerate() {
-        let median = median(&mut times[case]);
-        let rate = records as f64 / median.as_secs_f64() / 1e6;
-        let size = bytes[case] as f64 / (rounds as u64 * records) as f64;
-        println!("{stream:<9} {name:<14} {rate:6.2} million records/s  {size:6.1} bytes/record");
+        let mut first = None;
+        for of in &mut profiles {
+            let count = |index| of.generator.count(*stream, PartIndex(index * step % of.plan.files()));
+            let records = (0..parts).map(count).map(f64::from).sum::<f64>();
+            let rate = records / median(&mut of.times[case]).as_secs_f64() / 1e6;
+            let size = of.bytes[case] as f64 / (rounds as f64 * records);
+            let ratio = rate / *first.get_or_insert(rate);
+            let profile = of.profile;
+            println!(
+                "{stream:<9} {name:<14} {profile:<9} {rate:6.2} million records/s  {size:6.1} \
+                 bytes/record  ratio {ratio:.2}"
+            );
+        }
     }
     Ok(())
+}
+
+/// How long it takes until the first record, and how much memory that needs.
+fn starts(rounds: usize) -> Result<(), ScenarioError> {
+    println!("from nothing to the first part");
+    for subscribers in [50_000, 1_000_000, 10_000_000, 100_000_000] {
+        for (name, profile) in PROFILES {
+            let scenario = Scenario { profile, subscribers, ..Scenario::default() };
+            let mut times = Vec::new();
+            let before = resident();
+            let mut after = before;
+            for _ in 0..rounds {
+                let begin = Instant::now();
+                let generator = Generator::new(&scenario)?;
+                let plan = Plan::new(&scenario, Shard::WHOLE)?;
+                for stream in [Stream::Data, Stream::Voice] {
+                    records(&generator, stream, &plan.part(PartIndex(0)), &mut Vec::new());
+                }
+                times.push(begin.elapsed());
+                after = after.max(resident());
+            }
+            let time = median(&mut times).as_secs_f64() * 1e3;
+            let memory = (after - before) as f64 / 1e6;
+            println!("{subscribers:>11} subscribers  {name:<9} {time:6.1} ms  {memory:5.1} MB");
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of memory that the process has, where the system says so.
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    pages.unwrap_or(0) * 4_096
 }
 
 fn median(times: &mut [Duration]) -> Duration {

@@ -78,11 +78,26 @@ pub(crate) struct Cell {
     width: u32,
     /// Records of a second, in the curve's own unit.
     pub rate: u32,
+    /// Microseconds of each record's interval, in 2^32ths.
+    step: u64,
+    /// Records of a microsecond, in 2^34ths.
+    density: u64,
 }
+
+/// Binary digits of a cell's density behind its point: a cell has less than 2^30 microseconds.
+const DENSITY_POINT: u32 = 34;
 
 impl Cell {
     /// A cell in which nothing lies.
-    pub const NONE: Cell = Cell { first: 0, begin: 0, count: 0, width: 0, rate: 0 };
+    pub const NONE: Cell = Cell { first: 0, begin: 0, count: 0, width: 0, rate: 0, step: 0, density: 0 };
+
+    fn new(first: i64, count: u32, [from, to]: [i64; 2], rate: u32) -> Cell {
+        let (begin, width) = (from * 1_000_000, ((to - from) * 1_000_000) as u32);
+        // What takes a division is done once.
+        let step = (u64::from(width) << 32) / u64::from(count.max(1));
+        let density = (u64::from(count) << DENSITY_POINT) / u64::from(width.max(1));
+        Cell { first, begin, count, width, rate, step, density }
+    }
 
     /// Whether a local second lies in the cell.
     #[inline]
@@ -102,16 +117,16 @@ impl Cell {
     /// When a record of the cell happens; the draw places it within its interval.
     #[inline]
     pub fn time(&self, record: i64, draw: u32) -> i64 {
-        let (nth, width) = ((record - self.first) as u64, u64::from(self.width));
-        let within = (u64::from(draw) * width) >> 32;
-        self.begin + ((nth * width + within) / u64::from(self.count)) as i64
+        let nth = (record - self.first) as u64;
+        let within = (u128::from(self.step) * u128::from(draw)) >> 32;
+        self.begin + ((nth * self.step + within as u64) >> 32) as i64
     }
 
     /// The record in whose interval a time of the cell lies.
     #[inline]
     pub fn record_at(&self, time: i64) -> i64 {
-        let nth = (time - self.begin) as u64 * u64::from(self.count) / u64::from(self.width);
-        self.first + nth as i64
+        let behind = (time - self.begin) as u64;
+        self.first + ((behind * self.density) >> DENSITY_POINT) as i64
     }
 }
 
@@ -181,15 +196,10 @@ impl Daily {
         Daily { start, interval, reciprocal, ahead, files, last, keys, kinds, curves }
     }
 
-    /// Makes a stream's draws differ from those of others.
-    pub fn key(&self, stream: Stream) -> u64 {
-        self.keys[stream]
-    }
-
-    /// Random bits of a record, of which the lower half place it in time.
+    /// Random bits of a record. The lower half places it in time.
     #[inline]
     pub fn bits(&self, stream: Stream, record: i64) -> u64 {
-        mix(!self.keys[stream] ^ (record as u64).wrapping_mul(GOLDEN_GAMMA))
+        mix(self.keys[stream] ^ (record as u64).wrapping_mul(GOLDEN_GAMMA))
     }
 
     /// Records of a stream in a second, on average.
@@ -269,24 +279,26 @@ impl Daily {
         let curve = &self.curves[stream];
         let (integral, rate) = curve.integral(&self.kinds, from);
         let first = curve.records(integral);
-        Cell {
-            first,
-            count: (curve.records(integral + i64::from(rate) * (to - from)) - first) as u32,
-            begin: from * 1_000_000,
-            width: ((to - from) * 1_000_000) as u32,
-            rate,
+        let end = curve.records(integral + i64::from(rate) * (to - from));
+        Cell::new(first, (end - first) as u32, [from, to], rate)
+    }
+
+    /// Goes from a cell to the one that has a record.
+    #[inline]
+    pub fn go_to(&self, stream: Stream, record: i64, cell: &mut Cell) {
+        if !cell.contains(record) {
+            *cell = self.seek(stream, record, *cell);
         }
     }
 
-    /// The cell that has a record, as sought from another one.
-    #[inline]
-    pub fn cell_of(&self, stream: Stream, record: i64, near: &Cell) -> Cell {
-        if near.contains(record) { *near } else { self.seek(stream, record, *near) }
-    }
-
-    /// Interpolates and halves in turns, between bounds.
+    /// Mostly it is beside the other one; else interpolates and halves in turns, between bounds.
     #[cold]
     fn seek(&self, stream: Stream, record: i64, near: Cell) -> Cell {
+        let beside = if record < near.first { near.begin - 1 } else { near.end() };
+        let cell = self.cell_at(stream, beside.div_euclid(1_000_000));
+        if cell.contains(record) {
+            return cell;
+        }
         let (mut low, mut high) = self.bounds(stream, record, near);
         let mut halves = false;
         loop {
@@ -328,7 +340,8 @@ impl Daily {
             return part.start;
         }
         let record = self.first(stream, part.index) + i64::from(index);
-        let cell = self.cell_of(stream, record, &self.first_cell(stream, part.index));
+        let mut cell = self.first_cell(stream, part.index);
+        self.go_to(stream, record, &mut cell);
         self.utc(cell.time(record, self.bits(stream, record) as u32))
     }
 

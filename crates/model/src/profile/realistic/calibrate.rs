@@ -52,19 +52,18 @@ impl Calls {
     /// Draws and rooms of calls of the run's first week, in windows of one ward each.
     fn samples(&self) -> Vec<(u32, u32)> {
         let (chain, wards) = (&self.chain, &self.chain.wards);
-        let mut memo = Memo::new(32.min(wards.count()), &chain.daily);
+        let mut memo = Memo::new(wards.count(), &chain.daily);
         let mut samples = Vec::with_capacity((WINDOWS * CALLS) as usize);
         let turns = wards.turn_of(chain.daily.first_week(Stream::Voice));
         let step = ((turns - CALLS) / WINDOWS).max(1);
         for window in 0..WINDOWS {
             let ward = below(mix(window as u64) as u32, wards.count());
-            let mut near = chain.daily.cell_at(Stream::Voice, chain.daily.begin(0));
-            memo.clear();
+            let mut cell = chain.daily.cell_at(Stream::Voice, chain.daily.begin(0));
             for turn in 0..CALLS {
                 let dealt = wards.dealt(ward, window * step + turn);
-                let (Entry { time, pair, .. }, cell) = self.pair_at(&mut memo, ward, dealt, &near);
-                near = chain.daily.cell_of(Stream::Voice, dealt.record, &cell);
-                let room = self.room(&mut memo, dealt, time, pair, Durations::MAX, &near);
+                chain.daily.go_to(Stream::Voice, dealt.record, &mut cell);
+                let Entry { time, pair } = self.entry(&mut memo, ward, dealt, &cell);
+                let room = self.room(&mut memo, dealt, time, pair, Durations::MAX, &cell);
                 samples.push((self.length_draw(dealt.record), room));
             }
         }

@@ -2,11 +2,11 @@
 
 use super::chain::{Chain, LENGTH_MAX, SECOND};
 use super::law::{Choice, Durations};
-use super::memo::{Entry, Memo};
+use super::memo::{Entry, Memo, Next};
 use super::pair::Pair;
 use super::people::People;
 use super::ties::Ties;
-use super::wards::{Dealt, Wards};
+use super::wards::{Dealt, Person, Wards};
 use crate::population::Called;
 use crate::profile::daily::{Cell, Daily};
 use crate::random::{GOLDEN_GAMMA, below, key, mix, more};
@@ -110,11 +110,17 @@ impl Calls {
         self.chain.wards.count()
     }
 
+    /// Who a subscriber is.
+    #[inline]
+    pub fn person(&self, subscriber: u32) -> Person {
+        self.chain.wards.person(self.chain.wards.member(subscriber))
+    }
+
     /// A call by its number.
     #[inline]
     pub fn call(&self, memo: &mut Memo, cell: &Cell, record: i64) -> Call {
         let (ward, dealt) = self.chain.wards.ward_of(record);
-        let (Entry { time, pair, .. }, _) = self.pair_at(memo, ward, dealt, cell);
+        let Entry { time, pair } = self.entry(memo, ward, dealt, cell);
         let draw = self.length_draw(record);
         let wanted = self.calibrated.of(draw);
         let room = self.room(memo, dealt, time, pair, wanted, cell);
@@ -133,38 +139,45 @@ impl Calls {
         (self.chain.daily.bits(Stream::Voice, record) >> 32) as u32
     }
 
-    /// The time and the parties of a record, and its cell, or the one near which it was looked for.
+    /// The time and the parties of a record. The cell may be any; one that is close takes least.
     #[inline]
-    pub(super) fn pair_at(&self, memo: &mut Memo, ward: u32, of: Dealt, near: &Cell) -> (Entry, Cell) {
-        match memo.get(memo.base(ward), ward, of.turn) {
-            Some(known) => (*known, *near),
-            None => self.look(memo, ward, of, near),
+    pub(super) fn entry(&self, memo: &mut Memo, ward: u32, of: Dealt, near: &Cell) -> Entry {
+        match memo.get(ward, of.turn) {
+            Some(known) => *known,
+            None => self.look(memo, ward, of, &mut near.clone()),
         }
     }
 
-    fn look(&self, memo: &mut Memo, ward: u32, of: Dealt, near: &Cell) -> (Entry, Cell) {
-        let (time, cell) = self.chain.time(of.record, near);
-        let pair = self.pair(memo, (ward, of.record), (time, &cell), 0);
-        let entry = Entry { turn: of.turn, time, ward, pair };
-        memo.put(entry);
-        (entry, cell)
+    fn look(&self, memo: &mut Memo, ward: u32, of: Dealt, cell: &mut Cell) -> Entry {
+        let time = self.chain.time(of.record, cell);
+        let pair = self.pair(memo, (ward, of.record), time, &mut cell.clone(), 0);
+        let entry = Entry { time, pair };
+        memo.put(ward, of.turn, entry);
+        entry
     }
 
-    /// Who calls whom.
-    fn pair(&self, memo: &mut Memo, at: (u32, i64), when: (i64, &Cell), length: u32) -> Pair {
-        let ward = at.0;
-        let bits = self.chain.bits(at.1);
+    /// Who calls whom. The cell is the record's, and becomes another one.
+    fn pair(
+        &self,
+        memo: &mut Memo,
+        (ward, record): (u32, i64),
+        time: i64,
+        cell: &mut Cell,
+        length: u32,
+    ) -> Pair {
+        let bits = self.chain.bits(record);
         if length < LENGTH_MAX {
             let took = |record: i64| self.law.of(self.length_draw(record));
-            if let Some((earlier, time, cell)) = self.chain.before(memo, at, when, bits, took) {
-                let pair = match memo.get(memo.base(ward), ward, earlier.turn) {
+            let earlier = self.chain.before(memo, (ward, record), time, cell, bits, took);
+            if let Some((earlier, time)) = earlier {
+                let pair = match memo.get(ward, earlier.turn) {
                     Some(entry) => entry.pair,
-                    None => self.pair(memo, (ward, earlier.record), (time, &cell), length + 1),
+                    None => self.pair(memo, (ward, earlier.record), time, cell, length + 1),
                 };
                 return self.next(pair, ward, more(bits, key(3)));
             }
         }
-        let caller = self.caller(ward, bits, self.length_draw(at.1));
+        let caller = self.caller(ward, bits, self.length_draw(record));
         Pair::new(caller, self.contact(caller, more(bits, key(4))))
     }
 
@@ -173,7 +186,8 @@ impl Calls {
         let class = self.people.class((bits >> 32) as u32);
         let draws = more(bits, key(5));
         let [one, other] = [draws >> 32, draws & 0xFFFF_FFFF];
-        let [one, other] = [one, other].map(|draw| self.people.somebody(ward, class, draw as u32));
+        let [one, other] = [one, other]
+            .map(|draw| self.chain.wards.subscriber(self.people.somebody(ward, class, draw as u32)));
         let distance = |who: u32| {
             let level = (mix(u64::from(who).wrapping_mul(GOLDEN_GAMMA)) >> 32) as u32;
             level.abs_diff(length)
@@ -228,22 +242,31 @@ impl Calls {
         cell: &Cell,
     ) -> u32 {
         let parties = pair.parties(self.chain.wards.members());
+        let (wards, count) = self.wards_of(parties);
         let mut room = wanted;
-        for ward in self.wards_of(parties) {
+        for &ward in &wards[..count] {
             room = self.room_in(memo, ward, of, (time, parties), room, cell);
         }
         room
     }
 
-    /// The wards in whose records the parties of a call can occur.
-    fn wards_of(&self, [caller, called]: [u32; 2]) -> impl Iterator<Item = u32> {
-        let (own, others) = (self.chain.wards.ward(caller), self.chain.wards.ward(called));
-        let second = self.ties.second_ward(caller);
-        let third = if called == caller { None } else { self.ties.second_ward(called) };
-        let others = Some(others).filter(|&ward| ward != own);
-        let second = second.filter(|&ward| Some(ward) != others);
-        let third = third.filter(|&ward| ward != own && Some(ward) != second);
-        [Some(own), others, second, third].into_iter().flatten()
+    /// The wards in whose records the parties of a call can occur, and how many they are.
+    #[inline(always)]
+    fn wards_of(&self, [caller, called]: [u32; 2]) -> ([u32; 4], usize) {
+        let own = self.chain.wards.ward(caller);
+        let (mut wards, mut count) = ([own; 4], 1);
+        let mut add = |ward: u32| {
+            if !wards[..count].contains(&ward) {
+                wards[count] = ward;
+                count += 1;
+            }
+        };
+        self.ties.second_ward(caller).map(&mut add);
+        if called != caller {
+            add(self.chain.wards.ward(called));
+            self.ties.second_ward(called).map(&mut add);
+        }
+        (wards, count)
     }
 
     fn room_in(
@@ -256,27 +279,22 @@ impl Calls {
         cell: &Cell,
     ) -> u32 {
         let until = time + (i64::from(wanted) + PAUSE) * SECOND;
-        let (mut turn, mut near, base) = (of.turn, *cell, memo.base(ward));
+        let (mut turn, mut latest) = (of.turn, None);
         if self.chain.wards.dealt(ward, turn).record <= of.record {
             turn += 1;
         }
         loop {
-            let (begin, pair) = match memo.get(base, ward, turn) {
-                Some(known) => (known.time, known.pair),
-                None => {
-                    let (found, cell) = self.look(memo, ward, self.chain.wards.dealt(ward, turn), &near);
-                    near = cell;
-                    (found.time, found.pair)
+            match memo.next_with(ward, &mut turn, until, parties) {
+                Next::At(begin) => {
+                    let room = (begin - time).div_euclid(SECOND) - 1;
+                    return (room.max(0) as u32).min(wanted);
                 }
-            };
-            if begin >= until {
-                return wanted;
+                Next::None => return wanted,
+                Next::Unknown => {
+                    let near = latest.get_or_insert(*cell);
+                    self.look(memo, ward, self.chain.wards.dealt(ward, turn), near);
+                }
             }
-            if pair.shares(parties) {
-                let room = (begin - time).div_euclid(SECOND) - 1;
-                return (room.max(0) as u32).min(wanted);
-            }
-            turn += 1;
         }
     }
 }

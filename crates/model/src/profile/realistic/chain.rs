@@ -8,7 +8,7 @@ use super::law::Quantiles;
 use super::memo::Memo;
 use super::wards::{Dealt, Wards};
 use crate::profile::daily::{Cell, Daily};
-use crate::random::{GOLDEN_GAMMA, key, mix, more};
+use crate::random::{key, more};
 use crate::stream::Stream;
 
 /// How often a record is looked for that ended early enough to be followed.
@@ -29,7 +29,6 @@ pub struct Chain {
     pub stream: Stream,
     pub daily: Daily,
     pub wards: Wards,
-    key: u64,
     /// From the beginning of a record to that of what follows it, in microseconds.
     lags: Quantiles,
     /// Of 2^16 records, so many follow another one, where one can be found.
@@ -49,7 +48,6 @@ impl Chain {
         let lags = Quantiles::power(exponent, least * SECOND as f64, 86_400.0 * SECOND as f64);
         Chain {
             stream,
-            key: daily.key(stream),
             daily: daily.clone(),
             wards: wards.clone(),
             lags,
@@ -60,7 +58,7 @@ impl Chain {
     /// Random bits of a record, apart from those that place it in time.
     #[inline]
     pub fn bits(&self, record: i64) -> u64 {
-        mix(self.key.wrapping_add((record as u64).wrapping_mul(GOLDEN_GAMMA)))
+        more(self.daily.bits(self.stream, record), key(0))
     }
 
     /// When a record of a cell happens.
@@ -69,41 +67,44 @@ impl Chain {
         cell.time(record, self.daily.bits(self.stream, record) as u32)
     }
 
-    /// When a record happens, and its cell; `near` is one that may be close to it.
+    /// When a record happens. The cell may be any, and becomes its own; one that is close takes least.
     #[inline]
-    pub fn time(&self, record: i64, near: &Cell) -> (i64, Cell) {
-        let cell = self.daily.cell_of(self.stream, record, near);
-        (self.time_in(&cell, record), cell)
+    pub fn time(&self, record: i64, cell: &mut Cell) -> i64 {
+        self.daily.go_to(self.stream, record, cell);
+        self.time_in(cell, record)
     }
 
     /// The record that another one follows, with its time, if it is one that follows any. `cell` is that
-    /// of the record; `length` gives how long an earlier one took, in seconds.
+    /// of the record, and becomes that of the earlier one; `length` gives how long an earlier one took,
+    /// in seconds.
     #[inline]
     pub fn before(
         &self,
         memo: &mut Memo,
         (ward, record): (u32, i64),
-        (time, cell): (i64, &Cell),
+        time: i64,
+        cell: &mut Cell,
         bits: u64,
         length: impl Fn(i64) -> u32,
-    ) -> Option<(Dealt, i64, Cell)> {
+    ) -> Option<(Dealt, i64)> {
         if (bits & 0xFFFF) as u32 >= self.share {
             return None;
         }
         let draws = more(bits, key(9));
         let wanted = time - self.lags.of((draws >> 32) as u32);
-        let there = memo.cell(&self.daily, self.stream, wanted.div_euclid(SECOND));
+        let there = *memo.cell(&self.daily, self.stream, wanted.div_euclid(SECOND));
         // At night few records can be followed: else all of the morning would follow them.
         if (draws & 0xFFFF_FFFF) * u64::from(cell.rate) >= u64::from(there.rate) << 32 {
             return None;
         }
+        *cell = there;
         let mut turn = self.wards.turn_of(there.record_at(wanted));
         for _ in 0..TRIES {
             let earlier = self.wards.dealt(ward, turn);
             if earlier.record < record {
-                let (begin, cell) = self.time(earlier.record, &there);
+                let begin = self.time(earlier.record, cell);
                 if begin + i64::from(length(earlier.record)) * SECOND + PAUSE <= time {
-                    return Some((earlier, begin, cell));
+                    return Some((earlier, begin));
                 }
             }
             turn -= 1;

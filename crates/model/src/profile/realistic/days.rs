@@ -2,7 +2,7 @@
 
 use super::law::Quantiles;
 use super::towers::{Place, Point, Towers};
-use super::wards::{COMMUNITY, FAMILY, Wards};
+use super::wards::{COMMUNITY, FAMILY, Member, Person, Wards};
 use crate::habits::DayKind;
 use crate::profile::daily::Daily;
 use crate::random::{GOLDEN_GAMMA, below, key, mix, more};
@@ -40,7 +40,6 @@ const PLACES_MAX: i64 = 1_000;
 /// Where people are.
 #[derive(Clone, Debug)]
 pub struct Days {
-    salt: u64,
     /// How far one family lives from the next, in 2^16ths of a place.
     per_family: u64,
     daily: Daily,
@@ -74,11 +73,10 @@ struct Who {
 }
 
 impl Days {
-    pub fn new(seed: u64, daily: &Daily, wards: &Wards, towers: Towers, count: u16) -> Days {
+    pub fn new(daily: &Daily, wards: &Wards, towers: Towers, count: u16) -> Days {
         let whole = 4_294_967_296.0;
         let one = 1.0 / f64::from(count);
         Days {
-            salt: mix(seed ^ 0x6461_7973),
             per_family: (1 << 48) / u64::from(wards.members() / FAMILY),
             daily: daily.clone(),
             wards: wards.clone(),
@@ -96,8 +94,7 @@ impl Days {
 
     /// Where a member of a ward lives.
     #[inline]
-    fn home(&self, subscriber: u32) -> Place {
-        let of = self.wards.member(subscriber);
+    fn home(&self, of: Member) -> Place {
         let families = u64::from(COMMUNITY / FAMILY);
         // Communities of all wards take turns along the curve, so that each ward is everywhere.
         let community = u64::from(of.community) * u64::from(self.wards.count()) + u64::from(of.ward);
@@ -106,11 +103,11 @@ impl Days {
     }
 
     /// The tower that serves somebody at a local time, in seconds; from 0.
-    pub fn tower(&self, subscriber: u32, second: i64) -> u32 {
+    pub fn tower(&self, person: Person, second: i64) -> u32 {
         let (day, of_day) = (second.div_euclid(DAY), second.rem_euclid(DAY));
-        let bits = mix(self.salt ^ u64::from(subscriber).wrapping_mul(GOLDEN_GAMMA));
-        let today = mix(bits ^ (day as u64).wrapping_mul(GOLDEN_GAMMA));
-        let who = Who { bits, today, home: self.home(subscriber) };
+        let bits = person.bits;
+        let today = more(bits ^ (day as u64).wrapping_mul(GOLDEN_GAMMA), key(12));
+        let who = Who { bits, today, home: self.home(person.of) };
         let tower = match self.stage(who, self.daily.kind(day), of_day) {
             None => self.towers.at(who.home),
             Some((place, Stage::There)) => self.towers.at(place),
@@ -126,11 +123,10 @@ impl Days {
     #[inline]
     fn or_neighbour(&self, bits: u64, tower: u32, second: i64) -> u32 {
         let slot = second.div_euclid(10 * MINUTE) as u64;
-        let draw = mix(bits ^ u64::from(tower) << 40 ^ slot);
-        match (draw as u32 & 0xFF) < NEIGHBOUR {
-            true => self.towers.neighbour(tower, (draw >> 8) as usize & 1),
-            false => tower,
-        }
+        let draw = more(bits ^ u64::from(tower) << 40 ^ slot.wrapping_mul(GOLDEN_GAMMA), key(13));
+        let neighbour = self.towers.neighbour(tower, (draw >> 8) as usize & 1);
+        // Without a branch, which would be guessed wrong too often.
+        [tower, neighbour][usize::from((draw as u32 & 0xFF) < NEIGHBOUR)]
     }
 
     /// The outing that somebody is on, if any.

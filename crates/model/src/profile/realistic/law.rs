@@ -9,7 +9,7 @@ pub struct Choice {
     /// The upper bound of each case among 2^32 draws; that of the last is 2^32 - 1.
     bounds: Vec<u32>,
     /// The case at the beginning of each of equal ranges of draws.
-    guide: Vec<u32>,
+    guide: Vec<u16>,
     shift: u32,
 }
 
@@ -30,8 +30,8 @@ impl Choice {
         if let Some(last) = bounds.last_mut() {
             *last = u32::MAX;
         }
-        // About two ranges for each case.
-        let bits = (usize::BITS - bounds.len().leading_zeros() + 1).clamp(4, 16);
+        // Eight ranges and more for each case, so that few have a bound within them.
+        let bits = (usize::BITS - bounds.len().leading_zeros() + 3).clamp(4, 16);
         let shift = 32 - bits;
         let mut guide = Vec::with_capacity(1 << bits);
         let mut case = 0;
@@ -39,7 +39,7 @@ impl Choice {
             while bounds[case] < range << shift {
                 case += 1;
             }
-            guide.push(case as u32);
+            guide.push(case as u16);
         }
         Choice { bounds, guide, shift }
     }
@@ -47,11 +47,13 @@ impl Choice {
     /// The case of a draw.
     #[inline]
     pub fn of(&self, draw: u32) -> u32 {
-        let mut case = self.guide[(draw >> self.shift) as usize];
-        while self.bounds[case as usize] < draw {
+        let case = self.guide[(draw >> self.shift) as usize];
+        // Without a branch: it would be guessed wrong as often as right.
+        let mut case = usize::from(case) + usize::from(self.bounds[usize::from(case)] < draw);
+        while self.bounds[case] < draw {
             case += 1;
         }
-        case
+        case as u32
     }
 }
 
@@ -167,7 +169,8 @@ impl Durations {
     /// How long a call lasts.
     #[inline]
     pub fn of(&self, draw: u32) -> u32 {
-        let mut seconds = usize::from(self.guide[(draw >> 20) as usize]);
+        let seconds = usize::from(self.guide[(draw >> 20) as usize]);
+        let mut seconds = seconds + usize::from(self.bounds[seconds] < draw);
         while self.bounds[seconds] < draw {
             seconds += 1;
         }

@@ -30,7 +30,7 @@ use self::memo::Memo;
 use self::sessions::Sessions;
 pub(crate) use self::sessions::laws as session_laws;
 use self::towers::Towers;
-use self::wards::Wards;
+use self::wards::{Person, Wards};
 use super::daily::{Cell, Daily};
 use crate::field::Records;
 use crate::part::Part;
@@ -66,7 +66,7 @@ impl Realistic {
         Realistic(Arc::new(World {
             calls: Calls::new(scenario, daily, &wards, per_day),
             sessions: Sessions::new(scenario, daily, &wards, &normal, per_day),
-            days: Days::new(scenario.seed, daily, &wards, towers, scenario.towers),
+            days: Days::new(daily, &wards, towers, scenario.towers),
             daily: daily.clone(),
             memos: Mutex::default(),
         }))
@@ -91,7 +91,7 @@ impl Realistic {
             Stream::Signal => world.numbers(stream, part, range, |memo, cell, number| {
                 let session = world.sessions.session(memo, cell, number);
                 records.take(&crate::additions::SignalRecord {
-                    subscriber: session.subscriber,
+                    subscriber: session.person.subscriber,
                     signal_dbm: session.up_bytes % 100,
                     time: world.daily.utc(session.time),
                 });
@@ -118,7 +118,7 @@ impl World {
         let mut memo = self.memo(stream);
         let mut cell = self.daily.first_cell(stream, part.index);
         while number < end {
-            cell = self.daily.cell_of(stream, number, &cell);
+            self.daily.go_to(stream, number, &mut cell);
             let last = end.min(cell.first + i64::from(cell.count));
             while number < last {
                 each(&mut memo, &cell, number);
@@ -131,8 +131,8 @@ impl World {
     fn data(&self, memo: &mut Memo, cell: &Cell, number: i64) -> DataRecord {
         let session = self.sessions.session(memo, cell, number);
         DataRecord {
-            subscriber: session.subscriber,
-            tower: self.tower(session.subscriber, session.time),
+            subscriber: session.person.subscriber,
+            tower: self.tower(session.person, session.time),
             up_bytes: session.up_bytes,
             down_bytes: session.down_bytes,
             data_type: session.data_type,
@@ -144,9 +144,10 @@ impl World {
 
     fn voice(&self, memo: &mut Memo, cell: &Cell, number: i64) -> VoiceRecord {
         let call = self.calls.call(memo, cell, number);
+        let person = self.calls.person(call.pair.caller);
         VoiceRecord {
             subscriber: call.pair.caller,
-            tower: self.tower(call.pair.caller, call.time),
+            tower: self.tower(person, call.time),
             call_type: if call.bits & 0xFFFF < VIDEO { CallType::Video } else { CallType::Voice },
             called: call.pair.called(),
             duration_s: call.seconds as u16,
@@ -154,8 +155,8 @@ impl World {
         }
     }
 
-    fn tower(&self, subscriber: u32, time: i64) -> u16 {
-        (self.days.tower(subscriber, time.div_euclid(SECOND)) + 1) as u16
+    fn tower(&self, person: Person, time: i64) -> u16 {
+        (self.days.tower(person, time.div_euclid(SECOND)) + 1) as u16
     }
 
     fn memo(&self, stream: Stream) -> Memo {

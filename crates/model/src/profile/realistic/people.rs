@@ -7,7 +7,7 @@ use super::law::Choice;
 use super::math::{normal, normal_quantile};
 use super::ties::Order;
 use super::wards::{COMMUNITY, Member, Wards};
-use crate::random::{GOLDEN_GAMMA, below, mix};
+use crate::random::{GOLDEN_GAMMA, below, key, mix, more};
 
 /// Nobody makes more records in a day than this, on average.
 const PER_DAY_MAX: f64 = 60.0;
@@ -56,10 +56,10 @@ impl People {
 
     /// Somebody of a class, by a draw of the class and one of the community.
     #[inline]
-    pub fn somebody(&self, ward: u32, class: u32, community: u32) -> u32 {
+    pub fn somebody(&self, ward: u32, class: u32, community: u32) -> Member {
         let community = below(community, self.wards.communities());
         let position = self.order(ward, community).of(class);
-        self.wards.subscriber(Member { ward, community, position })
+        Member { ward, community, position }
     }
 
     /// The class of a draw.
@@ -68,16 +68,10 @@ impl People {
         self.classes.of(draw)
     }
 
-    /// The class of a person.
-    #[inline]
-    pub fn class_of(&self, of: Member) -> u32 {
-        self.order(of.ward, of.community).back(of.position)
-    }
-
     #[inline]
     fn order(&self, ward: u32, community: u32) -> Order {
-        let number = u64::from(ward) * u64::from(self.wards.communities()) + u64::from(community);
-        Order::new(mix(self.salt ^ number.wrapping_mul(GOLDEN_GAMMA)))
+        let number = self.wards.community(ward, community);
+        Order::new(more(self.salt ^ number.wrapping_mul(GOLDEN_GAMMA), key(1)))
     }
 }
 

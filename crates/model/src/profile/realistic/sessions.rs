@@ -7,7 +7,7 @@ use super::chain::{Chain, LENGTH_MAX, SECOND};
 use super::law::{Choice, PowersOfTwo, Quantiles};
 use super::memo::Memo;
 use super::people::People;
-use super::wards::Wards;
+use super::wards::{COMMUNITY, Person, Wards};
 use crate::profile::daily::{Cell, Daily};
 use crate::profile::uniform::public_network;
 use crate::random::{GOLDEN_GAMMA, below, key, mix, more};
@@ -58,7 +58,6 @@ const KINDS: [Kind; 5] = [
 /// The data sessions of a run.
 #[derive(Clone, Debug)]
 pub struct Sessions {
-    seed: u64,
     chain: Chain,
     people: People,
     kinds: Choice,
@@ -67,6 +66,8 @@ pub struct Sessions {
     sizes: [(i64, i64, u32); KINDS.len()],
     normal: Arc<Quantiles>,
     powers: PowersOfTwo,
+    /// Where the draws of a class's levels begin.
+    levels: [u64; COMMUNITY as usize],
     sites: Choice,
     pools: [u32; POOLS as usize],
 }
@@ -76,7 +77,7 @@ pub struct Sessions {
 pub struct Session {
     /// Local, in microseconds.
     pub time: i64,
-    pub subscriber: u32,
+    pub person: Person,
     pub data_type: DataType,
     pub up_bytes: u32,
     pub down_bytes: u32,
@@ -87,7 +88,8 @@ pub struct Session {
 /// Whose session it is, and what for.
 #[derive(Clone, Copy)]
 struct Use {
-    subscriber: u32,
+    person: Person,
+    class: u32,
     kind: u32,
     /// What the site is drawn from.
     site: u64,
@@ -107,7 +109,7 @@ impl Sessions {
         let binary = std::f64::consts::LOG2_10 * point;
         let seed = mix(scenario.seed ^ 0x7365_7373);
         Sessions {
-            seed,
+            levels: std::array::from_fn(|class| mix(seed ^ class as u64)),
             chain: Chain::new(daily, wards, Stream::Data, SHARE, 1.2, 2.0),
             people: People::of_sessions(scenario.seed, wards, sigma, per_day),
             kinds: Choice::new(KINDS.iter().map(|kind| kind.share)),
@@ -127,39 +129,40 @@ impl Sessions {
     pub fn session(&self, memo: &mut Memo, cell: &Cell, record: i64) -> Session {
         let (ward, _) = self.chain.wards.ward_of(record);
         let time = self.chain.time_in(cell, record);
-        let used = self.used(memo, (ward, record), (time, cell), 0);
+        let used = self.used(memo, ward, record, time, cell);
         let draws = more(self.chain.bits(record), key(1));
         let (up_bytes, down_bytes) = self.bytes(used, draws);
         Session {
             time,
-            subscriber: used.subscriber,
+            person: used.person,
             data_type: KINDS[used.kind as usize].data_type,
             up_bytes,
             down_bytes,
-            address: self.address(used.subscriber, time),
+            address: self.address(used.person, time),
             site: self.site(used),
         }
     }
 
-    fn used(&self, memo: &mut Memo, at: (u32, i64), when: (i64, &Cell), length: u32) -> Use {
-        let bits = self.chain.bits(at.1);
-        if length < LENGTH_MAX
-            && let Some((earlier, time, cell)) = self.chain.before(memo, at, when, bits, |_| 0)
-        {
-            let used = self.used(memo, (at.0, earlier.record), (time, &cell), length + 1);
+    /// Goes back to the record in which the person was drawn.
+    fn used(&self, memo: &mut Memo, ward: u32, mut record: i64, mut time: i64, near: &Cell) -> Use {
+        let (mut cell, mut latest) = (*near, None);
+        for _ in 0..LENGTH_MAX {
+            let bits = self.chain.bits(record);
+            let earlier = self.chain.before(memo, (ward, record), time, &mut cell, bits, |_| 0);
+            let Some((earlier, begin)) = earlier else { break };
             // Half of them go on with the same.
-            return match bits >> 63 {
-                0 => used,
-                _ => self.fresh(used.subscriber, more(bits, key(2))),
-            };
+            if bits >> 63 == 1 && latest.is_none() {
+                latest = Some(more(bits, key(2)));
+            }
+            (record, time) = (earlier.record, begin);
         }
-        let class = self.people.class((bits >> 32) as u32);
+        let bits = self.chain.bits(record);
         let draws = more(bits, key(3));
-        self.fresh(self.people.somebody(at.0, class, (draws >> 32) as u32), draws)
-    }
-
-    fn fresh(&self, subscriber: u32, draws: u64) -> Use {
-        Use { subscriber, kind: self.kinds.of(more(draws, key(4)) as u32), site: more(draws, key(5)) }
+        let class = self.people.class((bits >> 32) as u32);
+        let person = self.chain.wards.person(self.people.somebody(ward, class, (draws >> 32) as u32));
+        let draws = latest.unwrap_or(draws);
+        let kind = self.kinds.of(more(draws, key(4)) as u32);
+        Use { person, class, kind, site: more(draws, key(5)) }
     }
 
     /// Bytes up and down.
@@ -167,7 +170,7 @@ impl Sessions {
     fn bytes(&self, used: Use, draws: u64) -> (u32, u32) {
         let (mean, deviation, up) = self.sizes[used.kind as usize];
         let own = self.normal.of((draws >> 32) as u32);
-        let person = self.normal.of(self.level(used.subscriber));
+        let person = self.normal.of(self.level(used));
         // Two normal draws add up to one whose variance is 1 again.
         let level = (own * OWN + person * OF_PERSON) >> 16;
         let bytes = self.powers.of(mean + ((level * deviation) >> 16)).clamp(1, BYTES_MAX);
@@ -180,35 +183,29 @@ impl Sessions {
     /// How large somebody's sessions are against those of others, as a draw. The levels of a class are
     /// spread evenly, so that the law of all sessions is kept.
     #[inline]
-    fn level(&self, subscriber: u32) -> u32 {
-        let member = self.chain.wards.member(subscriber);
-        let class = self.people.class_of(member);
-        let nth = u64::from(member.ward) * u64::from(self.chain.wards.communities())
-            + u64::from(member.community);
-        (mix(self.seed ^ u64::from(class)).wrapping_add(nth.wrapping_mul(GOLDEN_GAMMA)) >> 32) as u32
+    fn level(&self, used: Use) -> u32 {
+        let nth = self.chain.wards.community(used.person.of.ward, used.person.of.community);
+        let first = self.levels[used.class as usize];
+        (first.wrapping_add(nth.wrapping_mul(GOLDEN_GAMMA)) >> 32) as u32
     }
 
     /// From one of the operator's pools; kept for some hours.
     #[inline]
-    fn address(&self, subscriber: u32, time: i64) -> Ipv4Addr {
-        let who = mix(self.seed ^ u64::from(subscriber));
-        let lease = (time.div_euclid(SECOND) + (who >> 48) as i64).div_euclid(LEASE);
-        let drawn = mix(who ^ (lease as u64).wrapping_mul(GOLDEN_GAMMA));
+    fn address(&self, person: Person, time: i64) -> Ipv4Addr {
+        let lease = (time.div_euclid(SECOND) + (person.bits >> 48) as i64).div_euclid(LEASE);
+        let drawn = more(person.bits ^ (lease as u64).wrapping_mul(GOLDEN_GAMMA), key(6));
         let pool = self.pools[below((drawn >> 32) as u32, POOLS) as usize];
         Ipv4Addr::from_bits(pool | drawn as u32 & 0xFFFF)
     }
 
     #[inline]
     fn site(&self, used: Use) -> u16 {
-        let draw = match used.site & 0xFF < FAVOURITE {
-            // One of some that were drawn once.
-            true => {
-                let nth = below((used.site >> 32) as u32, FAVOURITES);
-                mix(self.seed ^ u64::from(used.subscriber) << 2 ^ u64::from(nth)) as u32
-            }
-            false => (used.site >> 32) as u32,
-        };
-        self.sites.of(draw) as u16
+        let draw = (used.site >> 32) as u32;
+        // One of some that were drawn once.
+        let nth = below(draw, FAVOURITES);
+        let favourite = more(used.person.bits ^ u64::from(nth) << 60, key(7)) as u32;
+        // Without a branch, which would be guessed wrong too often.
+        self.sites.of([draw, favourite][usize::from(used.site & 0xFF < FAVOURITE)]) as u16
     }
 }
 

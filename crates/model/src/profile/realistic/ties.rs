@@ -8,7 +8,7 @@
 use super::law::Choice;
 use super::math::pow;
 use super::wards::{COMMUNITY, FAMILY, Member, Wards};
-use crate::random::{GOLDEN_GAMMA, below_wide, mix};
+use crate::random::{GOLDEN_GAMMA, below_wide, key, mix, more};
 
 /// Contacts of a person, at most.
 pub const RANKS: u32 = 10;
@@ -17,16 +17,32 @@ pub const RANKS: u32 = 10;
 pub const BRIDGE: u32 = 3;
 
 /// Of 256 ties: those on which both often call each other here; and with them, those on which one of the
-/// two does so more seldom. On the rest, one of them hardly ever does. The first of each are for the
-/// family and bridges, which last; the second for circles, in which lopsided ties are common (Kovanen
-/// and others, "Reciprocity of mobile phone calls", 2010).
-const KEEN_BOTH: [u32; 2] = [180, 77];
-const KEEN_MORE: [u32; 2] = [231, 128];
+/// two does so more seldom. On the rest, one of them hardly ever does. Ties of families come first; those
+/// of circles second, in which lopsided ties are common (Kovanen and others, "Reciprocity of mobile phone
+/// calls", 2010); bridges third, which last.
+const KEEN_BOTH: [u32; 3] = [180, 84, 215];
+const KEEN_MORE: [u32; 3] = [231, 134, 245];
 
 /// Of 256: how often a call on a tie stays in the network, by how keen the caller is.
 const KEEN: u32 = 236;
 const LESS: u32 = 100;
 const HARDLY: u32 = 3;
+
+/// By rank: the bits in which the places of both differ; and whether those are places of the community's
+/// order, as a mask of its key.
+const STEPS: [(u32, u64); RANKS as usize + 1] = [
+    (0, 0),
+    (1, 0),
+    (2, 0),
+    (0, 0),
+    (3, 0),
+    (1, u64::MAX),
+    (2, u64::MAX),
+    (3, u64::MAX),
+    (4, u64::MAX),
+    (5, u64::MAX),
+    (6, u64::MAX),
+];
 
 #[derive(Clone, Debug)]
 pub struct Ties {
@@ -46,7 +62,7 @@ impl Ties {
         }
         // Weights fall with the square of the rank (Saramaki and others, PNAS 111, 2014, have persistent
         // signatures of this form).
-        let weight = |rank: u32| 1.0 / f64::from((rank + 3) * (rank + 3));
+        let weight = |rank: u32| 1.0 / (f64::from(rank) + 3.2).powi(2);
         Ties {
             salt: mix(seed ^ 0x7469_6573),
             wards: wards.clone(),
@@ -79,19 +95,21 @@ impl Ties {
     #[inline]
     pub fn keenness(&self, from: u32, to: u32) -> u32 {
         let hash = self.pair(from, to);
-        let is_circle = from / COMMUNITY == to / COMMUNITY && from / FAMILY != to / FAMILY;
+        let is_bridge = from / COMMUNITY != to / COMMUNITY;
+        let tie = usize::from(from / FAMILY != to / FAMILY) + usize::from(is_bridge);
         let kind = (hash >> 56) as u32;
         // Which of the two is the less keen one.
         let is_less = (hash >> 55) & 1 == u64::from(from > to);
         match kind {
-            _ if kind < KEEN_BOTH[usize::from(is_circle)] || !is_less => KEEN,
-            _ if kind < KEEN_MORE[usize::from(is_circle)] => LESS,
+            _ if kind < KEEN_BOTH[tie] || !is_less => KEEN,
+            _ if kind < KEEN_MORE[tie] => LESS,
             _ => HARDLY,
         }
     }
 
     fn exists(&self, one: u32, other: u32, rank: u32) -> bool {
-        let person = |who: u32| mix(self.salt ^ u64::from(who).wrapping_mul(GOLDEN_GAMMA)) >> 32;
+        let spread = |who: u32| u64::from(who).wrapping_mul(GOLDEN_GAMMA);
+        let person = |who: u32| mix(self.salt ^ spread(who)) >> 32;
         let tie = self.pair(one, other) & 0xFFFF_FFFF;
         person(one) + person(other) + tie < self.thresholds[rank as usize]
     }
@@ -103,12 +121,11 @@ impl Ties {
         mix(self.salt.wrapping_add(u64::from(low) << 32 | u64::from(high)))
     }
 
+    #[inline]
     fn other(&self, subscriber: u32, rank: u32) -> u32 {
         match rank {
-            1 | 2 => subscriber ^ rank,
             BRIDGE => self.beyond(self.wards.member(subscriber)),
-            4 => subscriber ^ 3,
-            _ => self.in_circle(subscriber, rank - 4),
+            _ => self.nearby(subscriber, rank),
         }
     }
 
@@ -116,23 +133,27 @@ impl Ties {
     /// one before.
     fn beyond(&self, of: Member) -> u32 {
         let (count, communities) = (self.wards.count(), self.wards.communities());
-        let is_even = of.position & 1 == 0;
-        let next = |ward: u32| if ward + 1 == count { 0 } else { ward + 1 };
-        let before = |ward: u32| if ward == 0 { count - 1 } else { ward - 1 };
-        let ward = if is_even { next(of.ward) } else { before(of.ward) };
+        let is_odd = of.position as usize & 1;
+        let ward = of.ward + [1, count - 1][is_odd];
+        let ward = if ward < count { ward } else { ward - count };
         // Both ends have the same key.
-        let lower = if is_even { of.ward } else { ward };
-        let key =
-            mix(self.salt ^ u64::from(lower << 7 | of.position >> 1).wrapping_mul(GOLDEN_GAMMA) ^ 3);
-        let sum = below_wide(key, communities.into()) as u32;
-        let community = (sum + communities - of.community) % communities;
+        let lower = [of.ward, ward][is_odd];
+        let pairs = u64::from(lower << 7 | of.position >> 1);
+        let draws = more(self.salt ^ pairs.wrapping_mul(GOLDEN_GAMMA), key(2));
+        let sum = below_wide(draws, communities.into()) as u32 + communities - of.community;
+        let community = if sum < communities { sum } else { sum - communities };
         self.wards.subscriber(Member { ward, community, position: of.position ^ 1 })
     }
 
-    /// Those whose positions differ in `step` alone, in an order of the community's own.
-    fn in_circle(&self, subscriber: u32, step: u32) -> u32 {
+    /// The one whose place differs in some bits alone: that in the family, or in an order of the
+    /// community's own. Both are one formula, since a branch would be guessed wrong as often as right.
+    #[inline]
+    fn nearby(&self, subscriber: u32, rank: u32) -> u32 {
         let position = subscriber % COMMUNITY;
-        let order = Order::new(mix(self.salt ^ u64::from(subscriber / COMMUNITY) ^ 0x6369_7263));
+        let community = u64::from(subscriber / COMMUNITY);
+        let draws = more(self.salt ^ community.wrapping_mul(GOLDEN_GAMMA), key(3));
+        let (step, of_circle) = STEPS[rank as usize];
+        let order = Order::new(draws & of_circle);
         subscriber - position + order.back(order.of(position) ^ step)
     }
 }
@@ -168,7 +189,7 @@ impl Order {
 /// mobile users (New Journal of Physics 9, 2007).
 fn share_with(rank: u32) -> f64 {
     // More have a bridge than would have a third contact: else there would be islands.
-    let shift = if rank == BRIDGE { 0.8 } else { 0.55 };
+    let shift = if rank == BRIDGE { 0.72 } else { 0.55 };
     pow((f64::from(rank) - shift + 10.9) / 11.9, -7.4).min(1.0)
 }
 

@@ -5,7 +5,7 @@
 //! of the record's ward, or one of them is of a neighbouring ward with which it shares a tie. So all
 //! records in which somebody can occur are those of one or two wards, and they can be looked through.
 
-use crate::random::{GOLDEN_GAMMA, below_wide, mix};
+use crate::random::{GOLDEN_GAMMA, below_wide, key, mix, more};
 use crate::scenario::Scenario;
 
 /// People of a community, who know each other.
@@ -27,6 +27,10 @@ pub struct Wards {
     /// People of a ward.
     size: u32,
     subscribers: u32,
+    /// 2^64 divided by the size, rounded up: a product takes less time than a division.
+    by_size: u64,
+    /// 2^63 divided by the count, rounded down.
+    by_count: u64,
 }
 
 /// A record of a ward: its number, and the turn in which it was dealt.
@@ -46,6 +50,14 @@ pub struct Member {
     pub position: u32,
 }
 
+/// A subscriber, and what is drawn once for them.
+#[derive(Clone, Copy, Debug)]
+pub struct Person {
+    pub subscriber: u32,
+    pub of: Member,
+    pub bits: u64,
+}
+
 impl Wards {
     /// `rate`: records of a stream in a second.
     pub fn new(scenario: &Scenario, rate: f64) -> Wards {
@@ -55,7 +67,15 @@ impl Wards {
         let most = active / COMMUNITY;
         let communities = ((wanted as u32) / COMMUNITY).clamp(2, most.max(2)).min(most);
         let size = communities * COMMUNITY;
-        Wards { salt: mix(scenario.seed ^ 0x7761_7264), count: active / size, size, subscribers }
+        let count = active / size;
+        Wards {
+            salt: mix(scenario.seed ^ 0x7761_7264),
+            count,
+            size,
+            subscribers,
+            by_size: u64::MAX / u64::from(size) + 1,
+            by_count: (1 << 63) / u64::from(count),
+        }
     }
 
     /// How many there are.
@@ -81,14 +101,15 @@ impl Wards {
     /// By how much the order of a turn is shifted.
     #[inline]
     fn shift(&self, turn: i64) -> i64 {
-        below_wide(mix(self.salt ^ (turn as u64).wrapping_mul(GOLDEN_GAMMA)), self.count.into()) as i64
+        let draws = more(self.salt ^ (turn as u64).wrapping_mul(GOLDEN_GAMMA), key(1));
+        below_wide(draws, self.count.into()) as i64
     }
 
     /// The ward to which a record was dealt, and when.
     #[inline]
     pub fn ward_of(&self, record: i64) -> (u32, Dealt) {
         let count = i64::from(self.count);
-        let turn = record.div_euclid(count);
+        let turn = self.turn_of(record);
         let shifted = record - turn * count + self.shift(turn);
         let ward = if shifted >= count { shifted - count } else { shifted };
         (ward as u32, Dealt { record, turn })
@@ -106,12 +127,16 @@ impl Wards {
     /// The turn in which a record is dealt, to whomever.
     #[inline]
     pub fn turn_of(&self, record: i64) -> i64 {
-        record.div_euclid(self.count.into())
+        // One too few or too many at times.
+        let turn = ((i128::from(record) * i128::from(self.by_count)) >> 63) as i64;
+        let rest = record - turn * i64::from(self.count);
+        turn + i64::from(rest >= self.count.into()) - i64::from(rest < 0)
     }
 
     #[inline]
     pub fn member(&self, subscriber: u32) -> Member {
-        let (ward, within) = (subscriber / self.size, subscriber % self.size);
+        let ward = self.ward(subscriber);
+        let within = subscriber - ward * self.size;
         Member { ward, community: within / COMMUNITY, position: within % COMMUNITY }
     }
 
@@ -121,8 +146,22 @@ impl Wards {
     }
 
     #[inline]
+    pub fn person(&self, of: Member) -> Person {
+        let subscriber = self.subscriber(of);
+        let bits = mix(!self.salt ^ u64::from(subscriber).wrapping_mul(GOLDEN_GAMMA));
+        Person { subscriber, of, bits }
+    }
+
+    /// The number of a community among those of all wards, one ward after the other.
+    #[inline]
+    pub fn community(&self, ward: u32, community: u32) -> u64 {
+        u64::from(ward) * u64::from(self.communities()) + u64::from(community)
+    }
+
+    #[inline]
     pub fn ward(&self, subscriber: u32) -> u32 {
-        subscriber / self.size
+        // Exact for every subscriber, since both have 32 bits (Granlund and Montgomery, 1994).
+        ((u128::from(subscriber) * u128::from(self.by_size)) >> 64) as u32
     }
 }
 
