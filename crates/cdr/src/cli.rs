@@ -12,7 +12,7 @@ Exit codes:
     3  refused to continue: what is delivered and what is known do not agree
     4  a destination is unreachable, or gave up on
     5  fenced: another process runs with the same run name and shard
-    6  cdr verify: what is there is not what should be
+    6  cdr verify: what is there is not what should be; cdr stats --check: a law is not kept
   130  stopped by SIGINT, progress saved
   143  stopped by SIGTERM, progress saved
 

@@ -9,6 +9,7 @@ mod sample;
 mod sandbox;
 mod schema;
 mod signals;
+mod stats;
 mod usage;
 mod verify;
 
@@ -49,6 +50,10 @@ pub enum Command {
     #[command(after_help = sample::EXAMPLES)]
     Sample(Box<sample::SampleArgs>),
 
+    /// Measure what records are like, against the laws that they should obey
+    #[command(after_help = stats::EXAMPLES)]
+    Stats(Box<stats::StatsArgs>),
+
     /// Describe what records hold, for other programs and for people
     #[command(after_help = schema::EXAMPLES)]
     Schema(schema::SchemaArgs),
@@ -69,6 +74,7 @@ impl Command {
             Command::Demo(args) => context.block_on(demo::execute(args, context)),
             Command::Sandbox(args) => context.block_on(sandbox::execute(args, context)),
             Command::Sample(args) => sample::execute(args, context),
+            Command::Stats(args) => stats::execute(args, context),
             Command::Schema(args) => schema::execute(args),
             Command::Config(args) => config::execute(args, context),
         }

@@ -140,6 +140,42 @@ fn a_sample_goes_on_into_the_next_part() {
 }
 
 #[test]
+fn statistics_say_which_laws_are_kept() {
+    let place = Place::new();
+    let days =
+        "--env dev --start 2024-01-01T00:00:00 --total-seconds 1209600 --subscribers 8000 --seed 3";
+    let output = place.cdr(&format!("stats --profile realistic {days}"));
+    let text = out(&output);
+    assert_eq!(output.status.code(), Some(0), "{}", log(&output));
+    for line in ["callers in two calls at once", "data records by hour", "sessions by size"] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let report = |arguments: &str| -> (Option<i32>, serde_json::Value) {
+        let output = place.cdr(&format!("stats {arguments} {days} --format json --check"));
+        (output.status.code(), serde_json::from_str(&out(&output)).unwrap())
+    };
+    let kept = |report: &serde_json::Value| {
+        let laws = report["laws"].as_array().unwrap();
+        (laws.iter().filter(|law| law["ok"] == true).count(), laws.len())
+    };
+    let (_, realistic) = report("--profile realistic");
+    let (code, uniform) = report("--profile uniform");
+    assert_eq!(code, Some(6));
+    let ((good, all), (few, _)) = (kept(&realistic), kept(&uniform));
+    assert!(good > all * 3 / 4 && few < all / 2, "{good} and {few} of {all}");
+    assert!(text.contains(&format!("{good} of {all} laws are kept.")), "{text}");
+    assert_eq!(realistic["histograms"][0]["bars"].as_array().unwrap().len(), 24);
+}
+
+#[test]
+fn statistics_of_parts_beyond_the_run_are_refused_with_the_bound() {
+    let place = Place::new();
+    let output = place.cdr("stats --env dev --parts 3..99");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(log(&output).contains("3..99 goes beyond the run, which has 86 parts"), "{}", log(&output));
+}
+
+#[test]
 fn a_dry_run_shows_the_plan_and_touches_nothing() {
     let place = Place::new();
     let output = place.cdr("run --dry-run --env prod");

@@ -31,6 +31,7 @@ fn a_reader_who_leaves_ends_no_command_and_changes_no_exit_code() {
         ("verify --env dev --sinks directory --seed 1", 6),
         ("sample data -n 100000", 0),
         ("schema data", 0),
+        ("stats --parts 0..2", 0),
         ("config", 0),
         ("config --markdown", 0),
         ("usage", 1),
@@ -50,9 +51,16 @@ fn a_reader_who_leaves_ends_no_command_and_changes_no_exit_code() {
 #[test]
 fn an_output_that_cannot_be_written_is_an_error() {
     let place = Place::new();
-    for arguments in
-        ["config", "sample data", "schema data", "run --dry-run", "--help", "run --help", "--version"]
-    {
+    for arguments in [
+        "config",
+        "sample data",
+        "stats --parts 0..2",
+        "schema data",
+        "run --dry-run",
+        "--help",
+        "run --help",
+        "--version",
+    ] {
         let full = fs::File::options().write(true).open("/dev/full").unwrap();
         let output = place.command(arguments).stdout(full).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{arguments}");

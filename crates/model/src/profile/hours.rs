@@ -66,11 +66,6 @@ impl Rates {
         bins.iter().copied().map(f64::from).sum()
     }
 
-    /// The sum of a day.
-    pub fn of_day(&self, kind: DayKind) -> f64 {
-        self.0[kind as usize].iter().copied().map(f64::from).sum()
-    }
-
     pub fn max(&self) -> u32 {
         self.0.iter().flatten().copied().max().unwrap_or(0)
     }

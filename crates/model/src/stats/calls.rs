@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::fit::{LogBins, slope, top_share};
-use super::{Finding, Known};
+use super::sample::Sample;
+use super::{Finding, Histogram, Known};
 use crate::profile::realistic::Durations;
 use crate::time::Micros;
 
@@ -50,20 +51,27 @@ impl Default for Calls {
 }
 
 impl Calls {
-    pub fn take(&mut self, caller: u64, called: u64, time: Micros, seconds: u32) {
+    /// Those of the sample are looked at one by one.
+    pub fn take(&mut self, [caller, called]: [u64; 2], time: Micros, seconds: u32, sample: Sample) {
         if let Some(count) = self.seconds.get_mut(seconds as usize) {
             *count += 1;
         }
         let end = time.0 + i64::from(seconds) * 1_000_000;
         // A busy line has not been in the call.
         let parties = if seconds > 0 { &[caller, called][..] } else { &[] };
-        for party in parties {
+        for party in parties.iter().filter(|party| sample.has(**party)) {
             let until = self.busy.entry(*party).or_insert(end);
             if *until > time.0 && *until != end {
                 *self.overlaps.entry(*party).or_default() += 1;
             }
             *until = end;
         }
+        if sample.has(caller) {
+            self.take_caller(caller, time);
+        }
+    }
+
+    fn take_caller(&mut self, caller: u64, time: Micros) {
         let of = self.callers.entry(caller).or_default();
         of.calls += 1;
         if let Some(last) = of.last.replace(time.0) {
@@ -79,9 +87,32 @@ impl Calls {
         of.burst += 1;
     }
 
-    pub fn findings(&self, known: &Known) -> Vec<Finding> {
+    /// Calls by their length.
+    pub fn histogram(&self) -> Histogram {
+        let bounds = [0, 1, 2, 4, 8, 15, 30, 60, 120, 240, 480, 900, 1_800];
+        let busy = ("busy".to_owned(), self.seconds.first().copied().unwrap_or(0));
+        let bars = bounds.windows(2).map(|bound| {
+            let (least, most) = (bound[0] + 1, bound[1]);
+            let counts = self.seconds.get(least..=most).unwrap_or_default();
+            (format!("to {most} s"), counts.iter().sum())
+        });
+        Histogram { what: "calls by length", bars: std::iter::once(busy).chain(bars).collect() }
+    }
+
+    /// Leaves out who is not of the sample.
+    pub fn thin(&mut self, sample: Sample) {
+        self.callers.retain(|who, _| sample.has(*who));
+        self.busy.retain(|who, _| sample.has(*who));
+        self.overlaps.retain(|who, _| sample.has(*who));
+    }
+
+    pub fn entries(&self) -> usize {
+        self.callers.len() + self.busy.len() + self.overlaps.len()
+    }
+
+    pub fn findings(&self, known: &Known, sample: Sample) -> Vec<Finding> {
         let law = Durations::log_logistic(known.call_median.into(), 1.5);
-        let subscribers = known.subscribers.map_or(self.callers.len(), |all| all as usize);
+        let subscribers = known.people(sample, self.callers.len());
         let calls: Vec<f64> = self.callers.values().map(|of| of.calls.into()).collect();
         vec![
             Finding::new(

@@ -20,9 +20,10 @@ pub fn top_share(mut values: Vec<f64>, count: usize, share: f64) -> f64 {
     values.iter().take(top).sum::<f64>() / values.iter().sum::<f64>()
 }
 
-/// The value that is farthest from 0.
+/// The value that is farthest from 0; none, if one of them is none.
 pub fn farthest(values: impl IntoIterator<Item = f64>) -> f64 {
-    values.into_iter().fold(0.0, |far: f64, one| if one.abs() > far.abs() { one } else { far })
+    let is_farther = |one: f64, far: f64| one.is_nan() || one.abs() > far.abs();
+    values.into_iter().fold(0.0, |far, one| if is_farther(one, far) { one } else { far })
 }
 
 /// A histogram whose bins grow by a factor.

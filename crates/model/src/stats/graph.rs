@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::places::{Places, kilometres};
+use super::sample::Sample;
 use super::{Finding, Known};
 use crate::time::Micros;
 
@@ -15,25 +16,34 @@ type Contacts = HashMap<u64, [u32; 2]>;
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     callers: HashMap<u64, Contacts>,
+    /// Contacts of all callers.
+    links: usize,
 }
 
 impl Graph {
     pub fn take(&mut self, caller: u64, called: u64, time: Micros, known: &Known) {
         let [begin, end] = known.window;
         let half = usize::from(time.0 - begin.0 > (end.0 - begin.0) / 2);
-        self.callers.entry(caller).or_default().entry(called).or_default()[half] += 1;
+        let halves = self.callers.entry(caller).or_default().entry(called).or_insert_with(|| {
+            self.links += 1;
+            [0; 2]
+        });
+        halves[half] += 1;
     }
 
-    pub fn findings(&self, known: &Known, places: &Places) -> Vec<Finding> {
+    /// Leaves out who is not of the sample.
+    pub fn thin(&mut self, sample: Sample) {
+        self.callers.retain(|who, _| sample.has(*who));
+        self.links = self.callers.values().map(HashMap::len).sum();
+    }
+
+    pub fn entries(&self) -> usize {
+        self.links
+    }
+
+    pub fn findings(&self, known: &Known, places: &Places, sample: Sample) -> Vec<Finding> {
         let [top, three] = [1, 3].map(|ranks| self.top(ranks));
-        let ties = self.ties();
         let mut findings = vec![
-            Finding::new(
-                "links that are used both ways",
-                self.reciprocated(),
-                [0.45, 0.85],
-                "Kovanen 2010",
-            ),
             Finding::new("calls to the first contact", top, [0.18, 0.30], "Saramaki 2014"),
             Finding::new("calls to the first three contacts", three, [0.40, 0.58], "Saramaki 2014"),
             Finding::new(
@@ -41,6 +51,23 @@ impl Graph {
                 self.persistence(),
                 [0.5, 1.0],
                 "Saramaki 2014",
+            ),
+        ];
+        // Both ends of a link, and who else they know, are seen only where nobody is left out.
+        if sample.is_all() {
+            findings.extend(self.of_all(known, places));
+        }
+        findings
+    }
+
+    fn of_all(&self, known: &Known, places: &Places) -> Vec<Finding> {
+        let ties = self.ties();
+        let mut findings = vec![
+            Finding::new(
+                "links that are used both ways",
+                self.reciprocated(),
+                [0.45, 0.85],
+                "Kovanen 2010",
             ),
             Finding::new("clustering of mutual ties", clustering(&ties), [0.20, 0.45], "Onnela 2007"),
             Finding::new(

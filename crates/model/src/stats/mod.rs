@@ -1,13 +1,15 @@
 //! Statistics of records, each against the law that it should obey.
 //!
-//! One pass over the records, in time order, fills a few tables; each law then gives a line with what
-//! was found. Only a sample of the subscribers is looked at one by one, so that memory has a bound.
+//! One pass over the records, each stream's in time order, fills a few tables; each law then gives a line
+//! with what was found. Memory has a bound: where the tables would grow beyond it, half of the people are
+//! left out, by a hash of their numbers, and so on.
 
 mod calls;
 mod fit;
 mod graph;
 mod places;
 mod rhythm;
+mod sample;
 mod sessions;
 
 use std::fmt;
@@ -16,8 +18,10 @@ use self::calls::Calls;
 use self::graph::Graph;
 use self::places::Places;
 use self::rhythm::Rhythms;
+use self::sample::Sample;
 use self::sessions::Sessions;
 use crate::fact::Fact;
+use crate::stream::Stream;
 use crate::time::Micros;
 
 /// An hour, in microseconds.
@@ -36,6 +40,13 @@ pub struct Known {
     pub call_median: u32,
     /// When the records begin, and end.
     pub window: [Micros; 2],
+}
+
+impl Known {
+    /// People of a sample, in which some were found.
+    fn people(&self, sample: Sample, found: usize) -> usize {
+        self.subscribers.map_or(found, |all| (all / sample.one_of()) as usize)
+    }
 }
 
 /// One law, and what was found.
@@ -60,6 +71,14 @@ impl Finding {
     }
 }
 
+/// How many records there are of each kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Histogram {
+    pub what: &'static str,
+    /// In order.
+    pub bars: Vec<(String, u64)>,
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.is_met() { "ok" } else { "OFF" };
@@ -72,9 +91,16 @@ impl fmt::Display for Finding {
     }
 }
 
+/// Entries of the tables, at most: some 200 MB.
+const ENTRIES_MAX: usize = 4_000_000;
+
 /// The pass.
+#[derive(Clone, Debug)]
 pub struct Statistics {
     known: Known,
+    entries_max: usize,
+    sample: Sample,
+    records: u64,
     rhythms: Rhythms,
     calls: Calls,
     graph: Graph,
@@ -84,7 +110,15 @@ pub struct Statistics {
 
 impl Statistics {
     pub fn new(known: Known) -> Statistics {
+        Statistics::within(known, ENTRIES_MAX)
+    }
+
+    /// Keeps no more entries than this: of a caller's contact, of somebody's place, of somebody.
+    pub fn within(known: Known, entries_max: usize) -> Statistics {
         Statistics {
+            entries_max,
+            sample: Sample::default(),
+            records: 0,
             rhythms: Rhythms::default(),
             calls: Calls::default(),
             graph: Graph::default(),
@@ -94,29 +128,68 @@ impl Statistics {
         }
     }
 
-    /// Takes the next record.
+    /// Takes the next record of a stream.
     pub fn take(&mut self, fact: &Fact) {
+        self.records += 1;
         self.rhythms.take(fact, &self.known);
         match *fact {
             Fact::Call { caller, called, tower, time, seconds } => {
-                self.calls.take(caller, called, time, seconds);
-                self.graph.take(caller, called, time, &self.known);
-                self.places.take(caller, tower, time, &self.known);
+                self.calls.take([caller, called], time, seconds, self.sample);
+                self.places.count(tower);
+                if self.sample.has(caller) {
+                    self.graph.take(caller, called, time, &self.known);
+                    self.places.take(Stream::Voice, caller, tower, time, &self.known);
+                }
             }
             Fact::Session { who, tower, time, data_type, up, down } => {
-                self.sessions.take(who, data_type, up, down);
-                self.places.take(who, tower, time, &self.known);
+                self.sessions.take(data_type, up, down);
+                self.places.count(tower);
+                if self.sample.has(who) {
+                    self.sessions.take_person(who, up + down);
+                    self.places.take(Stream::Data, who, tower, time, &self.known);
+                }
             }
         }
+        while self.entries() > self.entries_max {
+            self.sample = self.sample.half();
+            self.calls.thin(self.sample);
+            self.graph.thin(self.sample);
+            self.sessions.thin(self.sample);
+            self.places.thin(self.sample);
+        }
+    }
+
+    /// How many records were taken.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// One of how many people was looked at one by one; all others count in sums only.
+    pub fn one_of(&self) -> u64 {
+        self.sample.one_of()
+    }
+
+    fn entries(&self) -> usize {
+        self.calls.entries() + self.graph.entries() + self.sessions.entries() + self.places.entries()
+    }
+
+    /// How records spread over hours, lengths and sizes.
+    pub fn histograms(&self) -> Vec<Histogram> {
+        let mut histograms = self.rhythms.histograms().to_vec();
+        histograms.extend([self.calls.histogram(), self.sessions.histogram()]);
+        histograms
     }
 
     /// What was found, law by law.
     pub fn findings(&self) -> Vec<Finding> {
-        let mut findings = self.rhythms.findings(&self.known);
-        findings.extend(self.calls.findings(&self.known));
-        findings.extend(self.graph.findings(&self.known, &self.places));
-        findings.extend(self.sessions.findings(&self.known));
-        findings.extend(self.places.findings(&self.known));
+        let (known, sample) = (&self.known, self.sample);
+        let mut findings = self.rhythms.findings(known);
+        findings.extend(self.calls.findings(known, sample));
+        findings.extend(self.graph.findings(known, &self.places, sample));
+        findings.extend(self.sessions.findings(known, sample));
+        findings.extend(self.places.findings(known));
+        // Of what there is too little of, nothing can be said.
+        findings.retain(|finding| finding.found.is_finite());
         findings
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use super::fit::{LogBins, slope, top_share};
+use super::sample::Sample;
 use super::{Finding, HOUR, Known};
+use crate::stream::{PerStream, Stream};
 use crate::time::Micros;
 
 const DAY: i64 = 24 * HOUR;
@@ -17,6 +19,8 @@ const FAR: f64 = 50.0;
 #[derive(Clone, Debug)]
 pub struct Places {
     people: HashMap<u64, Person>,
+    /// Towers of all people.
+    visits: usize,
     towers: HashMap<u32, u64>,
     jumps: LogBins,
     fastest: f64,
@@ -24,7 +28,8 @@ pub struct Places {
 
 #[derive(Clone, Debug, Default)]
 struct Person {
-    last: Option<(u32, i64)>,
+    /// In each stream.
+    last: PerStream<Option<(u32, i64)>>,
     visits: HashMap<u32, u32>,
     /// At night, by tower.
     nights: HashMap<u32, u32>,
@@ -36,6 +41,7 @@ impl Default for Places {
     fn default() -> Self {
         Places {
             people: HashMap::new(),
+            visits: 0,
             towers: HashMap::new(),
             jumps: LogBins::new(1.0 + OFFSET, 50.0 + OFFSET, 2.0),
             fastest: 0.0,
@@ -47,12 +53,26 @@ impl Default for Places {
 const OFFSET: f64 = 1.5;
 
 impl Places {
-    pub fn take(&mut self, who: u64, tower: u32, time: Micros, known: &Known) {
+    pub fn count(&mut self, tower: u32) {
         *self.towers.entry(tower).or_default() += 1;
+    }
+
+    /// Leaves out who is not of the sample.
+    pub fn thin(&mut self, sample: Sample) {
+        self.people.retain(|who, _| sample.has(*who));
+        self.visits = self.people.values().map(|person| person.visits.len()).sum();
+    }
+
+    pub fn entries(&self) -> usize {
+        self.visits
+    }
+
+    pub fn take(&mut self, stream: Stream, who: u64, tower: u32, time: Micros, known: &Known) {
         let person = self.people.entry(who).or_default();
         let is_new = !person.visits.contains_key(&tower);
         *person.visits.entry(tower).or_default() += 1;
         if is_new {
+            self.visits += 1;
             let day = (time.0 - known.window[0].0) / DAY;
             for (after, count) in AFTER.iter().zip(&mut person.known) {
                 *count += u32::from(day < *after);
@@ -62,7 +82,7 @@ impl Places {
         if !(7..21).contains(&hour) {
             *person.nights.entry(tower).or_default() += 1;
         }
-        let last = person.last.replace((tower, time.0));
+        let last = person.last[stream].replace((tower, time.0));
         if let Some((from, before)) = last
             && from != tower
             && !known.towers.is_empty()

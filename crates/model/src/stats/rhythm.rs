@@ -1,7 +1,7 @@
 //! Hours of the day and days of the week.
 
 use super::fit::farthest;
-use super::{Finding, HOUR, Known};
+use super::{Finding, HOUR, Histogram, Known};
 use crate::fact::Fact;
 use crate::habits::{DayKind, RhythmKind};
 use crate::profile::hours::Rates;
@@ -32,19 +32,27 @@ impl Rhythms {
         rhythm.counts[weekday][hour] += 1;
     }
 
+    /// Records by hour of the day.
+    pub fn histograms(&self) -> [Histogram; 2] {
+        [("data records by hour", &self.data), ("calls by hour", &self.voice)].map(|(what, rhythm)| {
+            let sum = |hour: usize| rhythm.counts.iter().map(|hours| hours[hour]).sum();
+            Histogram { what, bars: (0..HOURS).map(|hour| (format!("{hour:02}"), sum(hour))).collect() }
+        })
+    }
+
     pub fn findings(&self, known: &Known) -> Vec<Finding> {
         let (milan, ours) = ("Barlacchi 2015 (Milan)", "default");
         let finding = |law, found, limit: f64, source| Finding::new(law, found, [-limit, limit], source);
         vec![
             finding(
                 "hours of working days, data: worst share, in points",
-                self.data.worst_hour(Stream::Data),
+                self.data.worst_hour(Stream::Data, known),
                 0.3,
                 milan,
             ),
             finding(
                 "hours of working days, voice: worst share, in points",
-                self.voice.worst_hour(Stream::Voice),
+                self.voice.worst_hour(Stream::Voice, known),
                 0.3,
                 ours,
             ),
@@ -66,30 +74,36 @@ impl Rhythms {
 
 impl Rhythm {
     /// By how much the hour's share of a day differs most, from Monday to Thursday, in percentage points.
-    fn worst_hour(&self, stream: Stream) -> f64 {
+    fn worst_hour(&self, stream: Stream, known: &Known) -> f64 {
         let sum = |hour: usize| self.counts[..4].iter().map(|hours| hours[hour]).sum::<u64>() as f64;
-        let all: f64 = (0..HOURS).map(sum).sum();
-        let rates = Rates::of(stream, RhythmKind::Daily);
-        let whole = rates.of_day(DayKind::Workday);
-        let off = |hour| 100.0 * (sum(hour) / all - rates.of_hour(DayKind::Workday, hour) / whole);
-        farthest((0..HOURS).map(off))
+        let wanted = wanted(stream, known);
+        let wanted = |hour: usize| wanted[..4].iter().map(|hours| hours[hour]).sum::<f64>();
+        let (all, whole) =
+            (0..HOURS).fold((0.0, 0.0), |(all, whole), hour| (all + sum(hour), whole + wanted(hour)));
+        farthest((0..HOURS).map(|hour| 100.0 * (sum(hour) / all - wanted(hour) / whole)))
     }
 
     /// By how much a weekend day's sum against a working day's differs most, in per cent.
     fn worst_weekend(&self, stream: Stream, known: &Known) -> f64 {
-        let rates = Rates::of(stream, RhythmKind::Daily);
-        // What is wanted of the hours that there were, in the unit of the rates.
-        let [begin, end] = known.window.map(|time| (time.0 + known.ahead).div_euclid(HOUR));
-        let mut wanted = [0.0; 7];
-        for hour in begin + 1..end {
-            let (weekday, hour) = weekday(hour);
-            wanted[weekday] += rates.of_hour(DayKind::of_weekday(weekday as u32), hour);
-        }
+        let wanted = wanted(stream, known).map(|hours| hours.iter().sum::<f64>());
         let found = |weekday: usize| self.counts[weekday].iter().sum::<u64>() as f64;
         let unit = (1..4).map(found).sum::<f64>() / wanted[1..4].iter().sum::<f64>();
         let off = |weekday: usize| 100.0 * (found(weekday) / wanted[weekday] / unit - 1.0);
         farthest([off(5), off(6)])
     }
+}
+
+/// What is wanted of the hours that there were, in the unit of the rates, by weekday.
+fn wanted(stream: Stream, known: &Known) -> [[f64; HOURS]; 7] {
+    let rates = Rates::of(stream, RhythmKind::Daily);
+    let [begin, end] = known.window.map(|time| time.0 + known.ahead);
+    let mut wanted = [[0.0; HOURS]; 7];
+    for hour in begin.div_euclid(HOUR)..=end.div_euclid(HOUR) {
+        let within = (end.min((hour + 1) * HOUR) - begin.max(hour * HOUR)) as f64 / HOUR as f64;
+        let (weekday, hour) = weekday(hour);
+        wanted[weekday][hour] += within * rates.of_hour(DayKind::of_weekday(weekday as u32), hour);
+    }
+    wanted
 }
 
 /// The days since Monday, and the hour of the day, of an hour that is counted from 1970-01-01.

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::fit::{farthest, top_share};
-use super::{Finding, Known};
+use super::sample::Sample;
+use super::{Finding, Histogram, Known};
 use crate::profile::realistic::{normal, session_laws};
 use crate::service::DataType;
 
@@ -30,17 +31,42 @@ impl Default for Sessions {
 }
 
 impl Sessions {
-    pub fn take(&mut self, who: u64, data_type: DataType, up: u64, down: u64) {
+    pub fn take_person(&mut self, who: u64, bytes: u64) {
+        *self.people.entry(who).or_default() += bytes as f64;
+    }
+
+    pub fn take(&mut self, data_type: DataType, up: u64, down: u64) {
         let bytes = (up + down) as f64;
-        *self.people.entry(who).or_default() += bytes;
         let bin = (bytes.max(1.0).log10() * 100.0) as usize;
         self.sizes[data_type as usize][bin.min(BINS - 1)] += 1;
         self.up += up as f64;
         self.all += bytes;
     }
 
-    pub fn findings(&self, known: &Known) -> Vec<Finding> {
-        let subscribers = known.subscribers.map_or(self.people.len(), |all| all as usize);
+    /// Sessions by their bytes.
+    pub fn histogram(&self) -> Histogram {
+        let units =
+            ["10 B", "100 B", "1 kB", "10 kB", "100 kB", "1 MB", "10 MB", "100 MB", "1 GB", "10 GB"];
+        let decades = BINS / units.len();
+        let count = |nth: usize| {
+            let bins = nth * decades..(nth + 1) * decades;
+            self.sizes.iter().flat_map(|sizes| &sizes[bins.clone()]).sum()
+        };
+        let bars = units.iter().enumerate().map(|(nth, unit)| (format!("to {unit}"), count(nth)));
+        Histogram { what: "sessions by size", bars: bars.collect() }
+    }
+
+    /// Leaves out who is not of the sample.
+    pub fn thin(&mut self, sample: Sample) {
+        self.people.retain(|who, _| sample.has(*who));
+    }
+
+    pub fn entries(&self) -> usize {
+        self.people.len()
+    }
+
+    pub fn findings(&self, known: &Known, sample: Sample) -> Vec<Finding> {
+        let subscribers = known.people(sample, self.people.len());
         let top = |share| top_share(self.people.values().copied().collect(), subscribers, share);
         let (means, distances): (Vec<f64>, Vec<f64>) = session_laws()
             .map(|(kind, mean, deviation)| self.against(kind, mean, deviation))

@@ -1,34 +1,47 @@
 //! The laws, each against what was found in four weeks of 20,000 people.
 
 use cdr_model::stats::{Finding, Known, Statistics};
-use cdr_model::{Fact, Micros, PartIndex, Scenario};
+use cdr_model::{PartIndex, Scenario};
 
 use crate::{Fixture, world};
 
-fn time(fact: &Fact) -> Micros {
-    match fact {
-        Fact::Call { time, .. } | Fact::Session { time, .. } => *time,
-    }
+fn findings(scenario: &Scenario) -> Vec<Finding> {
+    statistics(scenario, usize::MAX).findings()
 }
 
-fn findings(scenario: &Scenario) -> Vec<Finding> {
+fn statistics(scenario: &Scenario, entries_max: usize) -> Statistics {
     let Fixture { plan, generator } = Fixture::new(scenario);
-    let mut statistics = Statistics::new(Known {
+    let known = Known {
         subscribers: Some(scenario.subscribers.into()),
         towers: generator.towers(),
         ahead: i64::from(scenario.habits.utc_offset.0) * 60_000_000,
         call_median: scenario.habits.call_median,
         window: [plan.part(PartIndex(0)).start, plan.history_end()],
-    });
+    };
+    let mut statistics = Statistics::within(known, entries_max);
     for index in 0..plan.files() {
-        let (part, mut facts) = (plan.part(PartIndex(index)), Vec::new());
         for stream in plan.streams() {
-            generator.facts(stream, &part, |fact| facts.push(fact));
+            generator.facts(stream, &plan.part(PartIndex(index)), |fact| statistics.take(&fact));
         }
-        facts.sort_by_key(time);
-        facts.iter().for_each(|fact| statistics.take(fact));
     }
-    statistics.findings()
+    statistics
+}
+
+/// A quarter of the people says much the same as all of them.
+#[test]
+fn a_sample_of_the_people_keeps_memory_within_its_bound() {
+    let week = Scenario { total_seconds: 7 * 86_400, ..world() };
+    let (all, sample) = (statistics(&week, usize::MAX), statistics(&week, 100_000));
+    assert_eq!(all.one_of(), 1);
+    assert_eq!(all.records(), sample.records());
+    assert!((2..=8).contains(&sample.one_of()), "{}", sample.one_of());
+    let (all, sample) = (all.findings(), sample.findings());
+    assert!(sample.len() < all.len());
+    for finding in &sample {
+        let whole = all.iter().find(|one| one.law == finding.law).expect("the law");
+        let near = (finding.found - whole.found).abs() <= 0.1 * whole.found.abs().max(0.5);
+        assert!(near || finding.law.starts_with("fastest"), "{finding} but {whole}");
+    }
 }
 
 #[test]
