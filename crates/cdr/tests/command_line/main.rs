@@ -165,6 +165,11 @@ fn statistics_say_which_laws_are_kept() {
     assert!(good > all * 3 / 4 && few < all / 2, "{good} and {few} of {all}");
     assert!(text.contains(&format!("{good} of {all} laws are kept.")), "{text}");
     assert_eq!(realistic["histograms"][0]["bars"].as_array().unwrap().len(), 24);
+    let page = out(&place.cdr(&format!("stats --profile realistic {days} --format html")));
+    assert_eq!(page.matches("<svg").count(), 6);
+    assert_eq!(page.matches("<tr>").count(), all + 1);
+    // It is one file.
+    assert!(!page.contains("http") && !page.contains("<script") && page.ends_with("</html>\n"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::fit::{LogBins, slope, top_share};
 use super::sample::Sample;
-use super::{Finding, Histogram, Known};
+use super::{Curve, Finding, Histogram, Known};
 use crate::profile::realistic::Durations;
 use crate::time::Micros;
 
@@ -97,6 +97,28 @@ impl Calls {
             (format!("to {most} s"), counts.iter().sum())
         });
         Histogram { what: "calls by length", bars: std::iter::once(busy).chain(bars).collect() }
+    }
+
+    pub fn curves(&self, known: &Known) -> [Curve; 2] {
+        let law = Durations::log_logistic(known.call_median.into(), 1.5);
+        let all: u64 = self.seconds.iter().sum();
+        // So many steps for each doubling.
+        let steps = (0..=44).map(|step| (f64::from(step) / 4.0).exp2().round() as u32);
+        let lengths: Vec<u32> = steps.filter(|seconds| *seconds <= Durations::MAX).collect();
+        let upto = |seconds: u32| self.seconds[..=seconds as usize].iter().sum::<u64>();
+        let points = |share: &dyn Fn(u32) -> f64| {
+            lengths.iter().map(|&seconds| [f64::from(seconds), 100.0 * share(seconds)]).collect()
+        };
+        [
+            Curve {
+                what: "length of calls",
+                axes: ["seconds", "% of calls up to it"],
+                logarithmic: [true, false],
+                found: points(&|seconds| upto(seconds) as f64 / all as f64),
+                target: points(&|seconds| law.share(seconds)),
+            },
+            Curve::power("time between calls", "seconds", &self.gaps.density(), -0.87),
+        ]
     }
 
     /// Leaves out who is not of the sample.

@@ -71,6 +71,33 @@ impl Finding {
     }
 }
 
+/// What was found beside what should be, as lines of a plot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Curve {
+    pub what: &'static str,
+    /// What goes to the right, and what goes up.
+    pub axes: [&'static str; 2],
+    /// Whether the axes are logarithmic.
+    pub logarithmic: [bool; 2],
+    pub found: Vec<[f64; 2]>,
+    pub target: Vec<[f64; 2]>,
+}
+
+impl Curve {
+    /// Points of a density, and the power by which it should fall, through their middle.
+    fn power(what: &'static str, axis: &'static str, found: &[(f64, f64)], exponent: f64) -> Curve {
+        let logs = found.iter().map(|(x, y)| y.ln() - exponent * x.ln());
+        let level = logs.sum::<f64>() / found.len().max(1) as f64;
+        Curve {
+            what,
+            axes: [axis, "density"],
+            logarithmic: [true, true],
+            found: found.iter().map(|(x, y)| [*x, *y]).collect(),
+            target: found.iter().map(|(x, _)| [*x, (level + exponent * x.ln()).exp()]).collect(),
+        }
+    }
+}
+
 /// How many records there are of each kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
@@ -178,6 +205,17 @@ impl Statistics {
         let mut histograms = self.rhythms.histograms().to_vec();
         histograms.extend([self.calls.histogram(), self.sessions.histogram()]);
         histograms
+    }
+
+    /// What was found beside what should be; those without points are left out.
+    pub fn curves(&self) -> Vec<Curve> {
+        let mut curves = self.rhythms.curves(&self.known).to_vec();
+        curves.extend(self.calls.curves(&self.known));
+        curves.extend([self.sessions.curve(), self.places.curve()]);
+        let is_known =
+            |points: &[[f64; 2]]| points.len() > 1 && points.iter().flatten().all(|x| x.is_finite());
+        curves.retain(|curve| is_known(&curve.found) && is_known(&curve.target));
+        curves
     }
 
     /// What was found, law by law.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::fit::{LogBins, slope, top_share};
 use super::sample::Sample;
-use super::{Finding, HOUR, Known};
+use super::{Curve, Finding, HOUR, Known};
 use crate::stream::{PerStream, Stream};
 use crate::time::Micros;
 
@@ -55,6 +55,10 @@ const OFFSET: f64 = 1.5;
 impl Places {
     pub fn count(&mut self, tower: u32) {
         *self.towers.entry(tower).or_default() += 1;
+    }
+
+    pub fn curve(&self) -> Curve {
+        Curve::power("jumps from tower to tower", "km + 1.5", &self.jumps.density(), -1.75)
     }
 
     /// Leaves out who is not of the sample.
@@ -121,7 +125,7 @@ impl Places {
             ),
             Finding::new(
                 "places known: exponent over time, 2 to 28 days",
-                self.exploration(),
+                self.exploration(known),
                 [0.5, 0.7],
                 "Song 2010",
             ),
@@ -162,7 +166,9 @@ impl Places {
         sums.map(|sum| sum / people)
     }
 
-    fn exploration(&self) -> f64 {
+    fn exploration(&self, known: &Known) -> f64 {
+        // A last part that is missing leaves the day.
+        let days = (known.window[1].0 - known.window[0].0 + DAY / 2) / DAY;
         let people = self.people.values().filter(|person| person.visits.values().sum::<u32>() >= 100);
         let mut sums = [0.0; AFTER.len()];
         for person in people {
@@ -170,8 +176,12 @@ impl Places {
                 *sum += f64::from(count);
             }
         }
-        let points: Vec<_> =
-            AFTER.iter().zip(sums).map(|(day, sum)| ((*day as f64).ln(), sum.ln())).collect();
+        let points: Vec<_> = AFTER
+            .iter()
+            .zip(sums)
+            .filter(|(day, _)| **day <= days)
+            .map(|(day, sum)| ((*day as f64).ln(), sum.ln()))
+            .collect();
         slope(&points)
     }
 }

@@ -1,7 +1,7 @@
 //! Hours of the day and days of the week.
 
 use super::fit::farthest;
-use super::{Finding, HOUR, Histogram, Known};
+use super::{Curve, Finding, HOUR, Histogram, Known};
 use crate::fact::Fact;
 use crate::habits::{DayKind, RhythmKind};
 use crate::profile::hours::Rates;
@@ -40,6 +40,21 @@ impl Rhythms {
         })
     }
 
+    /// Shares of working days' hours.
+    pub fn curves(&self, known: &Known) -> [Curve; 2] {
+        let all = [
+            ("data records of working days", Stream::Data, &self.data),
+            ("calls of working days", Stream::Voice, &self.voice),
+        ];
+        all.map(|(what, stream, rhythm)| {
+            let [found, target] = rhythm.shares(stream, known).map(|shares| {
+                shares.iter().zip(0..).map(|(share, hour)| [f64::from(hour), 100.0 * share]).collect()
+            });
+            let axes = ["hour of the day", "% of the day"];
+            Curve { what, axes, logarithmic: [false; 2], found, target }
+        })
+    }
+
     pub fn findings(&self, known: &Known) -> Vec<Finding> {
         let (milan, ours) = ("Barlacchi 2015 (Milan)", "default");
         let finding = |law, found, limit: f64, source| Finding::new(law, found, [-limit, limit], source);
@@ -75,12 +90,17 @@ impl Rhythms {
 impl Rhythm {
     /// By how much the hour's share of a day differs most, from Monday to Thursday, in percentage points.
     fn worst_hour(&self, stream: Stream, known: &Known) -> f64 {
+        let [found, wanted] = self.shares(stream, known);
+        farthest((0..HOURS).map(|hour| 100.0 * (found[hour] - wanted[hour])))
+    }
+
+    /// What share of the records from Monday to Thursday each hour has, and should have.
+    fn shares(&self, stream: Stream, known: &Known) -> [[f64; HOURS]; 2] {
         let sum = |hour: usize| self.counts[..4].iter().map(|hours| hours[hour]).sum::<u64>() as f64;
         let wanted = wanted(stream, known);
         let wanted = |hour: usize| wanted[..4].iter().map(|hours| hours[hour]).sum::<f64>();
-        let (all, whole) =
-            (0..HOURS).fold((0.0, 0.0), |(all, whole), hour| (all + sum(hour), whole + wanted(hour)));
-        farthest((0..HOURS).map(|hour| 100.0 * (sum(hour) / all - wanted(hour) / whole)))
+        let (all, whole) = ((0..HOURS).map(sum).sum::<f64>(), (0..HOURS).map(wanted).sum::<f64>());
+        [std::array::from_fn(|hour| sum(hour) / all), std::array::from_fn(|hour| wanted(hour) / whole)]
     }
 
     /// By how much a weekend day's sum against a working day's differs most, in per cent.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::fit::{farthest, top_share};
 use super::sample::Sample;
-use super::{Finding, Histogram, Known};
+use super::{Curve, Finding, Histogram, Known};
 use crate::profile::realistic::{normal, session_laws};
 use crate::service::DataType;
 
@@ -54,6 +54,32 @@ impl Sessions {
         };
         let bars = units.iter().enumerate().map(|(nth, unit)| (format!("to {unit}"), count(nth)));
         Histogram { what: "sessions by size", bars: bars.collect() }
+    }
+
+    /// Sessions of all types by the decimal logarithm of their bytes.
+    pub fn curve(&self) -> Curve {
+        let of = |kind: DataType| self.sizes[kind as usize].iter().sum::<u64>() as f64;
+        let all: f64 = DataType::ALL.into_iter().map(of).sum();
+        let step = 10;
+        let bins = (0..BINS / step).map(|nth| nth * step..(nth + 1) * step);
+        let mut curve = Curve {
+            what: "size of sessions",
+            axes: ["bytes", "% of sessions"],
+            logarithmic: [true, false],
+            found: Vec::new(),
+            target: Vec::new(),
+        };
+        for bins in bins.skip(20) {
+            let [from, to] = [bins.start, bins.end].map(|bin| bin as f64 / 100.0);
+            let middle = 10f64.powf((from + to) / 2.0);
+            let found: u64 = self.sizes.iter().flat_map(|sizes| &sizes[bins.clone()]).sum();
+            let law = session_laws().map(|(kind, mean, deviation)| {
+                of(kind) * (normal((to - mean) / deviation) - normal((from - mean) / deviation))
+            });
+            curve.found.push([middle, 100.0 * found as f64 / all]);
+            curve.target.push([middle, 100.0 * law.iter().sum::<f64>() / all]);
+        }
+        curve
     }
 
     /// Leaves out who is not of the sample.

@@ -1,15 +1,16 @@
 //! `cdr stats`: what records are like, against the laws that they should obey.
 
+mod html;
+
 use std::fmt::Write as _;
 use std::ops::Range;
 
 use cdr_model::stats::{Finding, Histogram, Known, Statistics};
 use cdr_model::{Generator, PartIndex, Plan, Scenario, Shard};
 use chrono::Utc;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::commands::ReportFormat;
 use crate::commands::context::Context;
 use crate::config::{DataOnly, Flags};
 use crate::exit::{Exit, UsageError};
@@ -22,6 +23,7 @@ Examples:
   cdr stats --profile realistic                the records of a day, generated and measured
   cdr stats --profile realistic --total-seconds 2419200 --subscribers 20000 --check
                                                four weeks, as in docs/realism.md; exit code 6 if a law is broken
+  cdr stats --profile realistic --format html > stats.html
   cdr stats --parts 0..24 --format json | jq '.laws[] | select(.ok | not)'
 
 Laws of months, such as how many places somebody comes to know, need weeks of records. Those of weekends
@@ -40,10 +42,21 @@ pub struct StatsArgs {
 
     /// How it is written
     #[arg(long, default_value = "text", value_name = "FORMAT")]
-    pub format: ReportFormat,
+    pub format: StatsFormat,
 
     #[command(flatten)]
     pub settings: Flags<DataOnly>,
+}
+
+/// How `cdr stats` writes what it found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StatsFormat {
+    /// Lines and bars for people
+    Text,
+    /// One JSON object
+    Json,
+    /// A page with plots, in one file
+    Html,
 }
 
 fn parts(text: &str) -> Result<Range<u64>, &'static str> {
@@ -62,8 +75,9 @@ pub fn execute(args: &StatsArgs, context: &Context) -> anyhow::Result<Exit> {
     let statistics = measure(&scenario, args.parts.clone())?;
     let findings = statistics.findings();
     print(&match args.format {
-        ReportFormat::Text => text(&statistics, &findings)?,
-        ReportFormat::Json => serde_json::to_string_pretty(&report(&statistics, &findings))? + "\n",
+        StatsFormat::Text => text(&statistics, &findings)?,
+        StatsFormat::Html => html::page(&statistics, &findings)?,
+        StatsFormat::Json => serde_json::to_string_pretty(&report(&statistics, &findings))? + "\n",
     })?;
     match args.check && !findings.iter().all(Finding::is_met) {
         true => Ok(Exit::Differs),

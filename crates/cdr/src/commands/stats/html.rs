@@ -1,0 +1,204 @@
+//! The page of `cdr stats`: one file, which needs nothing else.
+
+use std::fmt::{Result, Write as _};
+
+use cdr_model::stats::{Curve, Finding, Statistics};
+
+use super::target;
+use crate::telemetry::units;
+
+const STYLE: &str = "\
+:root{color-scheme:light dark;--found:#0b6bcb;--target:#d9480f;--line:#8884;--bad:#c92a2a;--good:#2b8a3e}
+body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+td,th{padding:.25rem .6rem;text-align:left;border-bottom:1px solid var(--line)}
+.number{text-align:right}.ok{color:var(--good)}.off{color:var(--bad);font-weight:600}
+.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(20rem,1fr));gap:1rem;margin:1.5rem 0}
+figure{margin:0;border:1px solid var(--line);border-radius:.5rem;padding:.75rem}
+figcaption{font-weight:600}svg{width:100%;height:auto}svg text{font-size:11px;fill:currentColor}
+.found{stroke:var(--found);fill:none;stroke-width:4;opacity:.5}
+.target{stroke:var(--target);fill:none;stroke-width:1.5;stroke-dasharray:5 4}.axis{stroke:var(--line)}
+.key b{color:var(--found)}.key i{color:var(--target);font-style:normal;font-weight:600}
+";
+
+/// Width and height of a plot, and what is left free for its axes.
+const WIDTH: f64 = 420.0;
+const HEIGHT: f64 = 240.0;
+const LEFT: f64 = 52.0;
+const BELOW: f64 = 36.0;
+const MARGIN: f64 = 10.0;
+
+/// What was found, as a page.
+pub fn page(
+    statistics: &Statistics,
+    findings: &[Finding],
+) -> std::result::Result<String, std::fmt::Error> {
+    let mut html = String::new();
+    let met = findings.iter().filter(|finding| finding.is_met()).count();
+    write!(
+        html,
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>cdr stats</title>\n\
+         <style>\n{STYLE}</style></head>\n<body>\n<h1>Call detail records, measured</h1>\n\
+         <p>{} records. {met} of {} laws are kept.",
+        units::count(statistics.records()),
+        findings.len()
+    )?;
+    if statistics.one_of() > 1 {
+        write!(html, " Of people, one of {} was looked at.", statistics.one_of())?;
+    }
+    html.push_str(
+        "</p>\n<p class=\"key\"><b>━ found</b> &nbsp; <i>╍ target</i></p>\n<div class=\"plots\">\n",
+    );
+    for curve in statistics.curves() {
+        plot(&mut html, &curve)?;
+    }
+    html.push_str("</div>\n<table><tr><th>law<th class=\"number\">found<th>target<th><th>source</tr>\n");
+    for finding in findings {
+        let Finding { law, found, source, .. } = finding;
+        let (class, verdict) = if finding.is_met() { ("ok", "kept") } else { ("off", "not kept") };
+        let target = target(finding);
+        writeln!(
+            html,
+            "<tr><td>{law}<td class=\"number\">{found:.3}<td>{target}<td class=\"{class}\">{verdict}<td>{source}</tr>"
+        )?;
+    }
+    html.push_str("</table>\n</body></html>\n");
+    Ok(html)
+}
+
+/// One axis: from values to the plane.
+struct Scale {
+    least: f64,
+    most: f64,
+    is_logarithmic: bool,
+    /// Where the least and the most value lie.
+    ends: [f64; 2],
+}
+
+impl Scale {
+    fn new(values: impl Iterator<Item = f64>, is_logarithmic: bool, ends: [f64; 2]) -> Scale {
+        let values: Vec<f64> = values.filter(|&value| !is_logarithmic || value > 0.0).collect();
+        let most = values.iter().copied().fold(f64::MIN, f64::max);
+        let least = values.iter().copied().fold(f64::MAX, f64::min);
+        let least = if is_logarithmic { least } else { least.min(0.0) };
+        Scale { least, most, is_logarithmic, ends }
+    }
+
+    fn at(&self, value: f64) -> f64 {
+        let map = |value: f64| if self.is_logarithmic { value.max(self.least).ln() } else { value };
+        let share = (map(value) - map(self.least)) / (map(self.most) - map(self.least)).max(1e-9);
+        self.ends[0] + share * (self.ends[1] - self.ends[0])
+    }
+
+    /// Values to label: powers of ten, or some even steps.
+    fn ticks(&self) -> Vec<f64> {
+        if self.is_logarithmic {
+            let (from, to) = (self.least.log10().ceil() as i32, self.most.log10().floor() as i32);
+            let step = ((to - from) / 5 + 1) as usize;
+            return (from..=to).step_by(step).map(|power| 10f64.powi(power)).collect();
+        }
+        let rough = (self.most - self.least) / 5.0;
+        let power = 10f64.powf(rough.log10().floor());
+        let step = [1.0, 2.0, 5.0, 10.0].map(|times| times * power);
+        let step = step.into_iter().find(|step| *step >= rough).unwrap_or(rough);
+        (0..=6).map(|nth| self.least + f64::from(nth) * step).filter(|tick| *tick <= self.most).collect()
+    }
+}
+
+fn plot(html: &mut String, curve: &Curve) -> Result {
+    let points = || curve.found.iter().chain(&curve.target);
+    let x = Scale::new(points().map(|point| point[0]), curve.logarithmic[0], [LEFT, WIDTH - MARGIN]);
+    let y = Scale::new(points().map(|point| point[1]), curve.logarithmic[1], [HEIGHT - BELOW, MARGIN]);
+    writeln!(
+        html,
+        "<figure><figcaption>{}</figcaption><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">",
+        curve.what, curve.what
+    )?;
+    let (left, right, above, below) = (LEFT, WIDTH - MARGIN, MARGIN, HEIGHT - BELOW);
+    for tick in x.ticks() {
+        let (at, label) = (x.at(tick), label(tick));
+        write!(
+            html,
+            "<line class=\"axis\" x1=\"{at:.1}\" y1=\"{above}\" x2=\"{at:.1}\" y2=\"{below}\"/>"
+        )?;
+        write!(
+            html,
+            "<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{label}</text>",
+            below + 14.0
+        )?;
+    }
+    for tick in y.ticks() {
+        let (at, label) = (y.at(tick), label(tick));
+        write!(
+            html,
+            "<line class=\"axis\" x1=\"{left}\" y1=\"{at:.1}\" x2=\"{right}\" y2=\"{at:.1}\"/>"
+        )?;
+        write!(
+            html,
+            "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>",
+            left - 5.0,
+            at + 4.0
+        )?;
+    }
+    let middle = (left + right) / 2.0;
+    write!(
+        html,
+        "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+        HEIGHT - 5.0,
+        curve.axes[0]
+    )?;
+    // Where the line is not.
+    let is_falling = curve.found.first().map(|first| first[1]) > curve.found.last().map(|last| last[1]);
+    let (at, anchor) = if is_falling { (right - 5.0, "end") } else { (left + 5.0, "start") };
+    write!(
+        html,
+        "<text x=\"{at}\" y=\"{}\" text-anchor=\"{anchor}\">{}</text>",
+        above + 12.0,
+        curve.axes[1]
+    )?;
+    for (class, points) in [("found", &curve.found), ("target", &curve.target)] {
+        write!(html, "\n<polyline class=\"{class}\" points=\"")?;
+        for [right, up] in points {
+            write!(html, "{:.1},{:.1} ", x.at(*right), y.at(*up))?;
+        }
+        html.push_str("\"/>");
+    }
+    html.push_str("</svg></figure>\n");
+    Ok(())
+}
+
+/// A value of an axis, in few characters.
+fn label(value: f64) -> String {
+    match value.abs() {
+        0.0 => "0".to_owned(),
+        1e9.. => format!("{}G", value / 1e9),
+        1e6.. => format!("{}M", value / 1e6),
+        1e3.. => format!("{}k", value / 1e3),
+        0.01.. => format!("{}", (value * 1e3).round() / 1e3),
+        _ => format!("{value:.0e}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scales_map_their_ends_and_label_within() {
+        for is_logarithmic in [false, true] {
+            let scale = Scale::new([1.0, 5_000.0].into_iter(), is_logarithmic, [10.0, 110.0]);
+            assert!((scale.at(5_000.0) - 110.0).abs() < 1e-9);
+            assert!((scale.at(scale.least) - 10.0).abs() < 1e-9);
+            let ticks = scale.ticks();
+            assert!((3..=7).contains(&ticks.len()), "{ticks:?}");
+            assert!(ticks.iter().all(|tick| (scale.least..=scale.most).contains(tick)), "{ticks:?}");
+        }
+    }
+
+    #[test]
+    fn labels_are_short() {
+        let labels = [0.0, 0.0001, 0.05, 7.0, 20_000.0, 3e6, 1e9].map(label);
+        assert_eq!(labels, ["0", "1e-4", "0.05", "7", "20k", "3M", "1G"]);
+    }
+}
