@@ -4,7 +4,9 @@
 //! `cargo bench -p cdr-model` measures; with `--test` (as `cargo test --benches` passes it) each
 //! case runs once on a small part, so that the benchmark cannot rot.
 
+use std::error::Error;
 use std::hint::black_box;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use cdr_model::{
@@ -19,6 +21,11 @@ const ROUNDS: usize = 7;
 
 const PROFILES: [(&str, Profile); 2] =
     [("uniform", Profile::Uniform), ("realistic", Profile::Realistic)];
+
+const SUBSCRIBERS: [u32; 4] = [50_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// With a profile and a number of subscribers: measures one start and nothing else.
+const START: &str = "--one-start";
 
 type Case = (&'static str, Stream, fn(&Generator, Stream, &Part, &mut Vec<u8>));
 
@@ -53,14 +60,21 @@ fn json(generator: &Generator, stream: Stream, part: &Part, out: &mut Vec<u8>) {
     });
 }
 
-fn main() -> Result<(), ScenarioError> {
-    let short = std::env::args().any(|argument| argument == "--test");
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, START, name, subscribers] = &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..]
+    {
+        let known = PROFILES.iter().find(|(known, _)| known == name);
+        let (_, profile) = known.ok_or("no such profile")?;
+        return Ok(start(*profile, subscribers.parse()?)?);
+    }
+    let short = arguments.iter().any(|argument| argument == "--test");
     let (records, rounds) = if short { (20_000, 1) } else { (RECORDS, ROUNDS) };
     speed("parts one after another", Scenario::default(), records, rounds, 1)?;
     // Far from each other, so that nothing is known of what comes before a part.
     let small = Scenario { line_count: 1_000, total_seconds: 1_000_000_000, ..Scenario::default() };
     speed("parts of 1,000 records, each alone", small, records, rounds, 9_973)?;
-    starts(rounds)
+    Ok(starts(rounds)?)
 }
 
 /// A run of a profile, and what was measured of each case.
@@ -86,6 +100,11 @@ impl Measured {
             bytes: vec![0; CASES.len()],
         })
     }
+
+    /// A part of the run, which begins again behind its end.
+    fn part(&self, index: u64) -> Part {
+        self.plan.part(PartIndex(index % self.plan.files()))
+    }
 }
 
 /// Every `step`th part, until there are enough records.
@@ -108,8 +127,7 @@ fn speed(
                 let begin = Instant::now();
                 for index in 0..parts {
                     out.clear();
-                    let part = PartIndex(index * step % of.plan.files());
-                    run(&of.generator, *stream, &of.plan.part(part), &mut out);
+                    run(&of.generator, *stream, &of.part(index * step), &mut out);
                     of.bytes[case] += black_box(out.len());
                 }
                 of.times[case].push(begin.elapsed());
@@ -120,7 +138,7 @@ fn speed(
     for (case, (name, stream, _)) in CASES.iter().enumerate() {
         let mut first = None;
         for of in &mut profiles {
-            let count = |index| of.generator.count(*stream, PartIndex(index * step % of.plan.files()));
+            let count = |index| of.generator.count(*stream, of.part(index * step).index);
             let records = (0..parts).map(count).map(f64::from).sum::<f64>();
             let rate = records / median(&mut of.times[case]).as_secs_f64() / 1e6;
             let size = of.bytes[case] as f64 / (rounds as f64 * records);
@@ -135,38 +153,50 @@ fn speed(
     Ok(())
 }
 
-/// How long it takes until the first record, and how much memory that needs.
-fn starts(rounds: usize) -> Result<(), ScenarioError> {
+/// How long it takes until the first part is there, and how much memory that needs: each in a process of
+/// its own, since memory that was freed stays with a process.
+fn starts(rounds: usize) -> std::io::Result<()> {
     println!("from nothing to the first part");
-    for subscribers in [50_000, 1_000_000, 10_000_000, 100_000_000] {
-        for (name, profile) in PROFILES {
-            let scenario = Scenario { profile, subscribers, ..Scenario::default() };
+    for subscribers in SUBSCRIBERS {
+        for (name, _) in PROFILES {
             let mut times = Vec::new();
-            let before = resident();
-            let mut after = before;
+            let mut memory = 0.0f64;
             for _ in 0..rounds {
-                let begin = Instant::now();
-                let generator = Generator::new(&scenario)?;
-                let plan = Plan::new(&scenario, Shard::WHOLE)?;
-                for stream in [Stream::Data, Stream::Voice] {
-                    records(&generator, stream, &plan.part(PartIndex(0)), &mut Vec::new());
-                }
-                times.push(begin.elapsed());
-                after = after.max(resident());
+                let mut child = Command::new(std::env::current_exe()?);
+                let output = child.args([START, name, &subscribers.to_string()]).output()?;
+                let text = String::from_utf8_lossy(&output.stdout);
+                let mut values = text.split_whitespace().map(str::parse::<f64>);
+                let (Some(Ok(seconds)), Some(Ok(bytes))) = (values.next(), values.next()) else {
+                    return Err(std::io::Error::other(format!("{name}, {subscribers}: {text}")));
+                };
+                times.push(Duration::from_secs_f64(seconds));
+                memory = memory.max(bytes / 1e6);
             }
             let time = median(&mut times).as_secs_f64() * 1e3;
-            let memory = (after - before) as f64 / 1e6;
             println!("{subscribers:>11} subscribers  {name:<9} {time:6.1} ms  {memory:5.1} MB");
         }
     }
     Ok(())
 }
 
-/// Bytes of memory that the process has, where the system says so.
-fn resident() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
-    pages.unwrap_or(0) * 4_096
+/// Prints the seconds that one start takes, and the most memory that it adds.
+fn start(profile: Profile, subscribers: u32) -> Result<(), ScenarioError> {
+    let (before, begin) = (most_memory(), Instant::now());
+    let scenario = Scenario { profile, subscribers, ..Scenario::default() };
+    let (plan, generator) = (Plan::new(&scenario, Shard::WHOLE)?, Generator::new(&scenario)?);
+    for stream in [Stream::Data, Stream::Voice] {
+        records(&generator, stream, &plan.part(PartIndex(0)), &mut Vec::new());
+    }
+    println!("{} {}", begin.elapsed().as_secs_f64(), most_memory() - before);
+    Ok(())
+}
+
+/// Bytes of memory that the process has had at most, where the system says so.
+fn most_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) * 1_024
 }
 
 fn median(times: &mut [Duration]) -> Duration {

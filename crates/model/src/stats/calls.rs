@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::fit::{LogBins, slope, top_share};
-use super::sample::Sample;
+use super::sample::{Sample, bytes};
 use super::{Curve, Finding, Histogram, Known};
 use crate::profile::realistic::Durations;
 use crate::time::Micros;
@@ -128,8 +128,10 @@ impl Calls {
         self.overlaps.retain(|who, _| sample.has(*who));
     }
 
-    pub fn entries(&self) -> usize {
-        self.callers.len() + self.busy.len() + self.overlaps.len()
+    pub fn bytes(&self) -> usize {
+        bytes::<(u64, Caller)>(self.callers.len())
+            + bytes::<(u64, i64)>(self.busy.len())
+            + bytes::<(u64, u64)>(self.overlaps.len())
     }
 
     pub fn findings(&self, known: &Known, sample: Sample) -> Vec<Finding> {

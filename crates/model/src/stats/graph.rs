@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::places::{Places, kilometres};
-use super::sample::Sample;
+use super::sample::{SMALL_TABLE, Sample, bytes};
 use super::{Finding, Known};
 use crate::time::Micros;
 
@@ -37,8 +37,9 @@ impl Graph {
         self.links = self.callers.values().map(HashMap::len).sum();
     }
 
-    pub fn entries(&self) -> usize {
-        self.links
+    pub fn bytes(&self) -> usize {
+        let callers = self.callers.len();
+        bytes::<(u64, Contacts)>(callers) + callers * SMALL_TABLE + bytes::<(u64, [u32; 2])>(self.links)
     }
 
     pub fn findings(&self, known: &Known, places: &Places, sample: Sample) -> Vec<Finding> {

@@ -21,6 +21,8 @@ use self::rhythm::Rhythms;
 use self::sample::Sample;
 use self::sessions::Sessions;
 use crate::fact::Fact;
+use crate::generate::Generator;
+use crate::scenario::Scenario;
 use crate::stream::Stream;
 use crate::time::Micros;
 
@@ -43,6 +45,17 @@ pub struct Known {
 }
 
 impl Known {
+    /// Of generated records, those of a window.
+    pub fn of(scenario: &Scenario, generator: &Generator, window: [Micros; 2]) -> Known {
+        Known {
+            subscribers: Some(scenario.subscribers.into()),
+            towers: generator.towers(),
+            ahead: i64::from(scenario.habits.utc_offset.0) * 60_000_000,
+            call_median: scenario.habits.call_median,
+            window,
+        }
+    }
+
     /// People of a sample, in which some were found.
     fn people(&self, sample: Sample, found: usize) -> usize {
         self.subscribers.map_or(found, |all| (all / sample.one_of()) as usize)
@@ -68,6 +81,27 @@ impl Finding {
     /// Whether it is as it should be.
     pub fn is_met(&self) -> bool {
         (self.target[0]..=self.target[1]).contains(&self.found)
+    }
+
+    /// Where it should lie, in words.
+    pub fn range(&self) -> String {
+        match self.target {
+            [least, f64::INFINITY] => format!("at least {least}"),
+            [least, most] => format!("{least} to {most}"),
+        }
+    }
+
+    /// What stands above lines of findings.
+    pub fn heading() -> String {
+        format!("{:<54} {:>9}   {:<18}     SOURCE", "LAW", "FOUND", "TARGET")
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.is_met() { "ok" } else { "OFF" };
+        let Finding { law, found, source, .. } = self;
+        write!(f, "{law:<54} {found:>9.3}   {:<18} {verdict:<3} {source}", self.range())
     }
 }
 
@@ -106,26 +140,14 @@ pub struct Histogram {
     pub bars: Vec<(String, u64)>,
 }
 
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = if self.is_met() { "ok" } else { "OFF" };
-        let [from, to] = self.target;
-        write!(
-            f,
-            "{:<52} {:>10.3}  {from:>8.3} to {to:<8.3} {verdict:<4} {}",
-            self.law, self.found, self.source
-        )
-    }
-}
-
-/// Entries of the tables, at most: some 200 MB.
-const ENTRIES_MAX: usize = 4_000_000;
+/// Bytes of the tables of people, at most.
+const BYTES_MAX: usize = 200_000_000;
 
 /// The pass.
 #[derive(Clone, Debug)]
 pub struct Statistics {
     known: Known,
-    entries_max: usize,
+    bytes_max: usize,
     sample: Sample,
     records: u64,
     rhythms: Rhythms,
@@ -137,13 +159,13 @@ pub struct Statistics {
 
 impl Statistics {
     pub fn new(known: Known) -> Statistics {
-        Statistics::within(known, ENTRIES_MAX)
+        Statistics::within(known, BYTES_MAX)
     }
 
-    /// Keeps no more entries than this: of a caller's contact, of somebody's place, of somebody.
-    pub fn within(known: Known, entries_max: usize) -> Statistics {
+    /// Keeps the tables of people within so many bytes, by and large.
+    pub fn within(known: Known, bytes_max: usize) -> Statistics {
         Statistics {
-            entries_max,
+            bytes_max,
             sample: Sample::default(),
             records: 0,
             rhythms: Rhythms::default(),
@@ -177,7 +199,7 @@ impl Statistics {
                 }
             }
         }
-        while self.entries() > self.entries_max {
+        while self.bytes() > self.bytes_max {
             self.sample = self.sample.half();
             self.calls.thin(self.sample);
             self.graph.thin(self.sample);
@@ -196,8 +218,8 @@ impl Statistics {
         self.sample.one_of()
     }
 
-    fn entries(&self) -> usize {
-        self.calls.entries() + self.graph.entries() + self.sessions.entries() + self.places.entries()
+    fn bytes(&self) -> usize {
+        self.calls.bytes() + self.graph.bytes() + self.sessions.bytes() + self.places.bytes()
     }
 
     /// How records spread over hours, lengths and sizes.

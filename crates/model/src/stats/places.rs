@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::fit::{LogBins, slope, top_share};
-use super::sample::Sample;
+use super::sample::{SMALL_TABLE, Sample, bytes};
 use super::{Curve, Finding, HOUR, Known};
 use crate::stream::{PerStream, Stream};
 use crate::time::Micros;
@@ -67,8 +67,11 @@ impl Places {
         self.visits = self.people.values().map(|person| person.visits.len()).sum();
     }
 
-    pub fn entries(&self) -> usize {
-        self.visits
+    pub fn bytes(&self) -> usize {
+        let people = self.people.len();
+        // Of visits, and of nights.
+        let towers = 2 * (people * SMALL_TABLE + bytes::<(u32, u32)>(self.visits));
+        bytes::<(u64, Person)>(people) + towers
     }
 
     pub fn take(&mut self, stream: Stream, who: u64, tower: u32, time: Micros, known: &Known) {

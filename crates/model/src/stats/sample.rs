@@ -28,6 +28,15 @@ impl Sample {
     }
 }
 
+/// Bytes of hash tables with so many entries, by and large: tables grow by doubling, and are a bit more
+/// than half full on average.
+pub fn bytes<Entry>(entries: usize) -> usize {
+    entries * (size_of::<Entry>() + 1) * 8 / 5
+}
+
+/// Bytes of a table that is nearly empty, beside those of its entries.
+pub const SMALL_TABLE: usize = 64;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::fit::{farthest, top_share};
-use super::sample::Sample;
+use super::sample::{Sample, bytes};
 use super::{Curve, Finding, Histogram, Known};
 use crate::profile::realistic::{normal, session_laws};
 use crate::service::DataType;
@@ -87,8 +87,8 @@ impl Sessions {
         self.people.retain(|who, _| sample.has(*who));
     }
 
-    pub fn entries(&self) -> usize {
-        self.people.len()
+    pub fn bytes(&self) -> usize {
+        bytes::<(u64, f64)>(self.people.len())
     }
 
     pub fn findings(&self, known: &Known, sample: Sample) -> Vec<Finding> {

@@ -9,16 +9,11 @@ fn findings(scenario: &Scenario) -> Vec<Finding> {
     statistics(scenario, usize::MAX).findings()
 }
 
-fn statistics(scenario: &Scenario, entries_max: usize) -> Statistics {
+fn statistics(scenario: &Scenario, bytes_max: usize) -> Statistics {
     let Fixture { plan, generator } = Fixture::new(scenario);
-    let known = Known {
-        subscribers: Some(scenario.subscribers.into()),
-        towers: generator.towers(),
-        ahead: i64::from(scenario.habits.utc_offset.0) * 60_000_000,
-        call_median: scenario.habits.call_median,
-        window: [plan.part(PartIndex(0)).start, plan.history_end()],
-    };
-    let mut statistics = Statistics::within(known, entries_max);
+    let window = [plan.part(PartIndex(0)).start, plan.history_end()];
+    let known = Known::of(scenario, &generator, window);
+    let mut statistics = Statistics::within(known, bytes_max);
     for index in 0..plan.files() {
         for stream in plan.streams() {
             generator.facts(stream, &plan.part(PartIndex(index)), |fact| statistics.take(&fact));
@@ -31,7 +26,7 @@ fn statistics(scenario: &Scenario, entries_max: usize) -> Statistics {
 #[test]
 fn a_sample_of_the_people_keeps_memory_within_its_bound() {
     let week = Scenario { total_seconds: 7 * 86_400, ..world() };
-    let (all, sample) = (statistics(&week, usize::MAX), statistics(&week, 100_000));
+    let (all, sample) = (statistics(&week, usize::MAX), statistics(&week, 6_000_000));
     assert_eq!(all.one_of(), 1);
     assert_eq!(all.records(), sample.records());
     assert!((2..=8).contains(&sample.one_of()), "{}", sample.one_of());

@@ -1,11 +1,10 @@
 //! The page of `cdr stats`: one file, which needs nothing else.
 
-use std::fmt::{Result, Write as _};
+use std::fmt::{self, Write as _};
 
 use cdr_model::stats::{Curve, Finding, Statistics};
 
-use super::target;
-use crate::telemetry::units;
+use super::{extent, kept};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--found:#0b6bcb;--target:#d9480f;--line:#8884;--bad:#c92a2a;--good:#2b8a3e}
@@ -29,27 +28,17 @@ const BELOW: f64 = 36.0;
 const MARGIN: f64 = 10.0;
 
 /// What was found, as a page.
-pub fn page(
-    statistics: &Statistics,
-    findings: &[Finding],
-) -> std::result::Result<String, std::fmt::Error> {
+pub fn page(statistics: &Statistics, findings: &[Finding]) -> Result<String, fmt::Error> {
     let mut html = String::new();
-    let met = findings.iter().filter(|finding| finding.is_met()).count();
     write!(
         html,
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>cdr stats</title>\n\
          <style>\n{STYLE}</style></head>\n<body>\n<h1>Call detail records, measured</h1>\n\
-         <p>{} records. {met} of {} laws are kept.",
-        units::count(statistics.records()),
-        findings.len()
+         <p>{} {}</p>\n<p class=\"key\"><b>━ found</b> &nbsp; <i>╍ target</i></p>\n<div class=\"plots\">\n",
+        extent(statistics),
+        kept(findings)
     )?;
-    if statistics.one_of() > 1 {
-        write!(html, " Of people, one of {} was looked at.", statistics.one_of())?;
-    }
-    html.push_str(
-        "</p>\n<p class=\"key\"><b>━ found</b> &nbsp; <i>╍ target</i></p>\n<div class=\"plots\">\n",
-    );
     for curve in statistics.curves() {
         plot(&mut html, &curve)?;
     }
@@ -57,7 +46,7 @@ pub fn page(
     for finding in findings {
         let Finding { law, found, source, .. } = finding;
         let (class, verdict) = if finding.is_met() { ("ok", "kept") } else { ("off", "not kept") };
-        let target = target(finding);
+        let target = finding.range();
         writeln!(
             html,
             "<tr><td>{law}<td class=\"number\">{found:.3}<td>{target}<td class=\"{class}\">{verdict}<td>{source}</tr>"
@@ -106,57 +95,32 @@ impl Scale {
     }
 }
 
-fn plot(html: &mut String, curve: &Curve) -> Result {
+fn plot(html: &mut String, curve: &Curve) -> fmt::Result {
     let points = || curve.found.iter().chain(&curve.target);
-    let x = Scale::new(points().map(|point| point[0]), curve.logarithmic[0], [LEFT, WIDTH - MARGIN]);
-    let y = Scale::new(points().map(|point| point[1]), curve.logarithmic[1], [HEIGHT - BELOW, MARGIN]);
+    let (left, right, above, below) = (LEFT, WIDTH - MARGIN, MARGIN, HEIGHT - BELOW);
+    let x = Scale::new(points().map(|point| point[0]), curve.logarithmic[0], [left, right]);
+    let y = Scale::new(points().map(|point| point[1]), curve.logarithmic[1], [below, above]);
+    let what = curve.what;
     writeln!(
         html,
-        "<figure><figcaption>{}</figcaption><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">",
-        curve.what, curve.what
+        "<figure><figcaption>{what}</figcaption>\
+         <svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{what}\">"
     )?;
-    let (left, right, above, below) = (LEFT, WIDTH - MARGIN, MARGIN, HEIGHT - BELOW);
     for tick in x.ticks() {
-        let (at, label) = (x.at(tick), label(tick));
-        write!(
-            html,
-            "<line class=\"axis\" x1=\"{at:.1}\" y1=\"{above}\" x2=\"{at:.1}\" y2=\"{below}\"/>"
-        )?;
-        write!(
-            html,
-            "<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{label}</text>",
-            below + 14.0
-        )?;
+        let at = x.at(tick);
+        grid_line(html, [at, above], [at, below])?;
+        text(html, [at, below + 14.0], "middle", &label(tick))?;
     }
     for tick in y.ticks() {
-        let (at, label) = (y.at(tick), label(tick));
-        write!(
-            html,
-            "<line class=\"axis\" x1=\"{left}\" y1=\"{at:.1}\" x2=\"{right}\" y2=\"{at:.1}\"/>"
-        )?;
-        write!(
-            html,
-            "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>",
-            left - 5.0,
-            at + 4.0
-        )?;
+        let at = y.at(tick);
+        grid_line(html, [left, at], [right, at])?;
+        text(html, [left - 5.0, at + 4.0], "end", &label(tick))?;
     }
-    let middle = (left + right) / 2.0;
-    write!(
-        html,
-        "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-        HEIGHT - 5.0,
-        curve.axes[0]
-    )?;
+    text(html, [(left + right) / 2.0, HEIGHT - 5.0], "middle", curve.axes[0])?;
     // Where the line is not.
     let is_falling = curve.found.first().map(|first| first[1]) > curve.found.last().map(|last| last[1]);
     let (at, anchor) = if is_falling { (right - 5.0, "end") } else { (left + 5.0, "start") };
-    write!(
-        html,
-        "<text x=\"{at}\" y=\"{}\" text-anchor=\"{anchor}\">{}</text>",
-        above + 12.0,
-        curve.axes[1]
-    )?;
+    text(html, [at, above + 12.0], anchor, curve.axes[1])?;
     for (class, points) in [("found", &curve.found), ("target", &curve.target)] {
         write!(html, "\n<polyline class=\"{class}\" points=\"")?;
         for [right, up] in points {
@@ -166,6 +130,14 @@ fn plot(html: &mut String, curve: &Curve) -> Result {
     }
     html.push_str("</svg></figure>\n");
     Ok(())
+}
+
+fn grid_line(html: &mut String, [x1, y1]: [f64; 2], [x2, y2]: [f64; 2]) -> fmt::Result {
+    write!(html, "<line class=\"axis\" x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"/>")
+}
+
+fn text(html: &mut String, [x, y]: [f64; 2], anchor: &str, text: &str) -> fmt::Result {
+    write!(html, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>")
 }
 
 /// A value of an axis, in few characters.

@@ -21,7 +21,7 @@ use crate::telemetry::units;
 pub const EXAMPLES: &str = "\
 Examples:
   cdr stats --profile realistic                the records of a day, generated and measured
-  cdr stats --profile realistic --total-seconds 2419200 --subscribers 20000 --check
+  cdr stats --profile realistic --env dev --total-seconds 2419200 --subscribers 20000 --check
                                                four weeks, as in docs/realism.md; exit code 6 if a law is broken
   cdr stats --profile realistic --format html > stats.html
   cdr stats --parts 0..24 --format json | jq '.laws[] | select(.ok | not)'
@@ -97,14 +97,8 @@ fn measure(scenario: &Scenario, parts: Option<Range<u64>>) -> anyhow::Result<Sta
         );
         return Err(UsageError(beyond).into());
     }
-    let begin = |part| plan.part(PartIndex(part)).start;
-    let mut statistics = Statistics::new(Known {
-        subscribers: Some(scenario.subscribers.into()),
-        towers: generator.towers(),
-        ahead: i64::from(scenario.habits.utc_offset.0) * 60_000_000,
-        call_median: scenario.habits.call_median,
-        window: [begin(parts.start), begin(parts.end)],
-    });
+    let window = [parts.start, parts.end].map(|part| plan.part(PartIndex(part)).start);
+    let mut statistics = Statistics::new(Known::of(scenario, &generator, window));
     for index in parts {
         for stream in plan.streams() {
             generator.facts(stream, &plan.part(PartIndex(index)), |fact| statistics.take(&fact));
@@ -139,29 +133,29 @@ fn report(statistics: &Statistics, findings: &[Finding]) -> Value {
 
 fn text(statistics: &Statistics, findings: &[Finding]) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
-    write!(text, "{} records", units::count(statistics.records()))?;
-    if statistics.one_of() > 1 {
-        write!(text, "; of people, one of {} was looked at", statistics.one_of())?;
-    }
-    writeln!(text, "\n\n{:<54} {:>9}   {:<18}     SOURCE", "LAW", "FOUND", "TARGET")?;
+    writeln!(text, "{}\n\n{}", extent(statistics), Finding::heading())?;
     for finding in findings {
-        let verdict = if finding.is_met() { "ok" } else { "OFF" };
-        let Finding { law, found, source, .. } = finding;
-        writeln!(text, "{law:<54} {found:>9.3}   {:<18} {verdict:<3} {source}", target(finding))?;
+        writeln!(text, "{finding}")?;
     }
-    let met = findings.iter().filter(|finding| finding.is_met()).count();
-    writeln!(text, "\n{met} of {} laws are kept.", findings.len())?;
+    writeln!(text, "\n{}", kept(findings))?;
     for histogram in statistics.histograms() {
         bars(&mut text, &histogram)?;
     }
     Ok(text)
 }
 
-fn target(finding: &Finding) -> String {
-    match finding.target {
-        [least, f64::INFINITY] => format!("at least {least}"),
-        [least, most] => format!("{least} to {most}"),
+/// How much was looked at.
+fn extent(statistics: &Statistics) -> String {
+    let records = units::count(statistics.records());
+    match statistics.one_of() {
+        1 => format!("{records} records."),
+        people => format!("{records} records. Of people, one of {people} was looked at."),
     }
+}
+
+fn kept(findings: &[Finding]) -> String {
+    let met = findings.iter().filter(|finding| finding.is_met()).count();
+    format!("{met} of {} laws are kept.", findings.len())
 }
 
 /// Columns of the longest bar.

@@ -78,8 +78,7 @@ impl Memo {
     #[inline(always)]
     pub fn get(&self, ward: u32, turn: i64) -> Option<&Entry> {
         let known = self.known[ward as usize];
-        let place = ward as usize * self.turns + (turn as usize & (self.turns - 1));
-        (known.first <= turn && turn < known.end).then(|| &self.entries[place])
+        (known.first <= turn && turn < known.end).then(|| &self.entries[self.place(ward, turn)])
     }
 
     /// Goes through the records of a ward from one turn on, as long as they are known and begin before
@@ -110,6 +109,11 @@ impl Memo {
         let known = &mut self.known[ward as usize];
         let first = if turn == known.end { known.first } else { turn };
         *known = Known { first: first.max(turn + 1 - self.turns as i64), end: turn + 1 };
-        self.entries[ward as usize * self.turns + (turn as usize & (self.turns - 1))] = entry;
+        self.entries[self.place(ward, turn)] = entry;
+    }
+
+    #[inline(always)]
+    fn place(&self, ward: u32, turn: i64) -> usize {
+        ward as usize * self.turns + (turn as usize & (self.turns - 1))
     }
 }

@@ -146,8 +146,8 @@ impl Sessions {
     /// Goes back to the record in which the person was drawn.
     fn used(&self, memo: &mut Memo, ward: u32, mut record: i64, mut time: i64, near: &Cell) -> Use {
         let (mut cell, mut latest) = (*near, None);
+        let mut bits = self.chain.bits(record);
         for _ in 0..LENGTH_MAX {
-            let bits = self.chain.bits(record);
             let earlier = self.chain.before(memo, (ward, record), time, &mut cell, bits, |_| 0);
             let Some((earlier, begin)) = earlier else { break };
             // Half of them go on with the same.
@@ -155,8 +155,8 @@ impl Sessions {
                 latest = Some(more(bits, key(2)));
             }
             (record, time) = (earlier.record, begin);
+            bits = self.chain.bits(record);
         }
-        let bits = self.chain.bits(record);
         let draws = more(bits, key(3));
         let class = self.people.class((bits >> 32) as u32);
         let person = self.chain.wards.person(self.people.somebody(ward, class, (draws >> 32) as u32));

@@ -62,7 +62,10 @@ impl Ties {
         }
         // Weights fall with the square of the rank (Saramaki and others, PNAS 111, 2014, have persistent
         // signatures of this form).
-        let weight = |rank: u32| 1.0 / (f64::from(rank) + 3.2).powi(2);
+        let weight = |rank: u32| {
+            let step = f64::from(rank) + 3.2;
+            1.0 / (step * step)
+        };
         Ties {
             salt: mix(seed ^ 0x7469_6573),
             wards: wards.clone(),
