@@ -12,8 +12,8 @@ fn a_demo_delivers_shows_and_verifies() {
     let folder = tempfile::tempdir().unwrap();
     let text = out(&cdr(folder.path(), DEMO).output().unwrap());
     for line in [
-        "172 files on the SFTP server, among them\n  cdr_data_20240101_001645.csv  81.61 kB\n",
-        "\n  msisdn,tower_id,up_bytes,down_bytes,data_type,ip_address,website_url,event_datetime\n  27829580022,",
+        "172 files on the SFTP server, among them\n  cdr_data_20240101_001645.csv  81.89 kB\n",
+        "\n  msisdn,tower_id,up_bytes,down_bytes,data_type,ip_address,website_url,event_datetime\n  27656039177,",
         "In the topic cdr_voice, by partition and offset, among others\n  0/0 {\"msisdn\":",
         "  topic cdr_data: 86,000 of 86,000 records\n",
         ": 172 of 172 right\n",
