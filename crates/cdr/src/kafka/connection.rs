@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use tokio_util::sync::CancellationToken;
@@ -42,6 +43,18 @@ pub(super) struct Connection {
     ever_succeeded: bool,
 }
 
+/// Makes a client with a context of its own.
+pub(super) fn client_with<C: ClientContext, T: FromClientConfigAndContext<C>>(
+    properties: &ClientConfig,
+    context: C,
+) -> Result<T, KafkaError> {
+    // Before the client does it: so OpenSSL does not clean up when the process ends, while threads of
+    // clients that were let go (see `close`) free what they hold of it. That ended in SIGABRT.
+    #[cfg(feature = "tls")]
+    openssl_sys::init();
+    properties.create_with_context(context).map_err(KafkaError::property)
+}
+
 impl Connection {
     pub fn new(config: &Arc<KafkaConfig>, shutdown: &CancellationToken) -> Self {
         Connection {
@@ -61,8 +74,7 @@ impl Connection {
         &self,
         properties: &ClientConfig,
     ) -> Result<T, KafkaError> {
-        let created = properties.create_with_context(HealthContext(self.health.clone()));
-        created.map_err(KafkaError::property)
+        client_with(properties, HealthContext(self.health.clone()))
     }
 
     /// Calls, each time for at most `longest`, until an answer comes, or an error for which calling

@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 use super::assignment::{Lags, MemberContext, Rebalance, StartOffset, TopicPartition, list};
 use super::close::close_within;
 use super::config::KafkaConfig;
-use super::connection::Connection;
+use super::connection::{Connection, client_with};
 use super::error::{KafkaError, is_retriable};
 use super::health::HealthContext;
 use super::rights::Right;
@@ -114,8 +114,7 @@ impl Member {
     ) -> Result<Member, KafkaError> {
         let connection = Connection::new(config, shutdown);
         let context = MemberContext::new(HealthContext(connection.health.clone()));
-        let consumer: BaseConsumer<MemberContext> =
-            config.group_consumer(group).create_with_context(context).map_err(KafkaError::property)?;
+        let consumer: BaseConsumer<MemberContext> = client_with(&config.group_consumer(group), context)?;
         consumer.subscribe(topics).map_err(KafkaError::property)?;
         Ok(Member {
             consumer: Arc::new(consumer),
