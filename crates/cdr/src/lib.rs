@@ -8,6 +8,7 @@ pub mod commands;
 pub mod config;
 pub mod delivery;
 pub mod exit;
+pub mod facts;
 pub mod files;
 pub mod http;
 pub mod kafka;

@@ -146,6 +146,7 @@ const LAYERS: &[&[&str]] = &[
     &["telemetry"],
     &["http", "kafka", "files"],
     &["delivery", "processing", "verify"],
+    &["facts"],
     &["config"],
     &["setup", "exit"],
     &["commands"],

@@ -169,13 +169,21 @@ fn commands(document: &Document) -> Vec<String> {
     found.into_iter().flat_map(alone).filter(|line| !line.is_empty()).collect()
 }
 
-/// Its words, without the variables that are set for it.
-fn words(line: &str) -> Vec<&str> {
-    let is_variable = |word: &str| {
+/// Its words, without the variables that are set for it. What stands between single quotes is one word.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut quoted) = (vec![String::new()], false);
+    for character in line.chars() {
+        match character {
+            '\'' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            _ => words.last_mut().unwrap().push(character),
+        }
+    }
+    let is_variable = |word: &String| {
         word.split_once('=')
             .is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
     };
-    line.split_whitespace().skip_while(|word| is_variable(word)).collect()
+    words.into_iter().filter(|word| !word.is_empty()).skip_while(is_variable).collect()
 }
 
 #[test]
@@ -184,7 +192,7 @@ fn every_command_of_cdr_that_is_named_can_be_given() {
     for document in documents() {
         for line in commands(&document) {
             let words = words(&line);
-            let is_command = words.first() == Some(&"cdr") && words.len() > 1;
+            let is_command = words.first().is_some_and(|word| word == "cdr") && words.len() > 1;
             // `cdr …` stands for any of them.
             if !is_command || words[1] == "…" {
                 continue;
@@ -192,7 +200,7 @@ fn every_command_of_cdr_that_is_named_can_be_given() {
             count += 1;
             // A command alone is named, and need not be complete.
             let is_name = words.len() == 2;
-            if is_name && Cli::command().find_subcommand(words[1]).is_some() {
+            if is_name && Cli::command().find_subcommand(&words[1]).is_some() {
                 continue;
             }
             if let Err(error) = Cli::try_parse_from(&words)
@@ -211,13 +219,13 @@ fn every_script_that_is_named_is_there_and_can_be_run() {
     let mut count = 0;
     for document in documents() {
         for line in commands(&document) {
-            let Some(script) = words(&line).first().copied() else { continue };
+            let Some(script) = words(&line).into_iter().next() else { continue };
             let is_script = script.starts_with("scripts/") || script.starts_with("./");
             if !is_script || script.ends_with('/') || script.contains("lib/") {
                 continue;
             }
             count += 1;
-            let metadata = fs::metadata(project().join(script));
+            let metadata = fs::metadata(project().join(&script));
             let metadata =
                 metadata.unwrap_or_else(|error| panic!("{}: {script}: {error}", document.path));
             assert!(metadata.permissions().mode() & 0o111 != 0, "{script} cannot be run");

@@ -10,8 +10,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use cdr_model::{
-    FileFormat, Generator, MessageFormat, Part, PartIndex, Plan, Profile, Record, Records, Scenario,
-    ScenarioError, Shard, Stream,
+    FileFormat, Generator, Habits, MessageFormat, Part, PartIndex, Plan, Profile, Record, Records,
+    Scenario, ScenarioError, Shard, Stream,
 };
 
 const RECORDS: u32 = 1_000_000;
@@ -77,6 +77,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(starts(rounds)?)
 }
 
+/// As many as a run has where nobody says how many.
+fn subscribers(profile: Profile, scenario: &Scenario) -> u32 {
+    match profile {
+        Profile::Realistic => {
+            scenario.subscribers.max(Habits::SUBSCRIBERS_FOR_RATE * scenario.lines_per_second)
+        }
+        _ => scenario.subscribers,
+    }
+}
+
 /// A run of a profile, and what was measured of each case.
 struct Measured {
     profile: &'static str,
@@ -91,7 +101,8 @@ impl Measured {
         (name, profile): (&'static str, Profile),
         scenario: &Scenario,
     ) -> Result<Self, ScenarioError> {
-        let scenario = Scenario { profile, ..scenario.clone() };
+        let scenario =
+            Scenario { profile, subscribers: subscribers(profile, scenario), ..scenario.clone() };
         Ok(Measured {
             profile: name,
             plan: Plan::new(&scenario, Shard::WHOLE)?,

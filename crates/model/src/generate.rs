@@ -6,7 +6,7 @@ use crate::fact::Fact;
 use crate::field::{Record, Records};
 use crate::part::{Part, PartIndex};
 use crate::population::Population;
-use crate::profile::Subscribers;
+use crate::profile::{Bases, Subscribers};
 use crate::scenario::{Scenario, ScenarioError};
 use crate::stream::Stream;
 use crate::time::Micros;
@@ -65,6 +65,11 @@ impl Generator {
     /// Where towers stand, in metres, from the first; none where they stand nowhere.
     pub fn towers(&self) -> Vec<[i32; 2]> {
         self.subscribers.towers()
+    }
+
+    /// Where a subscriber lives and works, where the profile knows of such.
+    pub fn bases(&self, subscriber: u32) -> Option<Bases> {
+        self.subscribers.bases(subscriber)
     }
 
     /// Hands over the usage that the records of a part report, in time order.

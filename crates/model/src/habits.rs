@@ -167,8 +167,9 @@ impl Habits {
     pub const SIGMA: RangeInclusive<u32> = 0..=3_000;
     pub const BURSTS: RangeInclusive<u64> = 0..=80;
 
-    /// Subscribers for each record of a stream in a second, so that each makes eight of them in a day.
-    pub const SUBSCRIBERS_FOR_RATE: u32 = 10_800;
+    /// Subscribers for each record of a stream in a second: as many as in the tests of the laws, so that each
+    /// makes some four of them in a day.
+    pub const SUBSCRIBERS_FOR_RATE: u32 = 20_000;
 
     /// Records that one subscriber makes of a stream in a day, at most: with more of them, calls could not
     /// last as long as they should.

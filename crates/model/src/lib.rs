@@ -53,6 +53,7 @@ pub use numbering::{NumberingPlan, NumberingPlanError};
 pub use part::{Part, PartIndex};
 pub use plan::{Plan, Shard, ShardError};
 pub use population::{Called, Msisdn, Population};
+pub use profile::Bases;
 pub use record::{DataRecord, VoiceRecord};
 pub use scenario::{Profile, Scenario, ScenarioError};
 pub use service::{CallType, DataType};

@@ -94,9 +94,9 @@ impl Record for DataRecord {
     fn fact(&self, population: &Population) -> Option<Fact> {
         Some(Fact::Session {
             who: population.subscriber(self.subscriber).number(),
-            tower: self.tower.into(),
+            tower: Some(self.tower.into()),
             time: self.event_time,
-            data_type: self.data_type,
+            data_type: Some(self.data_type),
             up: self.up_bytes.into(),
             down: self.down_bytes.into(),
         })
@@ -158,8 +158,8 @@ impl Record for VoiceRecord {
     fn fact(&self, population: &Population) -> Option<Fact> {
         Some(Fact::Call {
             caller: population.subscriber(self.subscriber).number(),
-            called: population.called(self.called).number(),
-            tower: self.tower.into(),
+            called: Some(population.called(self.called).number()),
+            tower: Some(self.tower.into()),
             time: self.start_time,
             seconds: self.duration_s.into(),
         })

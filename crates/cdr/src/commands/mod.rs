@@ -74,7 +74,7 @@ impl Command {
             Command::Demo(args) => context.block_on(demo::execute(args, context)),
             Command::Sandbox(args) => context.block_on(sandbox::execute(args, context)),
             Command::Sample(args) => sample::execute(args, context),
-            Command::Stats(args) => stats::execute(args, context),
+            Command::Stats(args) => context.block_on(stats::execute(args, context)),
             Command::Schema(args) => schema::execute(args),
             Command::Config(args) => config::execute(args, context),
         }

@@ -79,11 +79,11 @@ settings! {
     pub struct PeopleSettings in "data" {
         /// number of subscribers
         pub subscribers: Option<u32> = whole("SUBSCRIBERS", Scenario::PEOPLE).optional()
-            .unset("50000; realistic: 10800 for each record per second if that is more"),
+            .unset("50000; realistic: 20000 for each record per second if that is more"),
     }
 }
 
-/// Where nobody says how many subscribers there are: so many that each makes some eight records a day, as
+/// Where nobody says how many subscribers there are: so many that each makes some four records a day, as
 /// far as the profile knows of people.
 fn subscribers(settings: PeopleSettings, values: &Resolved) -> Result<u32, ConfigError> {
     if let Some(subscribers) = settings.subscribers {

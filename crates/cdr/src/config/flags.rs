@@ -32,6 +32,15 @@ impl Scope for DataOnly {
     const OFFERS: fn(&Setting) -> bool = |setting| matches!(setting.section(), "data" | "files");
 }
 
+/// Those that decide what is simulated, and where its records are.
+pub struct StatsOnly;
+
+impl Scope for StatsOnly {
+    const OFFERS: fn(&Setting) -> bool = |setting| {
+        matches!(setting.section(), "data" | "files") || matches!(setting.heading(), "Kafka" | "Logs")
+    };
+}
+
 /// Those that decide what was used, and what it costs.
 pub struct UsageOnly;
 

@@ -23,7 +23,7 @@ use cdr_model::FileFormat;
 use self::data::FilesSettings;
 pub use self::data::{DataConfig, StartTime};
 pub use self::file::FileText;
-pub use self::flags::{All, DataOnly, FlagValues, Flags, ProcessOnly, RunOnly, UsageOnly};
+pub use self::flags::{All, DataOnly, FlagValues, Flags, ProcessOnly, RunOnly, StatsOnly, UsageOnly};
 pub use self::load::{Loaded, load};
 pub use self::resolve::{Inputs, resolve};
 pub use self::run::{RunConfig, SinkKind};

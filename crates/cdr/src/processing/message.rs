@@ -63,18 +63,28 @@ fn read_as<'a, M: Deserialize<'a>>(
     lenient: fn(&Fields) -> Result<Used, Unusable>,
     time: &'static str,
 ) -> Result<Interaction, Unusable> {
-    let leniently =
-        |fields: fn(&str) -> Result<Fields, Unusable>| leniently(value, fields, lenient, time);
-    match format {
-        MessageFormat::Json => {
-            // An array of the values in their order would do for the quick way.
-            let is_object = value.trim_ascii_start().starts_with(b"{");
-            let message = if is_object { serde_json::from_slice(value).ok() } else { None };
-            message.and_then(quick).map_or_else(|| leniently(Fields::of_object), Ok)
+    let message = match format {
+        // An array of the values in their order would do for the quick way.
+        MessageFormat::Json if value.trim_ascii_start().starts_with(b"{") => {
+            serde_json::from_slice(value).ok()
         }
-        #[cfg(feature = "test-additions")]
-        MessageFormat::Pairs => leniently(Fields::of_pairs),
+        _ => None,
+    };
+    message.and_then(quick).map_or_else(|| leniently(format, value, lenient, time), Ok)
+}
+
+/// The fields of a message of any of the forms.
+pub fn fields(format: MessageFormat, value: &[u8]) -> Result<Map<String, Value>, Unusable> {
+    if value.is_empty() {
+        return Err(Unusable::Empty);
     }
+    let text = String::from_utf8_lossy(value);
+    let Fields(fields) = match format {
+        MessageFormat::Json => Fields::of_object(&text)?,
+        #[cfg(feature = "test-additions")]
+        MessageFormat::Pairs => Fields::of_pairs(&text)?,
+    };
+    Ok(fields)
 }
 
 /// What is used of a message of `cdr_data`.
@@ -137,21 +147,19 @@ fn tower(number: u32) -> Option<u32> {
     (number > 0).then_some(number)
 }
 
-fn amount(number: u64) -> Option<u64> {
+/// Bytes or seconds that one record may report.
+pub fn amount(number: u64) -> Option<u64> {
     (number <= AMOUNT_MAX).then_some(number)
 }
 
 #[cold]
 fn leniently(
+    format: MessageFormat,
     value: &[u8],
-    fields: fn(&str) -> Result<Fields, Unusable>,
     lenient: fn(&Fields) -> Result<Used, Unusable>,
     time: &'static str,
 ) -> Result<Interaction, Unusable> {
-    if value.is_empty() {
-        return Err(Unusable::Empty);
-    }
-    let fields = fields(&String::from_utf8_lossy(value))?;
+    let fields = Fields(fields(format, value)?);
     let used = lenient(&fields)?;
     Ok(Interaction {
         msisdn: fields
@@ -160,7 +168,7 @@ fn leniently(
             tower(u32::try_from(whole(value)?).ok()?)
         })?,
         time: fields
-            .get(time, "a time as 2024-01-01T01:01:15.291148", |value| lenient_time(value.as_str()?))?,
+            .get(time, "a time as 2024-01-01T01:01:15.291148", |value| self::time(value.as_str()?))?,
         used,
     })
 }
@@ -239,7 +247,7 @@ fn whole(value: &Value) -> Option<u64> {
 }
 
 /// `2024-01-01 01:01:15`, with `T` for the space, up to six digits of a second, and `Z` behind.
-fn lenient_time(text: &str) -> Option<Micros> {
+pub fn time(text: &str) -> Option<Micros> {
     let text = text.trim();
     let text = text.strip_suffix(['Z', 'z']).or_else(|| text.strip_suffix("+00:00")).unwrap_or(text);
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));

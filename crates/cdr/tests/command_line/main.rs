@@ -2,6 +2,7 @@
 //! whole runs to a local folder.
 
 mod output;
+mod stats;
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read};
@@ -137,47 +138,6 @@ fn a_sample_goes_on_into_the_next_part() {
     let text = out(&place.cdr("sample data -n 1500"));
     assert_eq!(text.lines().count(), 1_501);
     assert!(text.lines().nth(1_001).unwrap().contains(",2024-01-01 00:06:40."), "second window");
-}
-
-#[test]
-fn statistics_say_which_laws_are_kept() {
-    let place = Place::new();
-    let days =
-        "--env dev --start 2024-01-01T00:00:00 --total-seconds 1209600 --subscribers 8000 --seed 3";
-    let output = place.cdr(&format!("stats --profile realistic {days}"));
-    let text = out(&output);
-    assert_eq!(output.status.code(), Some(0), "{}", log(&output));
-    for line in ["callers in two calls at once", "data records by hour", "sessions by size"] {
-        assert!(text.contains(line), "{line}: {text}");
-    }
-    let report = |arguments: &str| -> (Option<i32>, serde_json::Value) {
-        let output = place.cdr(&format!("stats {arguments} {days} --format json --check"));
-        (output.status.code(), serde_json::from_str(&out(&output)).unwrap())
-    };
-    let kept = |report: &serde_json::Value| {
-        let laws = report["laws"].as_array().unwrap();
-        (laws.iter().filter(|law| law["ok"] == true).count(), laws.len())
-    };
-    let (_, realistic) = report("--profile realistic");
-    let (code, uniform) = report("--profile uniform");
-    assert_eq!(code, Some(6));
-    let ((good, all), (few, _)) = (kept(&realistic), kept(&uniform));
-    assert!(good > all * 3 / 4 && few < all / 2, "{good} and {few} of {all}");
-    assert!(text.contains(&format!("{good} of {all} laws are kept.")), "{text}");
-    assert_eq!(realistic["histograms"][0]["bars"].as_array().unwrap().len(), 24);
-    let page = out(&place.cdr(&format!("stats --profile realistic {days} --format html")));
-    assert_eq!(page.matches("<svg").count(), 6);
-    assert_eq!(page.matches("<tr>").count(), all + 1);
-    // It is one file.
-    assert!(!page.contains("http") && !page.contains("<script") && page.ends_with("</html>\n"));
-}
-
-#[test]
-fn statistics_of_parts_beyond_the_run_are_refused_with_the_bound() {
-    let place = Place::new();
-    let output = place.cdr("stats --env dev --parts 3..99");
-    assert_eq!(output.status.code(), Some(2));
-    assert!(log(&output).contains("3..99 goes beyond the run, which has 86 parts"), "{}", log(&output));
 }
 
 #[test]

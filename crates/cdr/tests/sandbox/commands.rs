@@ -169,3 +169,31 @@ fn servers_and_demo_do_their_work_when_nobody_reads_what_they_print() {
     // The signal may come before it listens for any.
     assert!(served.status.code().is_none_or(|code| code == 0), "{log}");
 }
+
+#[test]
+fn what_topics_hold_has_the_statistics_of_what_was_generated() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = serve(folder.path());
+    out(&serving.job(folder.path(), "run --profile realistic").output().unwrap());
+    let report = |arguments: &str| -> serde_json::Value {
+        let stats = format!("stats --profile realistic --format json {arguments}");
+        serde_json::from_str(&out(&serving.job(folder.path(), &stats).output().unwrap())).unwrap()
+    };
+    let (topics, generated) = (report("--from topics"), report(""));
+    assert_eq!((&topics["records"], &topics["unreadable"]), (&172_000.into(), &0.into()));
+    assert_eq!(topics["histograms"], generated["histograms"]);
+    // Also where partitions were read side by side, each person's records come in order.
+    for law in ["callers in two calls at once", "time between calls", "time at the most frequent place"]
+    {
+        let found = |report: &serde_json::Value| {
+            let laws = report["laws"].as_array().unwrap().iter();
+            let mut found = laws.filter(|one| one["law"].as_str().unwrap().starts_with(law));
+            found.next().unwrap()["found"].as_f64().unwrap()
+        };
+        assert!((found(&topics) - found(&generated)).abs() < 1e-3, "{law}: {topics} {generated}");
+    }
+    let unreadable =
+        report("--from topics --columns msisdn=msisdn,start_time=start_time,end_time=start_time");
+    // Sessions have no start_time.
+    assert_eq!((&unreadable["records"], &unreadable["unreadable"]), (&86_000.into(), &86_000.into()));
+}

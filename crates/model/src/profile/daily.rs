@@ -82,6 +82,28 @@ pub(crate) struct Cell {
     step: u64,
     /// Records of a microsecond, in 2^34ths.
     density: u64,
+    /// The local day, counted from 1970-01-01, and its kind.
+    day: i32,
+    kind: DayKind,
+    /// The second of the day at which it begins.
+    of_day: u32,
+}
+
+/// A local time, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// Counted from 1970-01-01.
+    pub day: i64,
+    pub kind: DayKind,
+    /// Seconds of the day.
+    pub of_day: i64,
+}
+
+impl Moment {
+    /// Seconds since 1970-01-01.
+    pub fn second(self) -> i64 {
+        self.day * DAY + self.of_day
+    }
 }
 
 /// Binary digits of a cell's density behind its point: a cell has less than 2^30 microseconds.
@@ -89,14 +111,26 @@ const DENSITY_POINT: u32 = 34;
 
 impl Cell {
     /// A cell in which nothing lies.
-    pub const NONE: Cell = Cell { first: 0, begin: 0, count: 0, width: 0, rate: 0, step: 0, density: 0 };
+    pub const NONE: Cell = Cell {
+        first: 0,
+        begin: 0,
+        count: 0,
+        width: 0,
+        rate: 0,
+        step: 0,
+        density: 0,
+        day: 0,
+        kind: DayKind::Workday,
+        of_day: 0,
+    };
 
-    fn new(first: i64, count: u32, [from, to]: [i64; 2], rate: u32) -> Cell {
+    fn new(first: i64, count: u32, [from, to]: [i64; 2], rate: u32, kind: DayKind) -> Cell {
+        let (day, of_day) = (from.div_euclid(DAY) as i32, from.rem_euclid(DAY) as u32);
         let (begin, width) = (from * 1_000_000, ((to - from) * 1_000_000) as u32);
         // What takes a division is done once.
         let step = (u64::from(width) << 32) / u64::from(count.max(1));
         let density = (u64::from(count) << DENSITY_POINT) / u64::from(width.max(1));
-        Cell { first, begin, count, width, rate, step, density }
+        Cell { first, begin, count, width, rate, step, density, day, kind, of_day }
     }
 
     /// Whether a local second lies in the cell.
@@ -120,6 +154,13 @@ impl Cell {
         let nth = (record - self.first) as u64;
         let within = (u128::from(self.step) * u128::from(draw)) >> 32;
         self.begin + ((nth * self.step + within as u64) >> 32) as i64
+    }
+
+    /// A time of the cell, in microseconds, taken apart: a cell is of one day.
+    #[inline]
+    pub fn moment(&self, time: i64) -> Moment {
+        let within = (time - self.begin) as u32 / 1_000_000;
+        Moment { day: self.day.into(), kind: self.kind, of_day: (self.of_day + within).into() }
     }
 
     /// The record in whose interval a time of the cell lies.
@@ -148,16 +189,16 @@ impl Curve {
         Curve { rates, bins, days, origin: 0, scale: 0 }
     }
 
-    /// The integral up to a second, and the rate then.
+    /// The integral up to a second, and the rate and the kind of day then.
     #[inline]
-    fn integral(&self, kinds: &Kinds, second: i64) -> (i64, u32) {
+    fn integral(&self, kinds: &Kinds, second: i64) -> (i64, u32, DayKind) {
         let (day, of_day) = (second.div_euclid(DAY), second.rem_euclid(DAY));
         let (periods, day) = kinds.period(day);
         let (kind, bin) = (kinds.of[day], (of_day / BIN) as usize);
         let rate = self.rates.of_bin(kind, bin);
         let within = i64::from(rate) * (of_day % BIN);
         let before = periods * self.days[kinds.of.len()] + self.days[day];
-        (before + self.bins[kind as usize][bin] + within, rate)
+        (before + self.bins[kind as usize][bin] + within, rate, kind)
     }
 
     /// How many records lie before a second; below 0 before the first part.
@@ -252,11 +293,6 @@ impl Daily {
         self.curves.values().map(max).max().unwrap_or(0)
     }
 
-    /// What kind of day a local day is, counted from 1970-01-01.
-    pub fn kind(&self, day: i64) -> DayKind {
-        self.kinds.of[self.kinds.period(day).1]
-    }
-
     /// The number of the part in whose window a second would lie, also before the first one.
     #[inline]
     fn part_of(&self, second: i64) -> i64 {
@@ -277,10 +313,10 @@ impl Daily {
         let from = bin.max(self.begin(part));
         let to = (bin + BIN).min(self.begin(part + 1));
         let curve = &self.curves[stream];
-        let (integral, rate) = curve.integral(&self.kinds, from);
+        let (integral, rate, kind) = curve.integral(&self.kinds, from);
         let first = curve.records(integral);
         let end = curve.records(integral + i64::from(rate) * (to - from));
-        Cell::new(first, (end - first) as u32, [from, to], rate)
+        Cell::new(first, (end - first) as u32, [from, to], rate, kind)
     }
 
     /// Goes from a cell to the one that has a record.

@@ -83,6 +83,14 @@ impl Rhythm {
     }
 }
 
+/// The towers of the places to which a subscriber comes back, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bases {
+    pub home: u32,
+    /// Of those who work.
+    pub work: Option<u32>,
+}
+
 /// What a profile needs to know to generate records.
 #[derive(Clone, Debug)]
 pub(crate) enum Subscribers {
@@ -107,6 +115,14 @@ impl Subscribers {
         match self {
             Subscribers::Realistic(realistic) => realistic.towers(),
             _ => Vec::new(),
+        }
+    }
+
+    /// Where a subscriber lives and works, where the profile knows of such.
+    pub fn bases(&self, subscriber: u32) -> Option<Bases> {
+        match self {
+            Subscribers::Realistic(realistic) => realistic.bases(subscriber),
+            _ => None,
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::fit::{LogBins, slope, top_share};
 use super::sample::{Sample, bytes};
-use super::{Curve, Finding, Histogram, Known};
+use super::{Curve, Finding, Histogram, Known, Needs};
 use crate::profile::realistic::Durations;
 use crate::time::Micros;
 
@@ -20,6 +20,8 @@ const CALLS_MIN: u32 = 20;
 #[derive(Clone, Debug)]
 pub struct Calls {
     seconds: Vec<u64>,
+    /// Calls that are longer than the law has any, and their seconds.
+    longer: [u64; 2],
     callers: HashMap<u64, Caller>,
     gaps: LogBins,
     bursts: [u64; SIZES],
@@ -41,6 +43,7 @@ impl Default for Calls {
     fn default() -> Self {
         Calls {
             seconds: vec![0; Durations::MAX as usize + 1],
+            longer: [0; 2],
             callers: HashMap::new(),
             gaps: LogBins::new(60.0, 86_400.0, 1.0),
             bursts: [0; SIZES],
@@ -52,17 +55,25 @@ impl Default for Calls {
 
 impl Calls {
     /// Those of the sample are looked at one by one.
-    pub fn take(&mut self, [caller, called]: [u64; 2], time: Micros, seconds: u32, sample: Sample) {
-        if let Some(count) = self.seconds.get_mut(seconds as usize) {
-            *count += 1;
+    pub fn take(
+        &mut self,
+        caller: u64,
+        called: Option<u64>,
+        time: Micros,
+        seconds: u32,
+        sample: Sample,
+    ) {
+        match self.seconds.get_mut(seconds as usize) {
+            Some(count) => *count += 1,
+            None => self.longer = [self.longer[0] + 1, self.longer[1] + u64::from(seconds)],
         }
         let end = time.0 + i64::from(seconds) * 1_000_000;
         // A busy line has not been in the call.
-        let parties = if seconds > 0 { &[caller, called][..] } else { &[] };
-        for party in parties.iter().filter(|party| sample.has(**party)) {
-            let until = self.busy.entry(*party).or_insert(end);
+        let parties = [Some(caller), called].into_iter().flatten().filter(|_| seconds > 0);
+        for party in parties.filter(|party| sample.has(*party)) {
+            let until = self.busy.entry(party).or_insert(end);
             if *until > time.0 && *until != end {
-                *self.overlaps.entry(*party).or_default() += 1;
+                *self.overlaps.entry(party).or_default() += 1;
             }
             *until = end;
         }
@@ -96,12 +107,17 @@ impl Calls {
             let counts = self.seconds.get(least..=most).unwrap_or_default();
             (format!("to {most} s"), counts.iter().sum())
         });
-        Histogram { what: "calls by length", bars: std::iter::once(busy).chain(bars).collect() }
+        let [longer, _] = self.longer;
+        let longer = (longer > 0).then(|| (format!("over {} s", Durations::MAX), longer));
+        Histogram {
+            what: "calls by length",
+            bars: [busy].into_iter().chain(bars).chain(longer).collect(),
+        }
     }
 
     pub fn curves(&self, known: &Known) -> [Curve; 2] {
         let law = Durations::log_logistic(known.call_median.into(), 1.5);
-        let all: u64 = self.seconds.iter().sum();
+        let all = self.all();
         // So many steps for each doubling.
         let steps = (0..=44).map(|step| (f64::from(step) / 4.0).exp2().round() as u32);
         let lengths: Vec<u32> = steps.filter(|seconds| *seconds <= Durations::MAX).collect();
@@ -155,14 +171,15 @@ impl Calls {
                 "call duration: mean, in seconds",
                 self.mean(),
                 [150.0, 160.0],
-                "regulators' means",
+                "ANACOM 2013-2016",
             ),
             Finding::new(
                 "time between calls: exponent of its density",
                 self.gaps.exponent(),
                 [-0.97, -0.77],
                 "Jiang 2013",
-            ),
+            )
+            .needing(Needs::Week),
             Finding::new(
                 "sizes of bursts (600 s): exponent, 1 to 6",
                 self.burst_exponent(),
@@ -173,25 +190,40 @@ impl Calls {
                 "burstiness of callers with 20 calls",
                 self.burstiness(),
                 [0.05, 0.28],
-                "Jiang 2013",
-            ),
+                "default",
+            )
+            .needing(Needs::Week),
             Finding::new(
                 "calls of the most active 10 %",
                 top_share(calls, subscribers, 0.1),
                 [0.34, 0.43],
                 "default",
-            ),
+            )
+            .needing(Needs::MonthOfCalls),
         ]
+    }
+
+    /// How many there are.
+    pub fn all(&self) -> u64 {
+        self.seconds.iter().sum::<u64>() + self.longer[0]
+    }
+
+    /// How many people call, among those that are looked at.
+    pub fn people(&self) -> usize {
+        self.callers.len()
     }
 
     /// Numbers that never call may be service lines, which many people answer.
     fn overlapping(&self) -> f64 {
+        if self.callers.is_empty() {
+            return f64::NAN;
+        }
         let callers = self.overlaps.iter().filter(|(who, _)| self.callers.contains_key(who));
         callers.map(|(_, times)| *times).sum::<u64>() as f64
     }
 
     fn distance(&self, law: &Durations) -> f64 {
-        let all: u64 = self.seconds.iter().sum();
+        let all = self.all();
         let mut sum = 0;
         let off = self.seconds.iter().zip(0..).map(|(count, seconds)| {
             sum += count;
@@ -201,9 +233,8 @@ impl Calls {
     }
 
     fn mean(&self) -> f64 {
-        let all: u64 = self.seconds.iter().sum();
-        let sum: u64 = self.seconds.iter().zip(0..).map(|(count, seconds)| count * seconds).sum();
-        sum as f64 / all as f64
+        let within: u64 = self.seconds.iter().zip(0..).map(|(count, seconds)| count * seconds).sum();
+        (within + self.longer[1]) as f64 / self.all() as f64
     }
 
     fn burst_exponent(&self) -> f64 {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::places::{Places, kilometres};
 use super::sample::{SMALL_TABLE, Sample, bytes};
-use super::{Finding, Known};
+use super::{Finding, Known, Needs};
 use crate::time::Micros;
 
 /// Callers with fewer calls have no contacts to rank.
@@ -45,14 +45,17 @@ impl Graph {
     pub fn findings(&self, known: &Known, places: &Places, sample: Sample) -> Vec<Finding> {
         let [top, three] = [1, 3].map(|ranks| self.top(ranks));
         let mut findings = vec![
-            Finding::new("calls to the first contact", top, [0.18, 0.30], "Saramaki 2014"),
-            Finding::new("calls to the first three contacts", three, [0.40, 0.58], "Saramaki 2014"),
+            Finding::new("calls to the first contact", top, [0.18, 0.30], "Saramaki 2014")
+                .needing(Needs::Month),
+            Finding::new("calls to the first three contacts", three, [0.40, 0.58], "Saramaki 2014")
+                .needing(Needs::Month),
             Finding::new(
                 "first five contacts of both halves: overlap (Jaccard)",
                 self.persistence(),
                 [0.5, 1.0],
                 "Saramaki 2014",
-            ),
+            )
+            .needing(Needs::Month),
         ];
         // Both ends of a link, and who else they know, are seen only where nobody is left out.
         if sample.is_all() {
@@ -69,14 +72,17 @@ impl Graph {
                 self.reciprocated(),
                 [0.45, 0.85],
                 "Kovanen 2010",
-            ),
-            Finding::new("clustering of mutual ties", clustering(&ties), [0.20, 0.45], "Onnela 2007"),
+            )
+            .needing(Needs::MonthOfCalls),
+            Finding::new("clustering of mutual ties", clustering(&ties), [0.20, 0.45], "default")
+                .needing(Needs::MonthOfCalls),
             Finding::new(
                 "largest component of those with ties",
                 component(&ties),
                 [0.8, 1.0],
                 "Onnela 2007",
-            ),
+            )
+            .needing(Needs::MonthOfCalls),
         ];
         if !known.towers.is_empty() {
             let found = tie_length(&ties, places, known);
@@ -84,7 +90,7 @@ impl Graph {
                 "length of ties: 90 % quantile, in km",
                 found,
                 [30.0, f64::INFINITY],
-                "Lambiotte 2008",
+                "default",
             ));
         }
         findings

@@ -50,16 +50,80 @@ impl Known {
         Known {
             subscribers: Some(scenario.subscribers.into()),
             towers: generator.towers(),
+            ..Known::elsewhere(scenario, window)
+        }
+    }
+
+    /// Of records that others made, somewhere else, which are compared with a scenario's laws.
+    pub fn elsewhere(scenario: &Scenario, window: [Micros; 2]) -> Known {
+        Known {
             ahead: i64::from(scenario.habits.utc_offset.0) * 60_000_000,
             call_median: scenario.habits.call_median,
             window,
+            ..Known::default()
         }
+    }
+
+    /// The hour of the local day.
+    fn hour(&self, time: Micros) -> i64 {
+        (time.0 + self.ahead).div_euclid(HOUR).rem_euclid(24)
+    }
+
+    /// Where a tower stands.
+    fn tower(&self, number: u32) -> Option<[i32; 2]> {
+        self.towers.get((number as usize).checked_sub(1)?).copied()
     }
 
     /// People of a sample, in which some were found.
     fn people(&self, sample: Sample, found: usize) -> usize {
         self.subscribers.map_or(found, |all| (all / sample.one_of()) as usize)
     }
+}
+
+/// What there must be of records before a law shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Needs {
+    Anything,
+    /// Seven days.
+    Week,
+    /// Four weeks.
+    Month,
+    /// Four weeks, and 50 calls of each person.
+    MonthOfCalls,
+    /// Four weeks, and 50 sessions of each person.
+    MonthOfSessions,
+}
+
+/// How many records there are.
+#[derive(Clone, Copy, Debug)]
+struct Amount {
+    days: f64,
+    /// Of each person.
+    calls: f64,
+    sessions: f64,
+}
+
+impl Amount {
+    fn suffices(self, needs: Needs) -> bool {
+        // A last part that is missing leaves the week.
+        let lasts = |days: f64| self.days > days - 0.5;
+        match needs {
+            Needs::Anything => true,
+            Needs::Week => lasts(7.0),
+            Needs::Month => lasts(28.0),
+            Needs::MonthOfCalls => lasts(28.0) && self.calls >= 50.0,
+            Needs::MonthOfSessions => lasts(28.0) && self.sessions >= 50.0,
+        }
+    }
+}
+
+/// Whether a law is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Kept,
+    Broken,
+    /// What was found says nothing yet.
+    TooFew,
 }
 
 /// One law, and what was found.
@@ -71,16 +135,27 @@ pub struct Finding {
     pub target: [f64; 2],
     /// Where the target comes from.
     pub source: &'static str,
+    needs: Needs,
+    enough: bool,
 }
 
 impl Finding {
     fn new(law: &'static str, found: f64, target: [f64; 2], source: &'static str) -> Finding {
-        Finding { law, found, target, source }
+        Finding { law, found, target, source, needs: Needs::Anything, enough: true }
+    }
+
+    /// One that shows only in so many records.
+    fn needing(self, needs: Needs) -> Finding {
+        Finding { needs, ..self }
     }
 
     /// Whether it is as it should be.
-    pub fn is_met(&self) -> bool {
-        (self.target[0]..=self.target[1]).contains(&self.found)
+    pub fn verdict(&self) -> Verdict {
+        match (self.target[0]..=self.target[1]).contains(&self.found) {
+            _ if !self.enough => Verdict::TooFew,
+            true => Verdict::Kept,
+            false => Verdict::Broken,
+        }
     }
 
     /// Where it should lie, in words.
@@ -88,6 +163,16 @@ impl Finding {
         match self.target {
             [least, f64::INFINITY] => format!("at least {least}"),
             [least, most] => format!("{least} to {most}"),
+        }
+    }
+
+    /// What was found, in digits.
+    pub fn number(&self) -> String {
+        let rounded = (self.found * 1_000.0).round() / 1_000.0;
+        match self.found.fract() {
+            0.0 => format!("{}", self.found),
+            // Not minus nothing.
+            _ => format!("{:.3}", if rounded == 0.0 { 0.0 } else { rounded }),
         }
     }
 
@@ -99,9 +184,13 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = if self.is_met() { "ok" } else { "OFF" };
-        let Finding { law, found, source, .. } = self;
-        write!(f, "{law:<54} {found:>9.3}   {:<18} {verdict:<3} {source}", self.range())
+        let verdict = match self.verdict() {
+            Verdict::Kept => "ok",
+            Verdict::Broken => "OFF",
+            Verdict::TooFew => "few",
+        };
+        let Finding { law, source, .. } = self;
+        write!(f, "{law:<54} {:>9}   {:<18} {verdict:<3} {source}", self.number(), self.range())
     }
 }
 
@@ -130,6 +219,24 @@ impl Curve {
             target: found.iter().map(|(x, _)| [*x, (level + exponent * x.ln()).exp()]).collect(),
         }
     }
+}
+
+/// What each tower carried at a time of day.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TowerMap {
+    pub what: String,
+    pub towers: Vec<TowerShare>,
+}
+
+/// What a tower carried.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TowerShare {
+    /// Metres to the east, and to the north.
+    pub at: [i32; 2],
+    /// Of the records of that time.
+    pub share: f64,
+    /// That share against the tower's share of the whole day.
+    pub against_day: f64,
 }
 
 /// How many records there are of each kind.
@@ -183,19 +290,19 @@ impl Statistics {
         self.rhythms.take(fact, &self.known);
         match *fact {
             Fact::Call { caller, called, tower, time, seconds } => {
-                self.calls.take([caller, called], time, seconds, self.sample);
-                self.places.count(tower);
-                if self.sample.has(caller) {
+                self.calls.take(caller, called, time, seconds, self.sample);
+                self.take_place(Stream::Voice, caller, tower, time);
+                if let Some(called) = called
+                    && self.sample.has(caller)
+                {
                     self.graph.take(caller, called, time, &self.known);
-                    self.places.take(Stream::Voice, caller, tower, time, &self.known);
                 }
             }
             Fact::Session { who, tower, time, data_type, up, down } => {
                 self.sessions.take(data_type, up, down);
-                self.places.count(tower);
+                self.take_place(Stream::Data, who, tower, time);
                 if self.sample.has(who) {
                     self.sessions.take_person(who, up + down);
-                    self.places.take(Stream::Data, who, tower, time, &self.known);
                 }
             }
         }
@@ -208,6 +315,14 @@ impl Statistics {
         }
     }
 
+    fn take_place(&mut self, stream: Stream, who: u64, tower: Option<u32>, time: Micros) {
+        let Some(tower) = tower else { return };
+        self.places.count(tower, time, &self.known);
+        if self.sample.has(who) {
+            self.places.take(stream, who, tower, time, &self.known);
+        }
+    }
+
     /// How many records were taken.
     pub fn records(&self) -> u64 {
         self.records
@@ -216,6 +331,19 @@ impl Statistics {
     /// One of how many people was looked at one by one; all others count in sums only.
     pub fn one_of(&self) -> u64 {
         self.sample.one_of()
+    }
+
+    fn amount(&self) -> Amount {
+        let [begin, end] = self.known.window;
+        let each = |records: u64, people: usize| {
+            let all = self.known.subscribers.unwrap_or(people as u64 * self.sample.one_of());
+            records as f64 / all.max(1) as f64
+        };
+        Amount {
+            days: (end.0 - begin.0) as f64 / (24 * HOUR) as f64,
+            calls: each(self.calls.all(), self.calls.people()),
+            sessions: each(self.sessions.all(), self.sessions.people()),
+        }
     }
 
     fn bytes(&self) -> usize {
@@ -240,6 +368,11 @@ impl Statistics {
         curves
     }
 
+    /// Towers by time of day; none where nobody knows where they stand, or nothing happened.
+    pub fn maps(&self) -> Vec<TowerMap> {
+        self.places.maps(&self.known)
+    }
+
     /// What was found, law by law.
     pub fn findings(&self) -> Vec<Finding> {
         let (known, sample) = (&self.known, self.sample);
@@ -248,8 +381,12 @@ impl Statistics {
         findings.extend(self.graph.findings(known, &self.places, sample));
         findings.extend(self.sessions.findings(known, sample));
         findings.extend(self.places.findings(known));
-        // Of what there is too little of, nothing can be said.
+        // Of what there is nothing of, nothing can be said.
         findings.retain(|finding| finding.found.is_finite());
+        let amount = self.amount();
+        for finding in &mut findings {
+            finding.enough = amount.suffices(finding.needs);
+        }
         findings
     }
 }

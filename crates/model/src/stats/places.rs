@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::fit::{LogBins, slope, top_share};
 use super::sample::{SMALL_TABLE, Sample, bytes};
-use super::{Curve, Finding, HOUR, Known};
+use super::{Curve, Finding, HOUR, Known, Needs, TowerMap, TowerShare};
 use crate::stream::{PerStream, Stream};
 use crate::time::Micros;
 
@@ -12,6 +12,10 @@ const DAY: i64 = 24 * HOUR;
 
 /// Days after which the number of places is looked at.
 const AFTER: [i64; 5] = [2, 4, 8, 15, 28];
+
+/// Times of day, and the hours at which they end.
+const TIMES: [(&str, i64); 4] =
+    [("0 to 6 h", 6), ("6 to 12 h", 12), ("12 to 18 h", 18), ("18 to 24 h", 24)];
 
 /// Shorter distances say nothing about speed: towers near each other share the load.
 const FAR: f64 = 50.0;
@@ -21,7 +25,8 @@ pub struct Places {
     people: HashMap<u64, Person>,
     /// Towers of all people.
     visits: usize,
-    towers: HashMap<u32, u64>,
+    /// Records of each time of day.
+    towers: HashMap<u32, [u64; TIMES.len()]>,
     jumps: LogBins,
     fastest: f64,
 }
@@ -53,8 +58,32 @@ impl Default for Places {
 const OFFSET: f64 = 1.5;
 
 impl Places {
-    pub fn count(&mut self, tower: u32) {
-        *self.towers.entry(tower).or_default() += 1;
+    pub fn count(&mut self, tower: u32, time: Micros, known: &Known) {
+        let hour = known.hour(time);
+        let nth = TIMES.iter().filter(|(_, end)| hour >= *end).count();
+        self.towers.entry(tower).or_default()[nth] += 1;
+    }
+
+    /// What each tower carried, by time of day; none, where nobody knows where towers stand.
+    pub fn maps(&self, known: &Known) -> Vec<TowerMap> {
+        if known.towers.is_empty() {
+            return Vec::new();
+        }
+        let all = |nth: usize| self.towers.values().map(|counts| counts[nth]).sum::<u64>() as f64;
+        let (sums, whole) = ([0, 1, 2, 3].map(all), (0..TIMES.len()).map(all).sum::<f64>());
+        let map = |(nth, (what, _)): (usize, &(&str, i64))| {
+            let towers = self.towers.iter().filter_map(|(tower, counts)| {
+                let share = counts[nth] as f64 / sums[nth];
+                let of_day = counts.iter().sum::<u64>() as f64 / whole;
+                Some(TowerShare { at: known.tower(*tower)?, share, against_day: share / of_day })
+            });
+            let mut towers: Vec<TowerShare> = towers.collect();
+            // Tables have no order.
+            towers.sort_by_key(|tower| tower.at);
+            TowerMap { what: (*what).to_owned(), towers }
+        };
+        let maps = TIMES.iter().enumerate().map(map);
+        maps.filter(|map| map.towers.iter().all(|tower| tower.share.is_finite())).collect()
     }
 
     pub fn curve(&self) -> Curve {
@@ -85,8 +114,7 @@ impl Places {
                 *count += u32::from(day < *after);
             }
         }
-        let hour = (time.0 + known.ahead).div_euclid(HOUR).rem_euclid(24);
-        if !(7..21).contains(&hour) {
+        if !(7..21).contains(&known.hour(time)) {
             *person.nights.entry(tower).or_default() += 1;
         }
         let last = person.last[stream].replace((tower, time.0));
@@ -111,14 +139,15 @@ impl Places {
     }
 
     pub fn findings(&self, known: &Known) -> Vec<Finding> {
-        let loads: Vec<f64> = self.towers.values().map(|&count| count as f64).collect();
+        let loads: Vec<f64> =
+            self.towers.values().map(|counts| counts.iter().sum::<u64>() as f64).collect();
         let [first, second] = self.ranks();
         let mut findings = vec![
             Finding::new(
                 "load of towers: deviation of its logarithm",
                 deviation(&loads),
                 [1.05, 1.35],
-                "Barlacchi 2015 (Milan)",
+                "IMC 2023",
             ),
             Finding::new(
                 "load of the busiest 10 % of towers",
@@ -131,9 +160,10 @@ impl Places {
                 self.exploration(known),
                 [0.5, 0.7],
                 "Song 2010",
-            ),
-            Finding::new("time at the most frequent place", first, [0.45, 0.65], "Song 2010"),
-            Finding::new("time at the second place", second, [0.15, 0.25], "Song 2010"),
+            )
+            .needing(Needs::Month),
+            Finding::new("time at the most frequent place", first, [0.45, 0.65], "default"),
+            Finding::new("time at the second place", second, [0.15, 0.25], "default"),
         ];
         if !known.towers.is_empty() {
             findings.push(Finding::new(
@@ -191,7 +221,7 @@ impl Places {
 
 /// Between two towers.
 pub fn kilometres(from: u32, to: u32, known: &Known) -> f64 {
-    let point = |tower: u32| known.towers.get(tower as usize - 1).copied().unwrap_or_default();
+    let point = |tower| known.tower(tower).unwrap_or_default();
     let ([a, b], [c, d]) = (point(from), point(to));
     f64::from(a - c).hypot(f64::from(b - d)) / 1_000.0
 }

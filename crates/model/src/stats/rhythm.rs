@@ -69,7 +69,7 @@ impl Rhythms {
                 "hours of working days, voice: worst share, in points",
                 self.voice.worst_hour(Stream::Voice, known),
                 0.3,
-                ours,
+                milan,
             ),
             finding(
                 "Saturdays and Sundays, data: worst sum, in per cent",

@@ -4,17 +4,22 @@ use std::collections::HashMap;
 
 use super::fit::{farthest, top_share};
 use super::sample::{Sample, bytes};
-use super::{Curve, Finding, Histogram, Known};
+use super::{Curve, Finding, Histogram, Known, Needs};
 use crate::profile::realistic::{normal, session_laws};
 use crate::service::DataType;
 
 /// Decimal logarithms of sizes are counted in hundredths.
 const BINS: usize = 1_000;
 
+/// With fewer sessions of a type, chance alone moves the distance by what it may be.
+const SESSIONS_MIN: f64 = 30_000.0;
+
 #[derive(Clone, Debug)]
 pub struct Sessions {
     people: HashMap<u64, f64>,
     sizes: [Vec<u64>; DataType::ALL.len()],
+    /// Of sessions whose type is not known.
+    untyped: Vec<u64>,
     up: f64,
     all: f64,
 }
@@ -24,6 +29,7 @@ impl Default for Sessions {
         Sessions {
             people: HashMap::new(),
             sizes: std::array::from_fn(|_| vec![0; BINS]),
+            untyped: vec![0; BINS],
             up: 0.0,
             all: 0.0,
         }
@@ -35,10 +41,11 @@ impl Sessions {
         *self.people.entry(who).or_default() += bytes as f64;
     }
 
-    pub fn take(&mut self, data_type: DataType, up: u64, down: u64) {
+    pub fn take(&mut self, data_type: Option<DataType>, up: u64, down: u64) {
         let bytes = (up + down) as f64;
         let bin = (bytes.max(1.0).log10() * 100.0) as usize;
-        self.sizes[data_type as usize][bin.min(BINS - 1)] += 1;
+        let sizes = data_type.map_or(&mut self.untyped, |kind| &mut self.sizes[kind as usize]);
+        sizes[bin.min(BINS - 1)] += 1;
         self.up += up as f64;
         self.all += bytes;
     }
@@ -50,13 +57,14 @@ impl Sessions {
         let decades = BINS / units.len();
         let count = |nth: usize| {
             let bins = nth * decades..(nth + 1) * decades;
-            self.sizes.iter().flat_map(|sizes| &sizes[bins.clone()]).sum()
+            let all = self.sizes.iter().chain([&self.untyped]);
+            all.flat_map(|sizes| &sizes[bins.clone()]).sum()
         };
         let bars = units.iter().enumerate().map(|(nth, unit)| (format!("to {unit}"), count(nth)));
         Histogram { what: "sessions by size", bars: bars.collect() }
     }
 
-    /// Sessions of all types by the decimal logarithm of their bytes.
+    /// Sessions of known types by the decimal logarithm of their bytes.
     pub fn curve(&self) -> Curve {
         let of = |kind: DataType| self.sizes[kind as usize].iter().sum::<u64>() as f64;
         let all: f64 = DataType::ALL.into_iter().map(of).sum();
@@ -87,6 +95,16 @@ impl Sessions {
         self.people.retain(|who, _| sample.has(*who));
     }
 
+    /// How many there are.
+    pub fn all(&self) -> u64 {
+        self.sizes.iter().chain([&self.untyped]).flatten().sum()
+    }
+
+    /// Who has any, among those that are looked at.
+    pub fn people(&self) -> usize {
+        self.people.len()
+    }
+
     pub fn bytes(&self) -> usize {
         bytes::<(u64, f64)>(self.people.len())
     }
@@ -94,33 +112,39 @@ impl Sessions {
     pub fn findings(&self, known: &Known, sample: Sample) -> Vec<Finding> {
         let subscribers = known.people(sample, self.people.len());
         let top = |share| top_share(self.people.values().copied().collect(), subscribers, share);
-        let (means, distances): (Vec<f64>, Vec<f64>) = session_laws()
-            .map(|(kind, mean, deviation)| self.against(kind, mean, deviation))
-            .into_iter()
-            .unzip();
+        let types = session_laws().into_iter();
+        let (means, distances): (Vec<f64>, Vec<f64>) =
+            types.filter_map(|(kind, mean, deviation)| self.against(kind, mean, deviation)).unzip();
+        let worst = |off: Vec<f64>| if off.is_empty() { f64::NAN } else { farthest(off) };
         vec![
-            Finding::new("bytes of the heaviest 10 %", top(0.10), [0.61, 0.69], "Ericsson 2024"),
-            Finding::new("bytes of the heaviest 3 %", top(0.03), [0.34, 0.46], "Ericsson 2024"),
+            Finding::new("bytes of the heaviest 10 %", top(0.10), [0.61, 0.69], "Ericsson 2025")
+                .needing(Needs::MonthOfSessions),
+            Finding::new("bytes of the heaviest 3 %", top(0.03), [0.31, 0.43], "Ericsson 2025")
+                .needing(Needs::MonthOfSessions),
             Finding::new(
                 "size by type: worst mean of log10 bytes, off by",
-                farthest(means),
+                worst(means),
                 [-0.02, 0.02],
                 "IMC 2023",
             ),
             Finding::new(
                 "size by type: worst distance from its law (KS)",
-                farthest(distances),
+                worst(distances),
                 [0.0, 0.01],
                 "IMC 2023",
             ),
-            Finding::new("bytes that go up", self.up / self.all, [0.07, 0.09], "Ericsson 2024"),
+            Finding::new("bytes that go up", self.up / self.all, [0.07, 0.09], "Ericsson 2025"),
         ]
     }
 
-    /// By how much the mean of the logarithms differs from a normal law's, and the distance from that law.
-    fn against(&self, kind: DataType, mean: f64, deviation: f64) -> (f64, f64) {
+    /// By how much the mean of the logarithms differs from a normal law's, and the distance from that law;
+    /// `None` where there are too few of them.
+    fn against(&self, kind: DataType, mean: f64, deviation: f64) -> Option<(f64, f64)> {
         let bins = &self.sizes[kind as usize];
         let all = bins.iter().sum::<u64>() as f64;
+        if all < SESSIONS_MIN {
+            return None;
+        }
         let (mut sum, mut logs, mut distance) = (0.0, 0.0, 0.0f64);
         for (bin, &count) in bins.iter().enumerate() {
             sum += count as f64;
@@ -131,6 +155,6 @@ impl Sessions {
                 distance = distance.max((sum / all - wanted).abs());
             }
         }
-        (logs / all - mean, distance)
+        Some((logs / all - mean, distance))
     }
 }

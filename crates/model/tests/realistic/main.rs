@@ -1,5 +1,6 @@
 //! The realistic profile: its laws, and that its records are a function of their numbers alone.
 
+mod bases;
 mod gates;
 mod records;
 mod rhythm;

@@ -1,22 +1,27 @@
 //! `cdr stats`: what records are like, against the laws that they should obey.
 
 mod html;
+mod map;
+mod measure;
+mod plot;
+mod report;
 
-use std::fmt::Write as _;
 use std::ops::Range;
+use std::path::PathBuf;
 
-use cdr_model::stats::{Finding, Histogram, Known, Statistics};
-use cdr_model::{Generator, PartIndex, Plan, Scenario, Shard};
-use chrono::Utc;
+use anyhow::Context as _;
+use cdr_model::stats::{Finding, Verdict};
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
+use tracing::warn;
 
-use crate::commands::context::Context;
-use crate::config::{DataOnly, Flags};
+use self::measure::{Measured, Subject};
+use crate::commands::context::{Context, blocking};
+use crate::commands::signals::Signals;
+use crate::config::{Flags, StatsOnly};
 use crate::exit::{Exit, UsageError};
+use crate::facts::{Columns, Layout};
 use crate::output::print;
-use crate::setup;
-use crate::telemetry::units;
+use crate::telemetry::{Count, Display, Gauge};
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -25,18 +30,45 @@ Examples:
                                                four weeks, as in docs/realism.md; exit code 6 if a law is broken
   cdr stats --profile realistic --format html > stats.html
   cdr stats --parts 0..24 --format json | jq '.laws[] | select(.ok | not)'
+  cdr stats --from output                      the CSV files of a folder, as they are
+  cdr stats --from topics                      what the topics hold
+  cdr stats --from calls.csv --columns msisdn=caller,dest_nr=callee,start_time=date+time,call_duration_sec=length \\
+            --time-format '%d/%m/%Y %H:%M:%S'  those of another generator
 
-Laws of months, such as how many places somebody comes to know, need weeks of records. Those of weekends
-need a Saturday and a Sunday.";
+Laws of months, such as how many places somebody comes to know, need four weeks of records, and some need 50
+records of each person: until then their verdict is \"few\". Laws of what records do not have are left out.";
 
 /// `cdr stats`.
 #[derive(Args)]
 pub struct StatsArgs {
-    /// The parts to measure, counted from 0, the last one not included; without it, all parts
+    /// What is measured: `generator` (the records of a run, generated), `topics`, or a CSV file or a folder of
+    /// such
+    #[arg(long, default_value = "generator", value_name = "SOURCE")]
+    pub from: Source,
+
+    /// The parts to generate and measure, counted from 0, the last one not included; without it, all parts
     #[arg(long, value_name = "FIRST..END", value_parser = parts)]
     pub parts: Option<Range<u64>>,
 
-    /// Exit with code 6 if a law is not kept
+    /// Which columns records of another generator have, by name or, from 1, by number. A call has msisdn,
+    /// start_time and call_duration_sec or end_time; a session has msisdn, event_datetime, up_bytes and
+    /// down_bytes; dest_nr, tower_id and data_type may be missing. `A+B` puts two together, with a space between
+    #[arg(long, value_name = "OURS=THEIRS,…", value_parser = Columns::parse)]
+    pub columns: Option<Columns>,
+
+    /// How times are written, as for strftime; without it, as in ISO 8601, or seconds since 1970
+    #[arg(long, value_name = "FORMAT")]
+    pub time_format: Option<String>,
+
+    /// What stands between the columns of a file
+    #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
+    pub delimiter: Option<u8>,
+
+    /// The first line of a file is a record
+    #[arg(long)]
+    pub no_header: bool,
+
+    /// Exit with code 6 if a law is not kept, or a record cannot be read
     #[arg(long)]
     pub check: bool,
 
@@ -45,7 +77,25 @@ pub struct StatsArgs {
     pub format: StatsFormat,
 
     #[command(flatten)]
-    pub settings: Flags<DataOnly>,
+    pub settings: Flags<StatsOnly>,
+}
+
+/// Where records come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    Generator,
+    Topics,
+    Path(PathBuf),
+}
+
+impl From<&str> for Source {
+    fn from(text: &str) -> Source {
+        match text {
+            "generator" => Source::Generator,
+            "topics" => Source::Topics,
+            path => Source::Path(path.into()),
+        }
+    }
 }
 
 /// How `cdr stats` writes what it found.
@@ -67,110 +117,82 @@ fn parts(text: &str) -> Result<Range<u64>, &'static str> {
     bounds.ok_or("write two numbers, the second one larger, as 0..24")
 }
 
-/// Measures the records of a run, as its settings generate them.
-pub fn execute(args: &StatsArgs, context: &Context) -> anyhow::Result<Exit> {
-    let config = context.without_log(&args.settings.values)?.config;
-    let start = config.data.start.given().unwrap_or_else(|| Utc::now().naive_utc());
-    let scenario = setup::scenario(&config, start);
-    let statistics = measure(&scenario, args.parts.clone())?;
-    let findings = statistics.findings();
-    print(&match args.format {
-        StatsFormat::Text => text(&statistics, &findings)?,
-        StatsFormat::Html => html::page(&statistics, &findings)?,
-        StatsFormat::Json => serde_json::to_string_pretty(&report(&statistics, &findings))? + "\n",
-    })?;
-    match args.check && !findings.iter().all(Finding::is_met) {
-        true => Ok(Exit::Differs),
-        false => Ok(Exit::Complete),
+fn delimiter(text: &str) -> Result<u8, &'static str> {
+    match text.as_bytes() {
+        b"\\t" => Ok(b'\t'),
+        [one] if one.is_ascii() => Ok(*one),
+        _ => Err("write one character of ASCII; \\t is a tab"),
     }
 }
 
-fn measure(scenario: &Scenario, parts: Option<Range<u64>>) -> anyhow::Result<Statistics> {
-    let (plan, generator) = (Plan::new(scenario, Shard::WHOLE)?, Generator::new(scenario)?);
-    let parts = parts.unwrap_or(0..plan.files());
-    if parts.end > plan.files() {
-        let beyond = format!(
-            "--parts {}..{} goes beyond the run, which has {} parts; end it there, or raise TOTAL_SECONDS",
-            parts.start,
-            parts.end,
-            plan.files()
-        );
-        return Err(UsageError(beyond).into());
+impl StatsArgs {
+    /// What of the arguments goes together.
+    fn check(&self) -> Result<(), UsageError> {
+        let generated = self.from == Source::Generator;
+        let files = matches!(self.from, Source::Path(_));
+        let refused = |is_given, flag, only| {
+            let reason = format!("{flag} is {only}; --from says where records come from");
+            if is_given { Err(UsageError(reason)) } else { Ok(()) }
+        };
+        refused(self.parts.is_some() && !generated, "--parts", "of a run that is generated")?;
+        refused(self.columns.is_some() && generated, "--columns", "for files and topics")?;
+        refused(self.time_format.is_some() && generated, "--time-format", "for files and topics")?;
+        refused(self.delimiter.is_some() && !files, "--delimiter", "for files")?;
+        refused(self.no_header && !files, "--no-header", "for files")
     }
-    let window = [parts.start, parts.end].map(|part| plan.part(PartIndex(part)).start);
-    let mut statistics = Statistics::new(Known::of(scenario, &generator, window));
-    for index in parts {
-        for stream in plan.streams() {
-            generator.facts(stream, &plan.part(PartIndex(index)), |fact| statistics.take(&fact));
+
+    fn layout(&self) -> Layout {
+        Layout {
+            columns: self.columns.clone().unwrap_or_default(),
+            time_format: self.time_format.clone(),
+            delimiter: self.delimiter,
+            headless: self.no_header,
         }
     }
-    Ok(statistics)
 }
 
-fn report(statistics: &Statistics, findings: &[Finding]) -> Value {
-    let law = |finding: &Finding| {
-        let bound = |bound: f64| bound.is_finite().then_some(bound);
-        json!({
-            "law": finding.law,
-            "found": finding.found,
-            "least": bound(finding.target[0]),
-            "most": bound(finding.target[1]),
-            "ok": finding.is_met(),
-            "source": finding.source,
-        })
+/// Measures records, and prints what was found to standard output.
+pub async fn execute(args: &StatsArgs, context: &Context) -> anyhow::Result<Exit> {
+    args.check()?;
+    let config = context.config(&args.settings.values)?;
+    let signals = Signals::watch()?;
+    let unit = match &args.from {
+        Source::Generator | Source::Topics => "records",
+        Source::Path(_) => "bytes",
     };
-    let bars = |Histogram { what, bars }: Histogram| {
-        let bars = bars.into_iter().map(|(of, records)| json!({ "of": of, "records": records }));
-        json!({ "what": what, "bars": bars.collect::<Vec<_>>() })
+    let count = Count::new(unit);
+    let display = Display::start(&config.log, Gauge::new(vec![count.clone()]), &context.terminal);
+    let display = display.context("cannot show progress")?;
+    let subject = Subject {
+        layout: args.layout(),
+        parts: args.parts.clone(),
+        foreign: args.columns.is_some(),
+        config,
+        count,
+        shutdown: signals.shutdown.clone(),
     };
-    json!({
-        "records": statistics.records(),
-        "people_sampled_one_of": statistics.one_of(),
-        "laws": findings.iter().map(law).collect::<Vec<_>>(),
-        "histograms": statistics.histograms().into_iter().map(bars).collect::<Vec<_>>(),
-    })
+    let from = args.from.clone();
+    let measured = blocking("measuring", move || subject.measure(&from)).await;
+    drop(display);
+    if let Some(exit) = signals.exit() {
+        return Ok(exit);
+    }
+    let measured = measured?.context("what was to be measured was not read to its end")?;
+    measured.warnings.iter().for_each(|warning| warn!("{warning}"));
+    measured.left_out.described.iter().for_each(|problem| warn!("{problem}"));
+    let findings = measured.statistics.findings();
+    print(&match args.format {
+        StatsFormat::Text => report::text(&measured, &findings)?,
+        StatsFormat::Html => html::page(&measured, &findings)?,
+        StatsFormat::Json => serde_json::to_string_pretty(&report::json(&measured, &findings))? + "\n",
+    })?;
+    Ok(exit(args, &measured, &findings))
 }
 
-fn text(statistics: &Statistics, findings: &[Finding]) -> Result<String, std::fmt::Error> {
-    let mut text = String::new();
-    writeln!(text, "{}\n\n{}", extent(statistics), Finding::heading())?;
-    for finding in findings {
-        writeln!(text, "{finding}")?;
-    }
-    writeln!(text, "\n{}", kept(findings))?;
-    for histogram in statistics.histograms() {
-        bars(&mut text, &histogram)?;
-    }
-    Ok(text)
-}
-
-/// How much was looked at.
-fn extent(statistics: &Statistics) -> String {
-    let records = units::count(statistics.records());
-    match statistics.one_of() {
-        1 => format!("{records} records."),
-        people => format!("{records} records. Of people, one of {people} was looked at."),
-    }
-}
-
-fn kept(findings: &[Finding]) -> String {
-    let met = findings.iter().filter(|finding| finding.is_met()).count();
-    format!("{met} of {} laws are kept.", findings.len())
-}
-
-/// Columns of the longest bar.
-const WIDTH: u64 = 50;
-
-fn bars(text: &mut String, histogram: &Histogram) -> std::fmt::Result {
-    let most = histogram.bars.iter().map(|(_, records)| *records).max().unwrap_or(0).max(1);
-    let all: u64 = histogram.bars.iter().map(|(_, records)| *records).sum();
-    writeln!(text, "\n{}", histogram.what)?;
-    for (of, records) in &histogram.bars {
-        let bar = "█".repeat((records * WIDTH).div_ceil(most) as usize);
-        let share = *records as f64 / all.max(1) as f64 * 100.0;
-        writeln!(text, "  {of:>9} {share:>5.1} % {bar}")?;
-    }
-    Ok(())
+fn exit(args: &StatsArgs, measured: &Measured, findings: &[Finding]) -> Exit {
+    let right =
+        measured.left_out.is_empty() && !findings.iter().any(|one| one.verdict() == Verdict::Broken);
+    if args.check && !right { Exit::Differs } else { Exit::Complete }
 }
 
 #[cfg(test)]
@@ -186,12 +208,8 @@ mod tests {
     }
 
     #[test]
-    fn bars_are_as_long_as_there_are_records() {
-        let mut text = String::new();
-        let histogram = Histogram { what: "calls", bars: vec![("a".into(), 3), ("b".into(), 1)] };
-        bars(&mut text, &histogram).unwrap();
-        let lengths: Vec<_> = text.lines().map(|line| line.matches('█').count()).collect();
-        assert_eq!(lengths, [0, 0, 50, 17]);
-        assert!(text.contains("75.0 %"), "{text}");
+    fn a_delimiter_is_one_character() {
+        assert_eq!([";", "\\t", "\t", "|"].map(delimiter), [Ok(b';'), Ok(b'\t'), Ok(b'\t'), Ok(b'|')]);
+        assert!(["", ";;", "→"].map(delimiter).iter().all(Result::is_err));
     }
 }

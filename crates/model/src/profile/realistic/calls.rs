@@ -93,7 +93,7 @@ impl Calls {
         let sigma = f64::from(habits.voice_sigma) / 1_000.0;
         let lines = wards.dormant().min(LINES_MAX);
         let mut calls = Calls {
-            chain: Chain::new(daily, wards, Stream::Voice, share, 0.8, 20.0),
+            chain: Chain::new(daily, wards, Stream::Voice, share, 0.75, 20.0),
             people: People::of_calls(scenario.seed, wards, sigma, per_day),
             ties: Ties::new(scenario.seed, wards),
             calibrated: law.clone(),
@@ -108,6 +108,11 @@ impl Calls {
     /// How many wards the callers live in.
     pub fn wards(&self) -> u32 {
         self.chain.wards.count()
+    }
+
+    /// Subscribers below this make records.
+    pub fn members(&self) -> u32 {
+        self.chain.wards.members()
     }
 
     /// Who a subscriber is.
@@ -143,36 +148,37 @@ impl Calls {
     #[inline]
     pub(super) fn entry(&self, memo: &mut Memo, ward: u32, of: Dealt, near: &Cell) -> Entry {
         match memo.get(ward, of.turn) {
-            Some(known) => *known,
+            Some(known) => known,
             None => self.look(memo, ward, of, &mut near.clone()),
         }
     }
 
     fn look(&self, memo: &mut Memo, ward: u32, of: Dealt, cell: &mut Cell) -> Entry {
         let time = self.chain.time(of.record, cell);
-        let pair = self.pair(memo, (ward, of.record), time, &mut cell.clone(), 0);
+        let pair = self.pair(memo, (ward, of.record), time, cell, 0);
         let entry = Entry { time, pair };
         memo.put(ward, of.turn, entry);
         entry
     }
 
-    /// Who calls whom. The cell is the record's, and becomes another one.
+    /// Who calls whom. The cell is the record's.
     fn pair(
         &self,
         memo: &mut Memo,
         (ward, record): (u32, i64),
         time: i64,
-        cell: &mut Cell,
+        cell: &Cell,
         length: u32,
     ) -> Pair {
         let bits = self.chain.bits(record);
-        if length < LENGTH_MAX {
+        if length < LENGTH_MAX && self.chain.follows(bits) {
+            let mut cell = *cell;
             let took = |record: i64| self.law.of(self.length_draw(record));
-            let earlier = self.chain.before(memo, (ward, record), time, cell, bits, took);
+            let earlier = self.chain.before(memo, (ward, record), time, &mut cell, bits, took);
             if let Some((earlier, time)) = earlier {
                 let pair = match memo.get(ward, earlier.turn) {
                     Some(entry) => entry.pair,
-                    None => self.pair(memo, (ward, earlier.record), time, cell, length + 1),
+                    None => self.pair(memo, (ward, earlier.record), time, &cell, length + 1),
                 };
                 return self.next(pair, ward, more(bits, key(3)));
             }
@@ -201,7 +207,7 @@ impl Calls {
         if kind < SAME {
             return pair;
         }
-        let [caller, called] = pair.parties(self.chain.wards.members());
+        let [caller, called] = pair.parties(self.members());
         let would_call_back = || (draws >> 8 & 0xFF) < u64::from(self.ties.keenness(called, caller));
         if kind < BACK && called != caller && would_call_back() {
             return Pair::new(called, Called::Subscriber(caller));
@@ -225,7 +231,7 @@ impl Calls {
         if kind < NEW_NUMBERS {
             self.outside.new_number(more(draws, key(6)))
         } else if kind < SERVICE {
-            Called::Subscriber(self.chain.wards.members() + self.lines.of(more(draws, key(7)) as u32))
+            Called::Subscriber(self.members() + self.lines.of(more(draws, key(7)) as u32))
         } else {
             self.outside.known(mix(u64::from(caller) << 8 | u64::from(rank)))
         }
@@ -241,7 +247,7 @@ impl Calls {
         wanted: u32,
         cell: &Cell,
     ) -> u32 {
-        let parties = pair.parties(self.chain.wards.members());
+        let parties = pair.parties(self.members());
         let (wards, count) = self.wards_of(parties);
         let mut room = wanted;
         for &ward in &wards[..count] {
@@ -292,7 +298,9 @@ impl Calls {
                 Next::None => return wanted,
                 Next::Unknown => {
                     let near = latest.get_or_insert(*cell);
-                    self.look(memo, ward, self.chain.wards.dealt(ward, turn), near);
+                    for ahead in 0..memo.ahead(ward) as i64 {
+                        self.look(memo, ward, self.chain.wards.dealt(ward, turn + ahead), near);
+                    }
                 }
             }
         }

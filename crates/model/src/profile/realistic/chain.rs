@@ -74,9 +74,14 @@ impl Chain {
         self.time_in(cell, record)
     }
 
-    /// The record that another one follows, with its time, if it is one that follows any. `cell` is that
-    /// of the record, and becomes that of the earlier one; `length` gives how long an earlier one took,
-    /// in seconds.
+    /// Whether a record of such bits follows another one, if one can be found.
+    #[inline]
+    pub fn follows(&self, bits: u64) -> bool {
+        ((bits & 0xFFFF) as u32) < self.share
+    }
+
+    /// The record that one follows which does so, with its time. `cell` is that of the record, and becomes
+    /// that of the earlier one; `length` gives how long an earlier one took, in seconds.
     #[inline]
     pub fn before(
         &self,
@@ -87,9 +92,6 @@ impl Chain {
         bits: u64,
         length: impl Fn(i64) -> u32,
     ) -> Option<(Dealt, i64)> {
-        if (bits & 0xFFFF) as u32 >= self.share {
-            return None;
-        }
         let draws = more(bits, key(9));
         let wanted = time - self.lags.of((draws >> 32) as u32);
         let there = *memo.cell(&self.daily, self.stream, wanted.div_euclid(SECOND));

@@ -4,12 +4,16 @@ use super::law::Quantiles;
 use super::towers::{Place, Point, Towers};
 use super::wards::{COMMUNITY, FAMILY, Member, Person, Wards};
 use crate::habits::DayKind;
-use crate::profile::daily::Daily;
+use crate::profile::Bases;
+use crate::profile::daily::Moment;
 use crate::random::{GOLDEN_GAMMA, below, key, mix, more};
 
 const DAY: i64 = 86_400;
 const HOUR: i64 = 3_600;
 const MINUTE: i64 = 60;
+
+/// So long one of two towers near each other serves somebody.
+const SLOT: i64 = 10 * MINUTE;
 
 /// Every way takes so much.
 const NEARBY: i64 = 2 * MINUTE;
@@ -42,7 +46,6 @@ const PLACES_MAX: i64 = 1_000;
 pub struct Days {
     /// How far one family lives from the next, in 2^16ths of a place.
     per_family: u64,
-    daily: Daily,
     wards: Wards,
     towers: Towers,
     near: Quantiles,
@@ -73,12 +76,11 @@ struct Who {
 }
 
 impl Days {
-    pub fn new(daily: &Daily, wards: &Wards, towers: Towers, count: u16) -> Days {
+    pub fn new(wards: &Wards, towers: Towers, count: u16) -> Days {
         let whole = 4_294_967_296.0;
         let one = 1.0 / f64::from(count);
         Days {
             per_family: (1 << 48) / u64::from(wards.members() / FAMILY),
-            daily: daily.clone(),
             wards: wards.clone(),
             towers,
             near: Quantiles::power(0.9, 0.5 * one * whole, (20.0 * one).clamp(0.01, 0.04) * whole),
@@ -102,13 +104,25 @@ impl Days {
         ((family * self.per_family) >> 16) as u32
     }
 
-    /// The tower that serves somebody at a local time, in seconds; from 0.
-    pub fn tower(&self, person: Person, second: i64) -> u32 {
-        let (day, of_day) = (second.div_euclid(DAY), second.rem_euclid(DAY));
+    /// The towers of somebody's home and, for those who work, of their work; from 1.
+    pub fn bases(&self, person: Person) -> Bases {
+        let home = self.home(person.of);
+        let tower = |place| self.towers.at(place) + 1;
+        let work = works(person.bits).then(|| tower(self.work(home, person.bits)));
+        Bases { home: tower(home), work }
+    }
+
+    /// Where those who work do so.
+    fn work(&self, home: Place, bits: u64) -> Place {
+        self.displaced(home, more(bits, key(2)))
+    }
+
+    /// The tower that serves somebody at a local time; from 0.
+    pub fn tower(&self, person: Person, now: Moment) -> u32 {
         let bits = person.bits;
-        let today = more(bits ^ (day as u64).wrapping_mul(GOLDEN_GAMMA), key(12));
+        let today = more(bits ^ (now.day as u64).wrapping_mul(GOLDEN_GAMMA), key(12));
         let who = Who { bits, today, home: self.home(person.of) };
-        let tower = match self.stage(who, self.daily.kind(day), of_day) {
+        let tower = match self.stage(who, now.kind, now.of_day) {
             None => self.towers.at(who.home),
             Some((place, Stage::There)) => self.towers.at(place),
             Some((_, Stage::Between(from, to, part))) => {
@@ -116,13 +130,13 @@ impl Days {
                 return self.towers.near(from.towards(to, part));
             }
         };
-        self.or_neighbour(bits, tower, second)
+        self.or_neighbour(bits, tower, now)
     }
 
     /// Towers near each other share the load.
     #[inline]
-    fn or_neighbour(&self, bits: u64, tower: u32, second: i64) -> u32 {
-        let slot = second.div_euclid(10 * MINUTE) as u64;
+    fn or_neighbour(&self, bits: u64, tower: u32, now: Moment) -> u32 {
+        let slot = (now.day * (DAY / SLOT) + i64::from(now.of_day as u32 / SLOT as u32)) as u64;
         let draw = more(bits ^ u64::from(tower) << 40 ^ slot.wrapping_mul(GOLDEN_GAMMA), key(13));
         let neighbour = self.towers.neighbour(tower, (draw >> 8) as usize & 1);
         // Without a branch, which would be guessed wrong too often.
@@ -131,7 +145,7 @@ impl Days {
 
     /// The outing that somebody is on, if any.
     fn stage(&self, who: Who, kind: DayKind, now: i64) -> Option<(Place, Stage)> {
-        let works = (who.bits as u32 & 0xFF) < WORKERS && kind.is_for_work();
+        let works = works(who.bits) && kind.is_for_work();
         let trips = if kind.is_for_work() { TRIP } else { TRIP_ON_FREE_DAY };
         if (who.today as u32 & 0xFFFF) < trips {
             return self.on_trip(who, now);
@@ -169,7 +183,7 @@ impl Days {
     }
 
     fn at_work(&self, who: Who, commute: Outing, now: i64) -> Option<(Place, Stage)> {
-        let work = self.displaced(who.home, more(who.bits, key(2)));
+        let work = self.work(who.home, who.bits);
         if (12 * HOUR..15 * HOUR).contains(&now)
             && let Some(stage) = self.at_lunch(who, commute, work, now)
         {
@@ -261,6 +275,10 @@ impl Days {
         let law = if (draws as u32 & 0xFF) < FAR { &self.far } else { &self.near };
         displaced(law, from, draws)
     }
+}
+
+fn works(bits: u64) -> bool {
+    (bits as u32 & 0xFF) < WORKERS
 }
 
 /// When somebody is on the way to work, there, and on the way home.

@@ -1,5 +1,7 @@
 //! Laws as tables of whole numbers: a draw is a lookup, and the same on every host.
 
+use std::array::from_fn;
+
 use super::math::{exp, ln, normal_quantile, pow};
 use crate::random::below;
 
@@ -58,8 +60,10 @@ impl Choice {
 }
 
 /// Values of a continuous law: its quantiles, between which draws are interpolated.
+///
+/// A draw cannot lie outside of a table whose length is known, so nothing has to look whether it does.
 #[derive(Clone, Debug)]
-pub struct Quantiles(Vec<i64>);
+pub struct Quantiles(Box<[i64; RANGES + 1]>);
 
 /// Ranges of draws between which is interpolated.
 const RANGES: usize = 4_096;
@@ -67,7 +71,7 @@ const RANGES: usize = 4_096;
 impl Quantiles {
     /// `of` gives the value below which a share of all values lies.
     pub fn new(of: impl Fn(f64) -> f64) -> Quantiles {
-        Quantiles((0..=RANGES).map(|n| of(n as f64 / RANGES as f64).round() as i64).collect())
+        Quantiles(Box::new(from_fn(|n| of(n as f64 / RANGES as f64).round() as i64)))
     }
 
     /// A power law: the density of x is proportional to x^-exponent, from `low` to `high`.
@@ -95,7 +99,7 @@ impl Quantiles {
 
 /// Powers of two of fixed-point exponents.
 #[derive(Clone, Debug)]
-pub struct PowersOfTwo(Vec<u32>);
+pub struct PowersOfTwo(Box<[u32; 1 << PowersOfTwo::BITS]>);
 
 impl PowersOfTwo {
     /// Bits of an exponent behind the point.
@@ -103,14 +107,10 @@ impl PowersOfTwo {
     const BITS: u32 = 10;
 
     pub fn new() -> PowersOfTwo {
-        let steps = 1 << Self::BITS;
+        let steps = f64::from(1 << Self::BITS);
         let ln_2 = ln(2.0);
         // From 2^31 on, so that a shift to the right gives the result.
-        PowersOfTwo(
-            (0..steps)
-                .map(|n| (2_147_483_648.0 * exp(ln_2 * f64::from(n) / f64::from(steps))) as u32)
-                .collect(),
-        )
+        PowersOfTwo(Box::new(from_fn(|n| (2_147_483_648.0 * exp(ln_2 * n as f64 / steps)) as u32)))
     }
 
     /// Two to the power of `exponent / 2^POINT`, which is below 32, rounded down.
@@ -127,7 +127,7 @@ impl PowersOfTwo {
 pub struct Durations {
     /// The draws that give at most so many seconds, of 2^32.
     bounds: Vec<u32>,
-    guide: Vec<u16>,
+    guide: Box<[u16; RANGES]>,
 }
 
 impl Durations {
@@ -156,14 +156,13 @@ impl Durations {
         let mut bounds: Vec<u32> = shares.map(|share| (share * 4_294_967_295.0) as u32).collect();
         bounds[Self::MAX as usize] = u32::MAX;
         let mut seconds = 0;
-        let guide = (0..RANGES as u32).map(|range| {
-            while bounds[seconds] < range << 20 {
+        let guide = from_fn(|range| {
+            while bounds[seconds] < (range as u32) << 20 {
                 seconds += 1;
             }
             seconds as u16
         });
-        let guide = guide.collect();
-        Durations { bounds, guide }
+        Durations { bounds, guide: Box::new(guide) }
     }
 
     /// How long a call lasts.

@@ -21,7 +21,6 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use self::calls::Calls;
-use self::chain::SECOND;
 use self::days::Days;
 pub(crate) use self::law::Durations;
 use self::law::Quantiles;
@@ -31,7 +30,8 @@ use self::sessions::Sessions;
 pub(crate) use self::sessions::laws as session_laws;
 use self::towers::Towers;
 use self::wards::{Person, Wards};
-use super::daily::{Cell, Daily};
+use super::Bases;
+use super::daily::{Cell, Daily, Moment};
 use crate::field::Records;
 use crate::part::Part;
 use crate::record::{DataRecord, VoiceRecord};
@@ -66,7 +66,7 @@ impl Realistic {
         Realistic(Arc::new(World {
             calls: Calls::new(scenario, daily, &wards, per_day),
             sessions: Sessions::new(scenario, daily, &wards, &normal, per_day),
-            days: Days::new(daily, &wards, towers, scenario.towers),
+            days: Days::new(&wards, towers, scenario.towers),
             daily: daily.clone(),
             memos: Mutex::default(),
         }))
@@ -75,6 +75,12 @@ impl Realistic {
     /// Where towers stand, in metres, from the first.
     pub fn towers(&self) -> Vec<[i32; 2]> {
         self.0.days.towers().points().iter().map(|point| [point.x, point.y]).collect()
+    }
+
+    /// Where somebody lives and works; nothing, for those who make no records.
+    pub fn bases(&self, subscriber: u32) -> Option<Bases> {
+        let is_member = subscriber < self.0.calls.members();
+        is_member.then(|| self.0.days.bases(self.0.calls.person(subscriber)))
     }
 
     /// Makes the records of a part whose indices are in `range`.
@@ -132,7 +138,7 @@ impl World {
         let session = self.sessions.session(memo, cell, number);
         DataRecord {
             subscriber: session.person.subscriber,
-            tower: self.tower(session.person, session.time),
+            tower: self.tower(session.person, cell.moment(session.time)),
             up_bytes: session.up_bytes,
             down_bytes: session.down_bytes,
             data_type: session.data_type,
@@ -147,7 +153,7 @@ impl World {
         let person = self.calls.person(call.pair.caller);
         VoiceRecord {
             subscriber: call.pair.caller,
-            tower: self.tower(person, call.time),
+            tower: self.tower(person, cell.moment(call.time)),
             call_type: if call.bits & 0xFFFF < VIDEO { CallType::Video } else { CallType::Voice },
             called: call.pair.called(),
             duration_s: call.seconds as u16,
@@ -155,8 +161,8 @@ impl World {
         }
     }
 
-    fn tower(&self, person: Person, time: i64) -> u16 {
-        (self.days.tower(person, time.div_euclid(SECOND)) + 1) as u16
+    fn tower(&self, person: Person, now: Moment) -> u16 {
+        (self.days.tower(person, now) + 1) as u16
     }
 
     fn memo(&self, stream: Stream) -> Memo {

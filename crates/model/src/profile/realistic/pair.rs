@@ -7,16 +7,14 @@ use crate::population::Called;
 pub struct Pair {
     pub caller: u32,
     /// A subscriber, or nobody: then the number is that of a destination.
-    person: u32,
-    destination: u32,
+    pub person: u32,
+    pub destination: u32,
 }
 
 /// No subscriber has this index.
 const NOBODY: u32 = u32::MAX;
 
 impl Pair {
-    pub const NONE: Pair = Pair { caller: NOBODY, person: NOBODY, destination: 0 };
-
     pub fn new(caller: u32, called: Called) -> Pair {
         match called {
             Called::Subscriber(person) => Pair { caller, person, destination: 0 },
@@ -34,10 +32,5 @@ impl Pair {
     /// The subscribers of the pair that can be in no other call: the second may be nobody, who is in none.
     pub fn parties(self, members: u32) -> [u32; 2] {
         [self.caller, if self.person < members { self.person } else { self.caller }]
-    }
-
-    #[inline(always)]
-    pub fn shares(self, [one, other]: [u32; 2]) -> bool {
-        (self.caller == one) | (self.person == one) | (self.caller == other) | (self.person == other)
     }
 }

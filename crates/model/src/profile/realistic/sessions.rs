@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use super::chain::{Chain, LENGTH_MAX, SECOND};
+use super::chain::{Chain, LENGTH_MAX};
 use super::law::{Choice, PowersOfTwo, Quantiles};
 use super::memo::Memo;
 use super::people::People;
@@ -138,24 +138,29 @@ impl Sessions {
             data_type: KINDS[used.kind as usize].data_type,
             up_bytes,
             down_bytes,
-            address: self.address(used.person, time),
+            address: self.address(used.person, cell.moment(time).second()),
             site: self.site(used),
         }
     }
 
     /// Goes back to the record in which the person was drawn.
     fn used(&self, memo: &mut Memo, ward: u32, mut record: i64, mut time: i64, near: &Cell) -> Use {
-        let (mut cell, mut latest) = (*near, None);
-        let mut bits = self.chain.bits(record);
-        for _ in 0..LENGTH_MAX {
-            let earlier = self.chain.before(memo, (ward, record), time, &mut cell, bits, |_| 0);
-            let Some((earlier, begin)) = earlier else { break };
-            // Half of them go on with the same.
-            if bits >> 63 == 1 && latest.is_none() {
-                latest = Some(more(bits, key(2)));
+        let (mut bits, mut latest) = (self.chain.bits(record), None);
+        if self.chain.follows(bits) {
+            let mut cell = *near;
+            for _ in 0..LENGTH_MAX {
+                let earlier = self.chain.before(memo, (ward, record), time, &mut cell, bits, |_| 0);
+                let Some((earlier, begin)) = earlier else { break };
+                // Half of them go on with the same.
+                if bits >> 63 == 1 && latest.is_none() {
+                    latest = Some(more(bits, key(2)));
+                }
+                (record, time) = (earlier.record, begin);
+                bits = self.chain.bits(record);
+                if !self.chain.follows(bits) {
+                    break;
+                }
             }
-            (record, time) = (earlier.record, begin);
-            bits = self.chain.bits(record);
         }
         let draws = more(bits, key(3));
         let class = self.people.class((bits >> 32) as u32);
@@ -191,8 +196,8 @@ impl Sessions {
 
     /// From one of the operator's pools; kept for some hours.
     #[inline]
-    fn address(&self, person: Person, time: i64) -> Ipv4Addr {
-        let lease = (time.div_euclid(SECOND) + (person.bits >> 48) as i64).div_euclid(LEASE);
+    fn address(&self, person: Person, second: i64) -> Ipv4Addr {
+        let lease = (second + (person.bits >> 48) as i64).div_euclid(LEASE);
         let drawn = more(person.bits ^ (lease as u64).wrapping_mul(GOLDEN_GAMMA), key(6));
         let pool = self.pools[below((drawn >> 32) as u32, POOLS) as usize];
         Ipv4Addr::from_bits(pool | drawn as u32 & 0xFFFF)

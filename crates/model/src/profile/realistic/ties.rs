@@ -20,8 +20,8 @@ pub const BRIDGE: u32 = 3;
 /// two does so more seldom. On the rest, one of them hardly ever does. Ties of families come first; those
 /// of circles second, in which lopsided ties are common (Kovanen and others, "Reciprocity of mobile phone
 /// calls", 2010); bridges third, which last.
-const KEEN_BOTH: [u32; 3] = [180, 84, 215];
-const KEEN_MORE: [u32; 3] = [231, 134, 245];
+const KEEN_BOTH: [u32; 3] = [192, 86, 238];
+const KEEN_MORE: [u32; 3] = [237, 136, 254];
 
 /// Of 256: how often a call on a tie stays in the network, by how keen the caller is.
 const KEEN: u32 = 236;
@@ -50,6 +50,8 @@ pub struct Ties {
     wards: Wards,
     /// By rank, from 1: sums of three draws below this mean that the tie exists.
     thresholds: [u64; RANKS as usize + 1],
+    /// Of 2^32 bridges that there could be, so many exist.
+    bridges: u32,
     /// Which rank a call goes to, from 0.
     ranks: Choice,
 }
@@ -70,6 +72,7 @@ impl Ties {
             salt: mix(seed ^ 0x7469_6573),
             wards: wards.clone(),
             thresholds,
+            bridges: (share_with(BRIDGE) * 4_294_967_296.0) as u32,
             ranks: Choice::new((1..=RANKS).map(weight)),
         }
     }
@@ -83,14 +86,25 @@ impl Ties {
     /// The contact of a rank, if there is one.
     #[inline]
     pub fn contact(&self, subscriber: u32, rank: u32) -> Option<u32> {
-        let other = self.other(subscriber, rank);
+        if rank == BRIDGE {
+            return self.bridge(subscriber);
+        }
+        let other = self.nearby(subscriber, rank);
         self.exists(subscriber, other, rank).then_some(other)
+    }
+
+    /// The contact in another ward. Whether there is one, does not depend on how many others somebody knows:
+    /// it is looked for with every call.
+    #[inline]
+    fn bridge(&self, subscriber: u32) -> Option<u32> {
+        let (other, draws) = self.beyond(self.wards.member(subscriber));
+        ((draws as u32) < self.bridges).then_some(other)
     }
 
     /// The ward beside one's own in whose records a subscriber can occur.
     #[inline]
     pub fn second_ward(&self, subscriber: u32) -> Option<u32> {
-        let other = self.contact(subscriber, BRIDGE)?;
+        let other = self.bridge(subscriber)?;
         Some(self.wards.ward(other)).filter(|&ward| ward != self.wards.ward(subscriber))
     }
 
@@ -124,17 +138,10 @@ impl Ties {
         mix(self.salt.wrapping_add(u64::from(low) << 32 | u64::from(high)))
     }
 
-    #[inline]
-    fn other(&self, subscriber: u32, rank: u32) -> u32 {
-        match rank {
-            BRIDGE => self.beyond(self.wards.member(subscriber)),
-            _ => self.nearby(subscriber, rank),
-        }
-    }
-
     /// The other end of a bridge: of those in even positions, in the next ward; of the others, in the
-    /// one before.
-    fn beyond(&self, of: Member) -> u32 {
+    /// one before. And what is drawn for the two.
+    #[inline]
+    fn beyond(&self, of: Member) -> (u32, u64) {
         let (count, communities) = (self.wards.count(), self.wards.communities());
         let is_odd = of.position as usize & 1;
         let ward = of.ward + [1, count - 1][is_odd];
@@ -145,7 +152,7 @@ impl Ties {
         let draws = more(self.salt ^ pairs.wrapping_mul(GOLDEN_GAMMA), key(2));
         let sum = below_wide(draws, communities.into()) as u32 + communities - of.community;
         let community = if sum < communities { sum } else { sum - communities };
-        self.wards.subscriber(Member { ward, community, position: of.position ^ 1 })
+        (self.wards.subscriber(Member { ward, community, position: of.position ^ 1 }), draws)
     }
 
     /// The one whose place differs in some bits alone: that in the family, or in an order of the
@@ -192,7 +199,7 @@ impl Order {
 /// mobile users (New Journal of Physics 9, 2007).
 fn share_with(rank: u32) -> f64 {
     // More have a bridge than would have a third contact: else there would be islands.
-    let shift = if rank == BRIDGE { 0.72 } else { 0.55 };
+    let shift = if rank == BRIDGE { 0.78 } else { 0.55 };
     pow((f64::from(rank) - shift + 10.9) / 11.9, -7.4).min(1.0)
 }
 
@@ -227,9 +234,13 @@ mod tests {
             let (wards, ties) = world(subscribers, rate);
             for one in 0..wards.members().min(20_000) {
                 for rank in 1..=RANKS {
-                    let other = ties.other(one, rank);
+                    let at = |one| match rank {
+                        BRIDGE => ties.beyond(wards.member(one)).0,
+                        _ => ties.nearby(one, rank),
+                    };
+                    let other = at(one);
                     assert!(other != one && other < wards.members(), "{one} {rank} {other}");
-                    assert_eq!(ties.other(other, rank), one, "{one} {rank} {other}");
+                    assert_eq!(at(other), one, "{one} {rank} {other}");
                     assert_eq!(ties.contact(one, rank).is_some(), ties.contact(other, rank).is_some());
                     assert!(rank == BRIDGE || one / COMMUNITY == other / COMMUNITY, "{one} {rank}");
                 }

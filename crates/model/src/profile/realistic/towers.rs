@@ -25,7 +25,7 @@ const ZIPF: f64 = 0.9;
 const CITY_RADIUS: f64 = 900.0;
 
 /// How unequal the numbers of people near a tower are: standard deviation of the logarithm.
-const PEOPLE_SIGMA: f64 = 1.35;
+const PEOPLE_SIGMA: f64 = 1.3;
 
 /// Order of the curve: each side of the country has 2^16 steps.
 const ORDER: u32 = 16;

@@ -1,0 +1,264 @@
+//! Records from CSV files, of which many may cover the same time.
+
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use anyhow::{Context as _, bail, ensure};
+use cdr_model::{Fact, Micros};
+use csv::{Reader, ReaderBuilder, StringRecord};
+use tokio_util::sync::CancellationToken;
+
+use super::columns::{Column, Kind, Layout, Row, read};
+use super::order::{Order, WAITING_MAX};
+use super::{Each, LeftOut, Survey};
+use crate::processing::message::{Unusable, shown};
+use crate::telemetry::Count;
+
+/// Files that are open at once.
+const OPEN_MAX: usize = 200;
+
+/// Bytes that are read at once.
+const BUFFER: usize = 256 << 10;
+
+/// CSV files that hold records of the same layout.
+pub struct Files {
+    layout: Layout,
+    /// With the time of the first record that can be read.
+    files: Vec<(Micros, PathBuf)>,
+    pub survey: Survey,
+    /// Files that hold no such records, and why.
+    pub skipped: Vec<String>,
+    count: Count,
+}
+
+impl Files {
+    /// Looks at a file, or at those of a folder whose names end in `.csv`; `None` after a shutdown.
+    ///
+    /// # Errors
+    /// What cannot be opened, or holds no record that can be read.
+    pub fn open(
+        path: &Path,
+        layout: Layout,
+        count: Count,
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<Option<Files>> {
+        let paths = paths(path)?;
+        let sizes = paths.iter().map(|path| Ok(path.metadata()?.len())).sum::<std::io::Result<u64>>()?;
+        // They are read twice: first for their times, then in order.
+        count.total.store(2 * sizes, Ordering::Relaxed);
+        let (mut files, mut window, mut skipped, mut left_out) =
+            (Vec::new(), None, Vec::new(), LeftOut::default());
+        for path in paths {
+            let mut records = match Records::open(&path, &layout, &count) {
+                Ok(records) => records,
+                Err(problem) => {
+                    skipped.push(format!("{problem:#}"));
+                    continue;
+                }
+            };
+            let mut first = None;
+            while let Some(record) = records.next()? {
+                match record {
+                    Ok(fact) => {
+                        window = Some(Survey::with(window, fact.time()));
+                        first.get_or_insert(fact.time());
+                    }
+                    Err(problem) => left_out.describe(|| problem),
+                }
+                if shutdown.is_cancelled() {
+                    return Ok(None);
+                }
+            }
+            files.extend(first.map(|first| (first, path)));
+        }
+        let Some(survey) = window else {
+            let problems: Vec<String> = skipped.into_iter().chain(left_out.described).collect();
+            bail!("{} holds no record that can be read. {}", path.display(), problems.join("; "));
+        };
+        files.sort();
+        Ok(Some(Files { layout, files, survey, skipped, count }))
+    }
+
+    /// Hands over all records, in the order of time; `None` after a shutdown.
+    pub fn each(
+        &self,
+        shutdown: &CancellationToken,
+        each: &mut Each<'_>,
+    ) -> anyhow::Result<Option<LeftOut>> {
+        let (mut order, mut left_out) = (Order::new(WAITING_MAX), LeftOut::default());
+        let mut closed = self.files.iter().peekable();
+        let mut open = BinaryHeap::<Reverse<Next>>::new();
+        let mut opened = 0;
+        loop {
+            // A file is opened when its time has come.
+            while let Some((begin, path)) = closed.peek()
+                && (open.peek().is_none_or(|Reverse(next)| *begin <= next.fact.time()))
+                && open.len() < OPEN_MAX
+            {
+                let records = Records::open(path, &self.layout, &self.count)?;
+                open.extend(Next::of(records, opened, &mut left_out)?.map(Reverse));
+                (opened, _) = (opened + 1, closed.next());
+            }
+            let Some(Reverse(Next { fact, number, records })) = open.pop() else { break };
+            order.take(fact, each);
+            open.extend(Next::of(records, number, &mut left_out)?.map(Reverse));
+            if shutdown.is_cancelled() {
+                return Ok(None);
+            }
+        }
+        left_out.late = order.end(each);
+        Ok(Some(left_out))
+    }
+}
+
+/// A file, or those of a folder.
+fn paths(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let looked = path.metadata().with_context(|| format!("cannot read {}", path.display()))?;
+    if !looked.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = path.read_dir().with_context(|| format!("cannot list {}", path.display()))?;
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths = paths.collect::<Result<Vec<_>, _>>()?;
+    let is_hidden =
+        |path: &Path| path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
+    paths.retain(|path| path.extension().is_some_and(|end| end == "csv") && !is_hidden(path));
+    ensure!(!paths.is_empty(), "{} holds no file whose name ends in .csv", path.display());
+    paths.sort();
+    Ok(paths)
+}
+
+/// An open file at its next record.
+struct Next {
+    fact: Fact,
+    /// In the order in which they were opened.
+    number: usize,
+    records: Records,
+}
+
+impl Next {
+    fn of(mut records: Records, number: usize, left_out: &mut LeftOut) -> anyhow::Result<Option<Next>> {
+        while let Some(record) = records.next()? {
+            match record {
+                Ok(fact) => return Ok(Some(Next { fact, number, records })),
+                Err(problem) => left_out.describe(|| problem),
+            }
+        }
+        Ok(None)
+    }
+
+    fn key(&self) -> (Micros, usize) {
+        (self.fact.time(), self.number)
+    }
+}
+
+impl PartialEq for Next {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Next {}
+
+impl PartialOrd for Next {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Next {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+/// The records of a file.
+struct Records {
+    path: PathBuf,
+    reader: Reader<File>,
+    row: StringRecord,
+    kind: Kind,
+    /// For each [`Column`], the numbers of those that are read.
+    at: [Vec<usize>; Column::ALL.len()],
+    time_format: Option<String>,
+    count: Count,
+    counted: u64,
+}
+
+impl Records {
+    fn open(path: &Path, layout: &Layout, count: &Count) -> anyhow::Result<Records> {
+        let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        let mut reader = ReaderBuilder::new()
+            .delimiter(layout.delimiter.unwrap_or(b','))
+            .has_headers(!layout.headless)
+            .buffer_capacity(BUFFER)
+            .flexible(true)
+            .from_reader(file);
+        let headers = if layout.headless { StringRecord::new() } else { reader.headers()?.clone() };
+        let at = Column::ALL.map(|column| numbers(layout.columns.of(column), &headers));
+        let at = at.map(Option::unwrap_or_default);
+        let kind = Kind::by(|column| !at[column as usize].is_empty());
+        let kind = kind.map_err(|needed| {
+            let has = headers.iter().take(20).collect::<Vec<_>>().join(", ");
+            anyhow::anyhow!(
+                "{} has the columns {}; {needed}. Name theirs: --columns msisdn=THEIRS,…",
+                path.display(),
+                shown(&has)
+            )
+        })?;
+        let (path, time_format) = (path.to_owned(), layout.time_format.clone());
+        let (row, count) = (StringRecord::new(), count.clone());
+        Ok(Records { path, reader, row, kind, at, time_format, count, counted: 0 })
+    }
+
+    /// The next record, or what is wrong with it; `None` at the end.
+    fn next(&mut self) -> anyhow::Result<Option<Result<Fact, String>>> {
+        let found = self.reader.read_record(&mut self.row);
+        let (position, line) =
+            (self.reader.position().byte(), self.row.position().map_or(0, |at| at.line()));
+        self.count.done.fetch_add(position - self.counted, Ordering::Relaxed);
+        self.counted = position;
+        let place = || format!("{}, line {line}", self.path.display());
+        match found {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(error) if error.is_io_error() => {
+                return Err(error).with_context(|| format!("cannot read {}", self.path.display()));
+            }
+            // Such as text that is not UTF-8; what follows can be read.
+            Err(error) => return Ok(Some(Err(format!("{}: {error}", self.path.display())))),
+        }
+        let row = CsvRow { row: &self.row, at: &self.at };
+        let fact = read(self.kind, &row, self.time_format.as_deref());
+        Ok(Some(fact.map_err(|problem: Unusable| format!("{}: {problem}", place()))))
+    }
+}
+
+/// Where these columns are, by their names or numbers; `None` unless all are there.
+fn numbers(names: &[String], headers: &StringRecord) -> Option<Vec<usize>> {
+    let by_name = |name: &str| headers.iter().position(|header| header.trim() == name);
+    let by_number = |name: &str| name.parse::<usize>().ok()?.checked_sub(1);
+    names.iter().map(|name| by_name(name).or_else(|| by_number(name))).collect()
+}
+
+struct CsvRow<'a> {
+    row: &'a StringRecord,
+    at: &'a [Vec<usize>; Column::ALL.len()],
+}
+
+impl Row for CsvRow<'_> {
+    fn text(&self, column: Column) -> Option<Cow<'_, str>> {
+        match self.at[column as usize][..] {
+            [] => None,
+            [one] => self.row.get(one).map(|text| Cow::Borrowed(text.trim())),
+            ref several => {
+                let texts: Option<Vec<&str>> = several.iter().map(|one| self.row.get(*one)).collect();
+                texts.map(|texts| Cow::Owned(texts.join(" ")))
+            }
+        }
+    }
+}
