@@ -1,5 +1,6 @@
-//! Records per second on one core, of each profile: generating alone, to CSV and to JSON; and what it
-//! costs to begin, by the number of subscribers.
+//! Records per second on one core, of each profile: generating alone, to CSV and to JSON; what it costs to
+//! begin, by the number of subscribers; and rows per second of tpchgen-cli, a generator of tables, where it
+//! is installed.
 //!
 //! `cargo bench -p cdr-model` measures; with `--test` (as `cargo test --benches` passes it) each
 //! case runs once on a small part, so that the benchmark cannot rot.
@@ -74,7 +75,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Far from each other, so that nothing is known of what comes before a part.
     let small = Scenario { line_count: 1_000, total_seconds: 1_000_000_000, ..Scenario::default() };
     speed("parts of 1,000 records, each alone", small, records, rounds, 9_973)?;
-    Ok(starts(rounds)?)
+    starts(rounds)?;
+    peer(records, rounds)
 }
 
 /// As many as a run has where nobody says how many.
@@ -200,6 +202,64 @@ fn start(profile: Profile, subscribers: u32) -> Result<(), ScenarioError> {
     }
     println!("{} {}", begin.elapsed().as_secs_f64(), most_memory() - before);
     Ok(())
+}
+
+/// The table `lineitem` of tpchgen-cli as CSV, with one thread, in turns with ours.
+fn peer(records: u32, rounds: usize) -> Result<(), Box<dyn Error>> {
+    println!("beside tpchgen-cli (cargo install tpchgen-cli)");
+    let scenario = Scenario::default();
+    let parts = u64::from(records / scenario.line_count);
+    let ours: Result<Vec<_>, _> = PROFILES.iter().map(|of| Measured::new(*of, &scenario)).collect();
+    let (ours, mut out) = (ours?, Vec::with_capacity(1 << 20));
+    let mut rates = vec![Vec::new(); PROFILES.len() + 1];
+    for _ in 0..rounds {
+        let (Some((few, start)), Some((rows, time))) = (lineitem(1_000)?, lineitem(records)?) else {
+            println!("it is not installed");
+            return Ok(());
+        };
+        // Apart from its start, which takes most of a second.
+        let time = time.saturating_sub(start).as_secs_f64();
+        rates[PROFILES.len()].push(rows.saturating_sub(few) as f64 / time.max(1e-3));
+        for (of, rates) in ours.iter().zip(&mut rates) {
+            let (begin, mut rows) = (Instant::now(), 0);
+            for index in 0..parts {
+                out.clear();
+                csv(&of.generator, Stream::Data, &of.part(index), &mut out);
+                rows += black_box(&out).iter().filter(|byte| **byte == b'\n').count();
+            }
+            rates.push(rows as f64 / begin.elapsed().as_secs_f64());
+        }
+    }
+    let names = PROFILES.iter().map(|(name, _)| format!("cdr_data {name}"));
+    let rates: Vec<f64> = rates.iter_mut().map(|rates| middle(rates)).collect();
+    for (name, rate) in names.chain(["lineitem".to_owned()]).zip(&rates) {
+        let ratio = rate / rates[PROFILES.len()];
+        println!("{name:<24} {:6.2} million rows/s  ratio {ratio:.2}", rate / 1e6);
+    }
+    Ok(())
+}
+
+/// About so many rows: how many, and how long it takes; `None` if there is no such program.
+fn lineitem(rows: u32) -> Result<Option<(usize, Duration)>, Box<dyn Error>> {
+    // A scale of 1 has six million rows.
+    let scale = (f64::from(rows) / 6e6).to_string();
+    let arguments =
+        ["csv", "--scale-factor", &scale, "--tables", "lineitem", "--num-threads", "1", "--stdout"];
+    let begin = Instant::now();
+    match Command::new("tpchgen-cli").args(arguments).output() {
+        Ok(output) if output.status.success() => {
+            let rows = output.stdout.iter().filter(|byte| **byte == b'\n').count();
+            Ok(Some((rows, begin.elapsed())))
+        }
+        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn middle(values: &mut [f64]) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// Bytes of memory that the process has had at most, where the system says so.

@@ -23,7 +23,7 @@ pub const PROGRESS_VERSION: u32 = 2;
 const GENERATION: u32 = 1;
 
 /// Counts changes of what the realistic profile makes of a scenario.
-const REALISM: u32 = 1;
+const REALISM: u32 = 2;
 
 /// Everything that decides which bytes a run delivers where, as names and values for people.
 ///

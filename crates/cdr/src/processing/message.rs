@@ -197,7 +197,9 @@ struct Fields(Map<String, Value>);
 impl Fields {
     fn of_object(text: &str) -> Result<Fields, Unusable> {
         let object = serde_json::from_str(text).or_else(|error| {
-            let reason = || Unusable::NoObject(format!("{} ({error})", shown(text)));
+            // The parser's own words may hold all of a value.
+            let reason =
+                || Unusable::NoObject(format!("{} ({})", shown(text), shown(&error.to_string())));
             python::dictionary(text).ok_or_else(reason)
         })?;
         Ok(Fields(object))
@@ -390,10 +392,14 @@ mod tests {
             let error = read(MessageFormat::Json, Stream::Data, value.as_bytes()).unwrap_err();
             assert_eq!(error.kind(), "no_object", "{value}: {error}");
         }
-        let error = read(MessageFormat::Json, Stream::Data, "ü".repeat(1_000).as_bytes())
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains(&format!("{}… (", "ü".repeat(SHOWN_MAX))), "{error}");
+        for (text, begin) in [("ü".repeat(1_000), "ü"), (format!("{:?}", "ü".repeat(1_000)), "\"ü")]
+        {
+            let error =
+                read(MessageFormat::Json, Stream::Data, text.as_bytes()).unwrap_err().to_string();
+            let ends = format!("Python dictionary: {begin}");
+            assert!(error.contains(&ends) && error.contains("ü… ("), "{error}");
+            assert!(error.chars().count() < 3 * SHOWN_MAX, "{error}");
+        }
         assert_eq!(
             read(MessageFormat::Json, Stream::Data, b"\xff\xfe").unwrap_err().kind(),
             "no_object"

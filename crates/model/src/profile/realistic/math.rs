@@ -92,6 +92,30 @@ mod tests {
         assert!(close(pow(7.5, -1.3), 7.5f64.powf(-1.3)));
     }
 
+    /// To the last bit: else hosts would generate different records.
+    #[test]
+    fn they_are_the_same_on_every_host() {
+        let args = || (1..20_000).map(|step| f64::from(step) / 20_000.0);
+        let hash = |of: &dyn Fn(f64) -> f64| {
+            args().fold(0, |hash, x| crate::random::mix(hash ^ of(x).to_bits()))
+        };
+        let hashes = [
+            hash(&|x| exp(40.0 * x - 20.0)),
+            hash(&|x| ln(x)),
+            hash(&|x| pow(1e4 * x, -1.3)),
+            hash(&normal_quantile),
+            hash(&|x| normal(8.0 * x - 4.0)),
+        ];
+        let expected = [
+            3_719_545_877_082_125_138,
+            14_240_032_326_134_736_023,
+            15_292_449_182_229_116_826,
+            15_511_873_476_918_316_118,
+            16_667_511_796_338_584_333,
+        ];
+        assert_eq!(hashes, expected);
+    }
+
     #[test]
     fn quantiles_of_the_normal_distribution_are_those_of_the_tables() {
         for (p, x) in [(0.5, 0.0), (0.975, 1.959_964), (0.05, -1.644_854), (0.999, 3.090_232)] {
