@@ -203,8 +203,8 @@ impl<R: Row> Reader<'_, R> {
         let seconds = u32::try_from((micros + 500_000).div_euclid(1_000_000)).ok();
         seconds.ok_or_else(|| Unusable::Field {
             field: Column::CallEnd.name(),
-            found: format!("{} s before the start", -micros / 1_000_000),
-            expected: "a time behind it",
+            found: format!("{} s behind the start", micros.div_euclid(1_000_000)),
+            expected: "0 to 4294967295 s",
         })
     }
 
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(seconds_of(call(&[("call_duration_sec", "85")])), Ok(85));
         assert_eq!(seconds_of(call(&[("end_time", "2024-01-01 00:01:25")])), Ok(85));
         let error = seconds_of(call(&[("end_time", "2023-12-31 23:59:59")])).unwrap_err();
-        assert_eq!(error, "field end_time is 1 s before the start, not a time behind it");
+        assert_eq!(error, "field end_time is -1 s behind the start, not 0 to 4294967295 s");
         let error = seconds_of(call(&[("call_duration_sec", "long")])).unwrap_err();
         assert_eq!(error, "field call_duration_sec is \"long\", not seconds");
         assert_eq!(seconds_of(call(&[])).unwrap_err(), "field end_time is missing");

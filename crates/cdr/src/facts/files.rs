@@ -7,7 +7,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use cdr_model::{Fact, Micros};
 use csv::{Reader, ReaderBuilder, StringRecord};
 use tokio_util::sync::CancellationToken;
@@ -76,8 +76,11 @@ impl Files {
             files.extend(first.map(|first| (first, path)));
         }
         let Some(survey) = window else {
-            let problems: Vec<String> = skipped.into_iter().chain(left_out.described).collect();
-            bail!("{} holds no record that can be read. {}", path.display(), problems.join("; "));
+            let mut problems: Vec<String> = skipped.into_iter().chain(left_out.described).collect();
+            if problems.is_empty() {
+                problems.push("there is nothing behind the header".to_owned());
+            }
+            bail!("{} holds no record that can be read: {}", path.display(), problems.join("; "));
         };
         files.sort();
         Ok(Some(Files { layout, files, survey, skipped, count }))
@@ -202,14 +205,7 @@ impl Records {
         let at = Column::ALL.map(|column| numbers(layout.columns.of(column), &headers));
         let at = at.map(Option::unwrap_or_default);
         let kind = Kind::by(|column| !at[column as usize].is_empty());
-        let kind = kind.map_err(|needed| {
-            let has = headers.iter().take(20).collect::<Vec<_>>().join(", ");
-            anyhow::anyhow!(
-                "{} has the columns {}; {needed}. Name theirs: --columns msisdn=THEIRS,…",
-                path.display(),
-                shown(&has)
-            )
-        })?;
+        let kind = kind.map_err(|needed| anyhow!("{} {}", path.display(), unfit(&headers, &needed)))?;
         let (path, time_format) = (path.to_owned(), layout.time_format.clone());
         let (row, count) = (StringRecord::new(), count.clone());
         Ok(Records { path, reader, row, kind, at, time_format, count, counted: 0 })
@@ -235,6 +231,23 @@ impl Records {
         let row = CsvRow { row: &self.row, at: &self.at };
         let fact = read(self.kind, &row, self.time_format.as_deref());
         Ok(Some(fact.map_err(|problem: Unusable| format!("{}: {problem}", place()))))
+    }
+}
+
+/// Why a file with these headers holds no records, and what to do.
+fn unfit(headers: &StringRecord, needed: &str) -> String {
+    let others = [";", "\t", "|"];
+    let other = others.into_iter().find(|other| headers.len() == 1 && headers[0].contains(other));
+    match (headers.len(), other) {
+        (0, _) => "is empty".to_owned(),
+        (_, Some(other)) => {
+            format!("has one column; it seems to need --delimiter '{}'", other.escape_default())
+        }
+        _ => {
+            let has = headers.iter().take(20).collect::<Vec<_>>().join(", ");
+            let has = shown(&has);
+            format!("has the columns {has}; {needed}. Name theirs: --columns msisdn=THEIRS,…")
+        }
     }
 }
 

@@ -53,8 +53,12 @@ impl Topics {
             return Ok(None);
         }
         let Some(survey) = survey else {
-            let problems = left_out.described.join("; ");
-            bail!("topics {} hold no record that can be read. {problems}", topics.join(" and "));
+            let problems = match ranges.len() {
+                0 => "there are no such topics".to_owned(),
+                _ if left_out.is_empty() => "they are empty".to_owned(),
+                _ => left_out.described.join("; "),
+            };
+            bail!("topics {} hold no record that can be read: {problems}", topics.join(" and "));
         };
         Ok(Some(Topics { cluster, ranges, format, layout, survey, count }))
     }

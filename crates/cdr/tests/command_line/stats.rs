@@ -162,7 +162,13 @@ fn what_cannot_be_measured_is_refused_with_the_reason() {
         "other.csv has the columns a, b, c; a call has the columns",
     );
     check_refused(&place, "--from other.csv", 1, "--columns msisdn=THEIRS");
-    check_refused(&place, "--from header.csv", 1, "header.csv holds no record that can be read");
+    write("nothing.csv", b"");
+    write("semicolons.csv", b"msisdn;start_time;call_duration_sec\n1;1704070875;5\n");
+    let reason = "header.csv holds no record that can be read: there is nothing behind the header";
+    check_refused(&place, "--from header.csv", 1, reason);
+    check_refused(&place, "--from nothing.csv", 1, "nothing.csv is empty");
+    let reason = "semicolons.csv has one column; it seems to need --delimiter ';'";
+    check_refused(&place, "--from semicolons.csv", 1, reason);
     check_refused(&place, "--from bytes.csv", 1, "invalid UTF-8");
     check_refused(&place, "--columns msisdn=1", 2, "a call has the columns");
     check_refused(&place, "--from x --columns caller=1", 2, "there is no column \"caller\" to read");
