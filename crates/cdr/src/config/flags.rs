@@ -129,7 +129,8 @@ fn argument(setting: &'static Setting) -> Option<Arg> {
         .help(help)
         .long_help(format!("{help}: {allowed} [env: {env}{example}] [default: {default}]"))
         .help_heading(setting.heading())
-        .allow_hyphen_values(*kind == Kind::Whole);
+        .allow_hyphen_values(*kind == Kind::Whole)
+        .allow_negative_numbers(*kind == Kind::Text);
     Some(match kind {
         Kind::Switch => argument.num_args(0..=1).require_equals(true).default_missing_value("true"),
         Kind::Properties => argument.action(ArgAction::Append),

@@ -56,7 +56,11 @@ impl Column {
 /// For each [`Column`], those of a record that are read for it. Several are put together, with a space
 /// between.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Columns([Vec<String>; Column::ALL.len()]);
+pub struct Columns {
+    of: [Vec<String>; Column::ALL.len()],
+    /// Whether somebody has named them: then all of them must be there.
+    pub named: bool,
+}
 
 impl Columns {
     /// Reads `msisdn=CALLER,start_time=DATE+TIME`.
@@ -64,7 +68,7 @@ impl Columns {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Columns, String> {
-        let mut columns = Columns(std::array::from_fn(|_| Vec::new()));
+        let mut columns = Columns { of: std::array::from_fn(|_| Vec::new()), named: true };
         for pair in text.split(',') {
             let (name, of) = pair.split_once('=').ok_or_else(|| {
                 format!("{pair:?} is no pair; write msisdn=CALLER, where CALLER is their column")
@@ -74,14 +78,17 @@ impl Columns {
                 let names = Column::ALL.map(Column::name).join(", ");
                 format!("there is no column {name:?} to read; there are {names}")
             })?;
-            columns.0[column as usize] = of.split('+').map(|one| one.trim().to_owned()).collect();
+            if !columns.of(column).is_empty() {
+                return Err(format!("{name} is named twice"));
+            }
+            columns.of[column as usize] = of.split('+').map(|one| one.trim().to_owned()).collect();
         }
         columns.kind().map(|_| columns)
     }
 
     /// Those that are read for one.
     pub fn of(&self, column: Column) -> &[String] {
-        &self.0[column as usize]
+        &self.of[column as usize]
     }
 
     fn kind(&self) -> Result<Kind, String> {
@@ -92,7 +99,7 @@ impl Columns {
 impl Default for Columns {
     /// Those of our own records.
     fn default() -> Columns {
-        Columns(Column::ALL.map(|column| vec![column.name().to_owned()]))
+        Columns { of: Column::ALL.map(|column| vec![column.name().to_owned()]), named: false }
     }
 }
 
@@ -263,6 +270,7 @@ mod tests {
             ("", "is no pair"),
             ("msisdn", "is no pair"),
             ("caller=A", "there is no column \"caller\" to read; there are msisdn, tower_id"),
+            ("msisdn=A,msisdn=B", "msisdn is named twice"),
             ("msisdn=A", "a call has the columns msisdn, start_time and call_duration_sec or end_time"),
         ] {
             let error = Columns::parse(wrong).unwrap_err();

@@ -32,6 +32,8 @@ pub struct Files {
     pub survey: Survey,
     /// Files that hold no such records, and why.
     pub skipped: Vec<String>,
+    /// Of files none of whose records can be read.
+    unreadable: LeftOut,
     count: Count,
 }
 
@@ -47,20 +49,24 @@ impl Files {
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Option<Files>> {
         let paths = paths(path)?;
-        let sizes = paths.iter().map(|path| Ok(path.metadata()?.len())).sum::<std::io::Result<u64>>()?;
+        let size = |path: &PathBuf| {
+            let metadata = path.metadata().with_context(|| format!("cannot read {}", path.display()));
+            anyhow::Ok(metadata?.len())
+        };
+        let sizes: u64 = paths.iter().map(size).sum::<anyhow::Result<u64>>()?;
         // They are read twice: first for their times, then in order.
         count.total.store(2 * sizes, Ordering::Relaxed);
         let (mut files, mut window, mut skipped, mut left_out) =
             (Vec::new(), None, Vec::new(), LeftOut::default());
         for path in paths {
-            let mut records = match Records::open(&path, &layout, &count) {
+            let mut records = match Records::open(&path, &layout, &count)? {
                 Ok(records) => records,
-                Err(problem) => {
-                    skipped.push(format!("{problem:#}"));
+                Err(why) => {
+                    skipped.push(why);
                     continue;
                 }
             };
-            let mut first = None;
+            let (mut first, before) = (None, left_out.clone());
             while let Some(record) = records.next()? {
                 match record {
                     Ok(fact) => {
@@ -73,7 +79,11 @@ impl Files {
                     return Ok(None);
                 }
             }
-            files.extend(first.map(|first| (first, path)));
+            if let Some(first) = first {
+                // They will be found again.
+                left_out = before;
+                files.push((first, path));
+            }
         }
         let Some(survey) = window else {
             let mut problems: Vec<String> = skipped.into_iter().chain(left_out.described).collect();
@@ -83,7 +93,7 @@ impl Files {
             bail!("{} holds no record that can be read: {}", path.display(), problems.join("; "));
         };
         files.sort();
-        Ok(Some(Files { layout, files, survey, skipped, count }))
+        Ok(Some(Files { layout, files, survey, skipped, unreadable: left_out, count }))
     }
 
     /// Hands over all records, in the order of time; `None` after a shutdown.
@@ -92,7 +102,7 @@ impl Files {
         shutdown: &CancellationToken,
         each: &mut Each<'_>,
     ) -> anyhow::Result<Option<LeftOut>> {
-        let (mut order, mut left_out) = (Order::new(WAITING_MAX), LeftOut::default());
+        let (mut order, mut left_out) = (Order::new(WAITING_MAX), self.unreadable.clone());
         let mut closed = self.files.iter().peekable();
         let mut open = BinaryHeap::<Reverse<Next>>::new();
         let mut opened = 0;
@@ -102,7 +112,8 @@ impl Files {
                 && (open.peek().is_none_or(|Reverse(next)| *begin <= next.fact.time()))
                 && open.len() < OPEN_MAX
             {
-                let records = Records::open(path, &self.layout, &self.count)?;
+                let records =
+                    Records::open(path, &self.layout, &self.count)?.map_err(|why| anyhow!(why))?;
                 open.extend(Next::of(records, opened, &mut left_out)?.map(Reverse));
                 (opened, _) = (opened + 1, closed.next());
             }
@@ -193,7 +204,8 @@ struct Records {
 }
 
 impl Records {
-    fn open(path: &Path, layout: &Layout, count: &Count) -> anyhow::Result<Records> {
+    /// Opens a file, or says why it holds no records.
+    fn open(path: &Path, layout: &Layout, count: &Count) -> anyhow::Result<Result<Records, String>> {
         let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
         let mut reader = ReaderBuilder::new()
             .delimiter(layout.delimiter.unwrap_or(b','))
@@ -201,14 +213,37 @@ impl Records {
             .buffer_capacity(BUFFER)
             .flexible(true)
             .from_reader(file);
-        let headers = if layout.headless { StringRecord::new() } else { reader.headers()?.clone() };
+        let headers = match layout.headless {
+            true => StringRecord::new(),
+            false => {
+                let headers =
+                    reader.headers().with_context(|| format!("cannot read {}", path.display()));
+                headers?.clone()
+            }
+        };
         let at = Column::ALL.map(|column| numbers(layout.columns.of(column), &headers));
+        let missing = Column::ALL.into_iter().find(|column| at[*column as usize].is_none());
+        if let Some(column) = missing.filter(|_| layout.columns.named) {
+            let theirs = layout.columns.of(column).join("+");
+            let shown_headers = unfit(&headers, "");
+            return Ok(Err(format!(
+                "{} has no column {theirs:?} for {}: it {shown_headers}",
+                path.display(),
+                column.name()
+            )));
+        }
         let at = at.map(Option::unwrap_or_default);
-        let kind = Kind::by(|column| !at[column as usize].is_empty());
-        let kind = kind.map_err(|needed| anyhow!("{} {}", path.display(), unfit(&headers, &needed)))?;
+        let kind = match Kind::by(|column| !at[column as usize].is_empty()) {
+            Ok(kind) => kind,
+            Err(needed) => {
+                let why =
+                    unfit(&headers, &format!("; {needed}. Name theirs: --columns msisdn=THEIRS,…"));
+                return Ok(Err(format!("{} {why}", path.display())));
+            }
+        };
         let (path, time_format) = (path.to_owned(), layout.time_format.clone());
         let (row, count) = (StringRecord::new(), count.clone());
-        Ok(Records { path, reader, row, kind, at, time_format, count, counted: 0 })
+        Ok(Ok(Records { path, reader, row, kind, at, time_format, count, counted: 0 }))
     }
 
     /// The next record, or what is wrong with it; `None` at the end.
@@ -246,7 +281,7 @@ fn unfit(headers: &StringRecord, needed: &str) -> String {
         _ => {
             let has = headers.iter().take(20).collect::<Vec<_>>().join(", ");
             let has = shown(&has);
-            format!("has the columns {has}; {needed}. Name theirs: --columns msisdn=THEIRS,…")
+            format!("has the columns {has}{needed}")
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Texts of columns → values.
 
 use cdr_model::Micros;
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
+use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::processing::message;
@@ -31,15 +31,16 @@ pub fn seconds(text: &str) -> Option<u32> {
     (text.matches(':').count() <= 2 && sum <= f64::from(u32::MAX)).then(|| sum.round() as u32)
 }
 
-/// A time in `format` (that of strftime); without one, in any of the usual forms.
+/// A time in `format` (that of strftime); without one, in any of the usual forms. Its year has four digits.
 pub fn time(text: &str, format: Option<&str>) -> Option<Micros> {
-    match format {
+    let time = match format {
         None => Micros::parse(text.as_bytes())
             .or_else(|| message::time(text))
             .or_else(|| with_zone(text))
             .or_else(|| since_1970(text)),
         Some(format) => formatted(text, format).map(Micros::from_civil),
-    }
+    };
+    time.filter(|time| time.to_civil().is_some_and(|civil| (0..10_000).contains(&civil.year())))
 }
 
 fn formatted(text: &str, format: &str) -> Option<NaiveDateTime> {
@@ -54,7 +55,8 @@ fn with_zone(text: &str) -> Option<Micros> {
     Some(Micros::from_civil(time.naive_utc()))
 }
 
-/// Seconds, milliseconds or microseconds since 1970, told apart by their digits.
+/// Seconds, milliseconds or microseconds since 1970, told apart by their digits. What is not of the years
+/// 1990 to 2099 is something else, such as `20240101120000`.
 fn since_1970(text: &str) -> Option<Micros> {
     let number: i64 = text.parse().ok()?;
     let unit = match text.len() {
@@ -63,7 +65,8 @@ fn since_1970(text: &str) -> Option<Micros> {
         15..=17 => 1,
         _ => return None,
     };
-    Some(Micros(number * unit))
+    let time = Micros(number * unit);
+    time.to_civil().is_some_and(|civil| (1990..2100).contains(&civil.year())).then_some(time)
 }
 
 #[cfg(test)]
@@ -84,7 +87,15 @@ mod tests {
         ] {
             assert_eq!(time(text, None), expected, "{text}");
         }
-        for text in ["", "yesterday", "2024-02-30 00:00:00", "01/01/2024", "170407087500000000000"] {
+        for text in [
+            "",
+            "yesterday",
+            "2024-02-30 00:00:00",
+            "01/01/2024",
+            "170407087500000000000",
+            "-5",
+            "20240101120000",
+        ] {
             assert_eq!(time(text, None), None, "{text}");
         }
     }

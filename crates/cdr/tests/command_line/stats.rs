@@ -172,6 +172,12 @@ fn what_cannot_be_measured_is_refused_with_the_reason() {
     check_refused(&place, "--from bytes.csv", 1, "invalid UTF-8");
     check_refused(&place, "--columns msisdn=1", 2, "a call has the columns");
     check_refused(&place, "--from x --columns caller=1", 2, "there is no column \"caller\" to read");
+    write("calls.csv", b"msisdn,start_time,call_duration_sec\n1,1704070875,5\n");
+    let theirs = "--columns msisdn=msisdn,start_time=start_time,call_duration_sec=lenght";
+    let reason = "calls.csv has no column \"lenght\" for call_duration_sec: it has the columns msisdn,";
+    check_refused(&place, &format!("--from calls.csv {theirs}"), 1, reason);
+    check_refused(&place, "--from x --columns msisdn=a,msisdn=b", 2, "msisdn is named twice");
+    check_refused(&place, "--profile realistic --voice-sigma -1", 2, "VOICE_SIGMA");
     check_refused(&place, "--from x --parts 0..2", 2, "--parts is of a run that is generated");
     check_refused(&place, "--no-header", 2, "--no-header is for files");
     check_refused(&place, "--from topics --delimiter ;", 2, "--delimiter is for files");
@@ -190,4 +196,26 @@ fn a_folder_may_hold_other_files() {
     let log = log(&output);
     assert!(log.contains("WARNING - left out: output/towers.csv has the columns id, city;"), "{log}");
     assert!(!log.contains(".hidden"), "{log}");
+}
+
+#[test]
+fn a_file_of_which_nothing_can_be_read_is_not_passed_over() {
+    let place = Place::new();
+    assert!(place.cdr("run --env dev --sinks directory --total-seconds 3000").status.success());
+    let garbage = "msisdn,start_time,call_duration_sec\n1,20240101120000,5\n2,then,5\n";
+    fs::write(place.path().join("output/garbage.csv"), garbage).unwrap();
+    let output = place.cdr("stats --from output --check --format json");
+    assert_eq!(output.status.code(), Some(6));
+    let report: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+    assert_eq!((&report["records"], &report["unreadable"]), (&6_000.into(), &2.into()));
+    assert!(log(&output).contains("garbage.csv, line 2: field start_time is"), "{}", log(&output));
+}
+
+#[test]
+fn a_flat_rhythm_is_measured_against_a_flat_one() {
+    let place = Place::new();
+    let days = "--env dev --profile realistic --rhythm flat --total-seconds 604800";
+    let (_, report) = report(&place, days);
+    assert!(found(&report, "hours of working days, voice").abs() < 0.3, "{report}");
+    assert!(found(&report, "Saturdays and Sundays, data").abs() < 1.0, "{report}");
 }

@@ -45,17 +45,27 @@ impl Graph {
     pub fn findings(&self, known: &Known, places: &Places, sample: Sample) -> Vec<Finding> {
         let [top, three] = [1, 3].map(|ranks| self.top(ranks));
         let mut findings = vec![
-            Finding::new("calls to the first contact", top, [0.18, 0.30], "Saramaki 2014")
-                .needing(Needs::Month),
-            Finding::new("calls to the first three contacts", three, [0.40, 0.58], "Saramaki 2014")
-                .needing(Needs::Month),
+            Finding::new(
+                "calls to the first contact",
+                top,
+                [0.18, 0.30],
+                "default, after Saramaki 2014",
+            )
+            .needing(Needs::Month),
+            Finding::new(
+                "calls to the first three contacts",
+                three,
+                [0.40, 0.58],
+                "default, after Saramaki 2014",
+            )
+            .needing(Needs::Month),
             Finding::new(
                 "first five contacts of both halves: overlap (Jaccard)",
                 self.persistence(),
                 [0.5, 1.0],
-                "Saramaki 2014",
+                "default, after Saramaki 2014",
             )
-            .needing(Needs::Month),
+            .needing(Needs::MonthOfCalls),
         ];
         // Both ends of a link, and who else they know, are seen only where nobody is left out.
         if sample.is_all() {
@@ -71,7 +81,7 @@ impl Graph {
                 "links that are used both ways",
                 self.reciprocated(),
                 [0.45, 0.85],
-                "Kovanen 2010",
+                "default, after Kovanen 2010",
             )
             .needing(Needs::MonthOfCalls),
             Finding::new("clustering of mutual ties", clustering(&ties), [0.20, 0.45], "default")

@@ -22,6 +22,7 @@ use self::sample::Sample;
 use self::sessions::Sessions;
 use crate::fact::Fact;
 use crate::generate::Generator;
+use crate::habits::RhythmKind;
 use crate::scenario::Scenario;
 use crate::stream::Stream;
 use crate::time::Micros;
@@ -40,6 +41,7 @@ pub struct Known {
     pub ahead: i64,
     /// Half of all calls are no longer, in seconds.
     pub call_median: u32,
+    pub rhythm: RhythmKind,
     /// When the records begin, and end.
     pub window: [Micros; 2],
 }
@@ -59,6 +61,7 @@ impl Known {
         Known {
             ahead: i64::from(scenario.habits.utc_offset.0) * 60_000_000,
             call_median: scenario.habits.call_median,
+            rhythm: scenario.habits.rhythm,
             window,
             ..Known::default()
         }
@@ -382,7 +385,7 @@ impl Statistics {
         findings.extend(self.sessions.findings(known, sample));
         findings.extend(self.places.findings(known));
         // Of what there is nothing of, nothing can be said.
-        findings.retain(|finding| finding.found.is_finite());
+        findings.retain(|finding| !finding.found.is_nan());
         let amount = self.amount();
         for finding in &mut findings {
             finding.enough = amount.suffices(finding.needs);

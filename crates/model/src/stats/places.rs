@@ -13,6 +13,9 @@ const DAY: i64 = 24 * HOUR;
 /// Days after which the number of places is looked at.
 const AFTER: [i64; 5] = [2, 4, 8, 15, 28];
 
+/// Towers that are told apart: no network has more, but what others call a tower may be anything.
+const TOWERS_MAX: usize = 500_000;
+
 /// Times of day, and the hours at which they end.
 const TIMES: [(&str, i64); 4] =
     [("0 to 6 h", 6), ("6 to 12 h", 12), ("12 to 18 h", 18), ("18 to 24 h", 24)];
@@ -61,7 +64,9 @@ impl Places {
     pub fn count(&mut self, tower: u32, time: Micros, known: &Known) {
         let hour = known.hour(time);
         let nth = TIMES.iter().filter(|(_, end)| hour >= *end).count();
-        self.towers.entry(tower).or_default()[nth] += 1;
+        if self.towers.len() < TOWERS_MAX || self.towers.contains_key(&tower) {
+            self.towers.entry(tower).or_default()[nth] += 1;
+        }
     }
 
     /// What each tower carried, by time of day; none, where nobody knows where towers stand.
@@ -159,11 +164,13 @@ impl Places {
                 "places known: exponent over time, 2 to 28 days",
                 self.exploration(known),
                 [0.5, 0.7],
-                "Song 2010",
+                "default, after Song 2010",
             )
             .needing(Needs::Month),
-            Finding::new("time at the most frequent place", first, [0.45, 0.65], "default"),
-            Finding::new("time at the second place", second, [0.15, 0.25], "default"),
+            Finding::new("time at the most frequent place", first, [0.45, 0.65], "default")
+                .needing(Needs::Week),
+            Finding::new("time at the second place", second, [0.15, 0.25], "default")
+                .needing(Needs::Week),
         ];
         if !known.towers.is_empty() {
             findings.push(Finding::new(

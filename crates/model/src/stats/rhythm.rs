@@ -3,7 +3,7 @@
 use super::fit::farthest;
 use super::{Curve, Finding, HOUR, Histogram, Known};
 use crate::fact::Fact;
-use crate::habits::{DayKind, RhythmKind};
+use crate::habits::DayKind;
 use crate::profile::hours::Rates;
 use crate::stream::Stream;
 
@@ -115,7 +115,7 @@ impl Rhythm {
 
 /// What is wanted of the hours that there were, in the unit of the rates, by weekday.
 fn wanted(stream: Stream, known: &Known) -> [[f64; HOURS]; 7] {
-    let rates = Rates::of(stream, RhythmKind::Daily);
+    let rates = Rates::of(stream, known.rhythm);
     let [begin, end] = known.window.map(|time| time.0 + known.ahead);
     let mut wanted = [[0.0; HOURS]; 7];
     for hour in begin.div_euclid(HOUR)..=end.div_euclid(HOUR) {

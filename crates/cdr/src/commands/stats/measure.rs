@@ -85,7 +85,11 @@ impl Subject {
         }
         let of_part = |index| plan.streams().map(move |stream| (stream, PartIndex(index)));
         let count = |(stream, part)| u64::from(generator.count(stream, part));
-        let total = parts.clone().flat_map(of_part).map(count).sum();
+        // Of a whole run it is known, however many parts there are.
+        let total = match self.parts {
+            Some(_) => parts.clone().flat_map(of_part).map(count).sum(),
+            None => plan.files() * u64::from(scenario.line_count) * plan.streams().count() as u64,
+        };
         self.count.total.store(total, Ordering::Relaxed);
         let window = [parts.start, parts.end].map(|part| plan.part(PartIndex(part)).start);
         let mut measured = Measured::new(Known::of(&scenario, &generator, window));

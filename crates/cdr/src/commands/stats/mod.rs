@@ -29,9 +29,9 @@ Examples:
   cdr stats --profile realistic --env dev --total-seconds 2419200 --subscribers 20000 --check
                                                four weeks, as in docs/realism.md; exit code 6 if a law is broken
   cdr stats --profile realistic --format html > stats.html
-  cdr stats --parts 0..24 --format json | jq '.laws[] | select(.ok | not)'
-  cdr stats --from output                      the CSV files of a folder, as they are
-  cdr stats --from topics                      what the topics hold
+  cdr stats --parts 0..24 --format json | jq '.laws[] | select(.ok == false)'
+  cdr stats --from output --profile realistic  the CSV files of a folder, which a run of such settings wrote
+  cdr stats --from topics --profile realistic  what the topics hold
   cdr stats --from calls.csv --columns msisdn=caller,dest_nr=callee,start_time=date+time,call_duration_sec=length \\
             --time-format '%d/%m/%Y %H:%M:%S'  those of another generator
 
