@@ -125,6 +125,8 @@ pub enum ScenarioError {
         "LINES_PER_SECOND {0} is more than the 5,000 of the realistic profile; lower it, or choose PROFILE=uniform"
     )]
     TooFast(u32),
+    #[error("HOLIDAYS names {month:02}-{day:02} twice; keep one of the two")]
+    HolidayTwice { month: u8, day: u8 },
     #[error("START {0} is before the year 1; choose a later one")]
     StartsTooEarly(NaiveDateTime),
     #[error("the run ends after the year 9999; choose an earlier START or fewer TOTAL_SECONDS")]
@@ -191,6 +193,11 @@ impl Scenario {
         let &Scenario { subscribers, lines_per_second, .. } = self;
         if lines_per_second > Self::REALISTIC_RATE_MAX {
             return Err(ScenarioError::TooFast(lines_per_second));
+        }
+        let mut dates: Vec<_> = self.habits.holidays.iter().map(|one| (one.month, one.day)).collect();
+        dates.sort_unstable();
+        if let Some(&[(month, day), ..]) = dates.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(ScenarioError::HolidayTwice { month, day });
         }
         let wanted = (u64::from(lines_per_second) * 86_400).div_ceil(Habits::PER_DAY_MAX);
         let wanted = wanted.max(Habits::SUBSCRIBERS_MIN.into());

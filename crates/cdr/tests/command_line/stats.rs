@@ -178,6 +178,8 @@ fn what_cannot_be_measured_is_refused_with_the_reason() {
     check_refused(&place, &format!("--from calls.csv {theirs}"), 1, reason);
     check_refused(&place, "--from x --columns msisdn=a,msisdn=b", 2, "msisdn is named twice");
     check_refused(&place, "--profile realistic --voice-sigma -1", 2, "VOICE_SIGMA");
+    let twice = "--profile realistic --holidays 12-25=sunday,01-01=new-year,12-25=friday";
+    check_refused(&place, twice, 2, "HOLIDAYS names 12-25 twice");
     check_refused(&place, "--from x --parts 0..2", 2, "--parts is of a run that is generated");
     check_refused(&place, "--no-header", 2, "--no-header is for files");
     check_refused(&place, "--from topics --delimiter ;", 2, "--delimiter is for files");
