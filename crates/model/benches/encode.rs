@@ -5,6 +5,7 @@
 //! `cargo bench -p cdr-model` measures; with `--test` (as `cargo test --benches` passes it) each
 //! case runs once on a small part, so that the benchmark cannot rot.
 
+use std::cmp::Ordering;
 use std::error::Error;
 use std::hint::black_box;
 use std::process::Command;
@@ -225,13 +226,13 @@ fn peer(records: u32, rounds: usize) -> Result<(), Box<dyn Error>> {
             for index in 0..parts {
                 out.clear();
                 csv(&of.generator, Stream::Data, &of.part(index), &mut out);
-                rows += black_box(&out).iter().filter(|byte| **byte == b'\n').count();
+                rows += lines(black_box(&out));
             }
             rates.push(rows as f64 / begin.elapsed().as_secs_f64());
         }
     }
     let names = PROFILES.iter().map(|(name, _)| format!("cdr_data {name}"));
-    let rates: Vec<f64> = rates.iter_mut().map(|rates| middle(rates)).collect();
+    let rates: Vec<f64> = rates.iter_mut().map(|rates| median(rates)).collect();
     for (name, rate) in names.chain(["lineitem".to_owned()]).zip(&rates) {
         let ratio = rate / rates[PROFILES.len()];
         println!("{name:<24} {:6.2} million rows/s  ratio {ratio:.2}", rate / 1e6);
@@ -248,7 +249,7 @@ fn lineitem(rows: u32) -> Result<Option<(usize, Duration)>, Box<dyn Error>> {
     let begin = Instant::now();
     match Command::new("tpchgen-cli").args(arguments).output() {
         Ok(output) if output.status.success() => {
-            let rows = output.stdout.iter().filter(|byte| **byte == b'\n').count();
+            let rows = lines(&output.stdout);
             Ok(Some((rows, begin.elapsed())))
         }
         Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into()),
@@ -257,9 +258,8 @@ fn lineitem(rows: u32) -> Result<Option<(usize, Duration)>, Box<dyn Error>> {
     }
 }
 
-fn middle(values: &mut [f64]) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
+fn lines(text: &[u8]) -> usize {
+    text.iter().filter(|byte| **byte == b'\n').count()
 }
 
 /// Bytes of memory that the process has had at most, where the system says so.
@@ -270,7 +270,7 @@ fn most_memory() -> u64 {
     kilobytes.unwrap_or(0) * 1_024
 }
 
-fn median(times: &mut [Duration]) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
+fn median<T: Copy + PartialOrd>(values: &mut [T]) -> T {
+    values.sort_unstable_by(|one, other| one.partial_cmp(other).unwrap_or(Ordering::Equal));
+    values[values.len() / 2]
 }

@@ -145,6 +145,15 @@ pub trait Row {
     fn text(&self, column: Column) -> Option<Cow<'_, str>>;
 }
 
+/// The texts of some columns, put together; nothing, unless all are there.
+pub fn together<'a, T>(of: &[T], text: impl FnMut(&T) -> Option<Cow<'a, str>>) -> Option<Cow<'a, str>> {
+    let mut texts = of.iter().map(text);
+    match of.len() {
+        0 | 1 => texts.next()?,
+        _ => texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(" ").into()),
+    }
+}
+
 /// What a record says.
 pub fn read(kind: Kind, row: &impl Row, time_format: Option<&str>) -> Result<Fact, Unusable> {
     let row = Reader { row, time_format };

@@ -12,10 +12,10 @@ use cdr_model::{Fact, Micros};
 use csv::{Reader, ReaderBuilder, StringRecord};
 use tokio_util::sync::CancellationToken;
 
-use super::columns::{Column, Kind, Layout, Row, read};
+use super::columns::{Column, Columns, Kind, Layout, Row, read, together};
 use super::order::{Order, WAITING_MAX};
-use super::{Each, LeftOut, Survey};
-use crate::processing::message::{Unusable, shown};
+use super::{Each, LeftOut, Window};
+use crate::processing::message::shown;
 use crate::telemetry::Count;
 
 /// Files that are open at once.
@@ -29,7 +29,7 @@ pub struct Files {
     layout: Layout,
     /// With the time of the first record that can be read.
     files: Vec<(Micros, PathBuf)>,
-    pub survey: Survey,
+    pub window: Window,
     /// Files that hold no such records, and why.
     pub skipped: Vec<String>,
     /// Of files none of whose records can be read.
@@ -70,7 +70,7 @@ impl Files {
             while let Some(record) = records.next()? {
                 match record {
                     Ok(fact) => {
-                        window = Some(Survey::with(window, fact.time()));
+                        window = Some(super::widened(window, fact.time()));
                         first.get_or_insert(fact.time());
                     }
                     Err(problem) => left_out.describe(|| problem),
@@ -85,7 +85,7 @@ impl Files {
                 files.push((first, path));
             }
         }
-        let Some(survey) = window else {
+        let Some(window) = window else {
             let mut problems: Vec<String> = skipped.into_iter().chain(left_out.described).collect();
             if problems.is_empty() {
                 problems.push("there is nothing behind the header".to_owned());
@@ -93,7 +93,7 @@ impl Files {
             bail!("{} holds no record that can be read: {}", path.display(), problems.join("; "));
         };
         files.sort();
-        Ok(Some(Files { layout, files, survey, skipped, unreadable: left_out, count }))
+        Ok(Some(Files { layout, files, window, skipped, unreadable: left_out, count }))
     }
 
     /// Hands over all records, in the order of time; `None` after a shutdown.
@@ -190,14 +190,16 @@ impl Ord for Next {
     }
 }
 
+/// For each [`Column`], the numbers of those that are read.
+type Positions = [Vec<usize>; Column::ALL.len()];
+
 /// The records of a file.
 struct Records {
     path: PathBuf,
     reader: Reader<File>,
     row: StringRecord,
     kind: Kind,
-    /// For each [`Column`], the numbers of those that are read.
-    at: [Vec<usize>; Column::ALL.len()],
+    at: Positions,
     time_format: Option<String>,
     count: Count,
     counted: u64,
@@ -221,25 +223,9 @@ impl Records {
                 headers?.clone()
             }
         };
-        let at = Column::ALL.map(|column| numbers(layout.columns.of(column), &headers));
-        let missing = Column::ALL.into_iter().find(|column| at[*column as usize].is_none());
-        if let Some(column) = missing.filter(|_| layout.columns.named) {
-            let theirs = layout.columns.of(column).join("+");
-            let shown_headers = unfit(&headers, "");
-            return Ok(Err(format!(
-                "{} has no column {theirs:?} for {}: it {shown_headers}",
-                path.display(),
-                column.name()
-            )));
-        }
-        let at = at.map(Option::unwrap_or_default);
-        let kind = match Kind::by(|column| !at[column as usize].is_empty()) {
-            Ok(kind) => kind,
-            Err(needed) => {
-                let why =
-                    unfit(&headers, &format!("; {needed}. Name theirs: --columns msisdn=THEIRS,…"));
-                return Ok(Err(format!("{} {why}", path.display())));
-            }
+        let (kind, at) = match fit(&layout.columns, &headers) {
+            Ok(fitting) => fitting,
+            Err(why) => return Ok(Err(format!("{} {why}", path.display()))),
         };
         let (path, time_format) = (path.to_owned(), layout.time_format.clone());
         let (row, count) = (StringRecord::new(), count.clone());
@@ -253,7 +239,6 @@ impl Records {
             (self.reader.position().byte(), self.row.position().map_or(0, |at| at.line()));
         self.count.done.fetch_add(position - self.counted, Ordering::Relaxed);
         self.counted = position;
-        let place = || format!("{}, line {line}", self.path.display());
         match found {
             Ok(true) => {}
             Ok(false) => return Ok(None),
@@ -265,12 +250,26 @@ impl Records {
         }
         let row = CsvRow { row: &self.row, at: &self.at };
         let fact = read(self.kind, &row, self.time_format.as_deref());
-        Ok(Some(fact.map_err(|problem: Unusable| format!("{}: {problem}", place()))))
+        Ok(Some(fact.map_err(|problem| format!("{}, line {line}: {problem}", self.path.display()))))
     }
 }
 
-/// Why a file with these headers holds no records, and what to do.
-fn unfit(headers: &StringRecord, needed: &str) -> String {
+/// What records with these headers report, and where; or why they are none, and what to do.
+fn fit(columns: &Columns, headers: &StringRecord) -> Result<(Kind, Positions), String> {
+    let at = Column::ALL.map(|column| numbers(columns.of(column), headers));
+    let missing = Column::ALL.into_iter().find(|column| at[*column as usize].is_none());
+    if let Some(column) = missing.filter(|_| columns.named) {
+        let (theirs, ours) = (columns.of(column).join("+"), column.name());
+        return Err(format!("has no column {theirs:?} for {ours}: it {}", described(headers, "")));
+    }
+    let at = at.map(Option::unwrap_or_default);
+    let kind = Kind::by(|column| !at[column as usize].is_empty());
+    let remedy = |needed| format!("; {needed}. Name theirs: --columns msisdn=THEIRS,…");
+    kind.map(|kind| (kind, at)).map_err(|needed| described(headers, &remedy(needed)))
+}
+
+/// What columns a file has; with `remedy` behind, where none is nearer.
+fn described(headers: &StringRecord, remedy: &str) -> String {
     let others = [";", "\t", "|"];
     let other = others.into_iter().find(|other| headers.len() == 1 && headers[0].contains(other));
     match (headers.len(), other) {
@@ -280,8 +279,7 @@ fn unfit(headers: &StringRecord, needed: &str) -> String {
         }
         _ => {
             let has = headers.iter().take(20).collect::<Vec<_>>().join(", ");
-            let has = shown(&has);
-            format!("has the columns {has}{needed}")
+            format!("has the columns {}{remedy}", shown(&has))
         }
     }
 }
@@ -295,18 +293,11 @@ fn numbers(names: &[String], headers: &StringRecord) -> Option<Vec<usize>> {
 
 struct CsvRow<'a> {
     row: &'a StringRecord,
-    at: &'a [Vec<usize>; Column::ALL.len()],
+    at: &'a Positions,
 }
 
 impl Row for CsvRow<'_> {
     fn text(&self, column: Column) -> Option<Cow<'_, str>> {
-        match self.at[column as usize][..] {
-            [] => None,
-            [one] => self.row.get(one).map(|text| Cow::Borrowed(text.trim())),
-            ref several => {
-                let texts: Option<Vec<&str>> = several.iter().map(|one| self.row.get(*one)).collect();
-                texts.map(|texts| Cow::Owned(texts.join(" ")))
-            }
-        }
+        together(&self.at[column as usize], |nth| Some(self.row.get(*nth)?.trim().into()))
     }
 }

@@ -18,18 +18,13 @@ use cdr_model::{Fact, Micros};
 /// Problems that are described; all are counted.
 const DESCRIBED_MAX: usize = 5;
 
-/// What was found before records are handed over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Survey {
-    /// The times of the first and the last record.
-    pub window: [Micros; 2],
-}
+/// The times of the first and the last record.
+pub type Window = [Micros; 2];
 
-impl Survey {
-    fn with(survey: Option<Survey>, time: Micros) -> Survey {
-        let [first, last] = survey.map_or([time; 2], |survey| survey.window);
-        Survey { window: [first.min(time), last.max(time)] }
-    }
+/// The window of records, with one more.
+fn widened(window: Option<Window>, time: Micros) -> Window {
+    let [first, last] = window.unwrap_or([time; 2]);
+    [first.min(time), last.max(time)]
 }
 
 /// Records that were not handed over.

@@ -7,9 +7,9 @@ use anyhow::bail;
 use cdr_model::{Fact, MessageFormat};
 use serde_json::{Map, Value};
 
-use super::columns::{Column, Kind, Layout, Row, read};
+use super::columns::{Column, Kind, Layout, Row, read, together};
 use super::order::{Order, WAITING_MAX};
-use super::{Each, LeftOut, Survey};
+use super::{Each, LeftOut, Window};
 use crate::kafka::{Cluster, TopicRange};
 use crate::processing::message;
 use crate::telemetry::Count;
@@ -20,7 +20,7 @@ pub struct Topics {
     ranges: Vec<TopicRange>,
     format: MessageFormat,
     layout: Layout,
-    pub survey: Survey,
+    pub window: Window,
     count: Count,
 }
 
@@ -43,16 +43,16 @@ impl Topics {
         let offsets = |range: &TopicRange| range.to.iter().sum::<i64>() - range.from.iter().sum::<i64>();
         // They are read twice: first for their times, then in order.
         count.total.store(2 * ranges.iter().map(offsets).sum::<i64>() as u64, Ordering::Relaxed);
-        let (mut survey, mut left_out) = (None, LeftOut::default());
+        let (mut window, mut left_out) = (None, LeftOut::default());
         let mut reading =
             Reading { cluster: &mut cluster, ranges: &ranges, format, layout: &layout, count: &count };
         let whole = reading.each(&mut left_out, &mut |fact| {
-            survey = Some(Survey::with(survey, fact.time()));
+            window = Some(super::widened(window, fact.time()));
         })?;
         if !whole {
             return Ok(None);
         }
-        let Some(survey) = survey else {
+        let Some(window) = window else {
             let problems = match ranges.len() {
                 0 => "there are no such topics".to_owned(),
                 _ if left_out.is_empty() => "they are empty".to_owned(),
@@ -60,7 +60,7 @@ impl Topics {
             };
             bail!("topics {} hold no record that can be read: {problems}", topics.join(" and "));
         };
-        Ok(Some(Topics { cluster, ranges, format, layout, survey, count }))
+        Ok(Some(Topics { cluster, ranges, format, layout, window, count }))
     }
 
     /// Hands over all records, in the order of time; `None` after a shutdown.
@@ -115,18 +115,10 @@ struct Message<'a> {
 
 impl Row for Message<'_> {
     fn text(&self, column: Column) -> Option<Cow<'_, str>> {
-        let text = |name: &String| match self.fields.get(name)? {
-            Value::String(text) => Some(Cow::Borrowed(text.trim())),
+        together(self.layout.columns.of(column), |name| match self.fields.get(name)? {
+            Value::String(text) => Some(text.trim().into()),
             Value::Null => None,
-            other => Some(Cow::Owned(other.to_string())),
-        };
-        match self.layout.columns.of(column) {
-            [] => None,
-            [one] => text(one),
-            several => {
-                let texts: Option<Vec<_>> = several.iter().map(text).collect();
-                texts.map(|texts| Cow::Owned(texts.join(" ")))
-            }
-        }
+            other => Some(other.to_string().into()),
+        })
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use cdr_model::stats::{Known, Statistics};
-use cdr_model::{Generator, Micros, PartIndex, Plan, Scenario, Shard};
+use cdr_model::{Generator, PartIndex, Plan, Scenario, Shard};
 use chrono::Utc;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -13,7 +13,7 @@ use tracing::info;
 use super::Source;
 use crate::config::Config;
 use crate::exit::UsageError;
-use crate::facts::{Files, Layout, LeftOut, Topics};
+use crate::facts::{Files, Layout, LeftOut, Topics, Window};
 use crate::kafka::Cluster;
 use crate::setup;
 use crate::telemetry::Count;
@@ -107,7 +107,7 @@ impl Subject {
     fn files(self, path: &Path) -> anyhow::Result<Option<Measured>> {
         let (layout, count) = (self.layout.clone(), self.count.clone());
         let Some(files) = Files::open(path, layout, count, &self.shutdown)? else { return Ok(None) };
-        let mut measured = self.of_window(files.survey.window)?;
+        let mut measured = self.of_window(files.window)?;
         measured.warnings.extend(files.skipped.iter().map(|why| format!("left out: {why}")));
         let left_out = files.each(&self.shutdown, &mut |fact| measured.statistics.take(fact))?;
         Ok(left_out.map(|left_out| measured.without(left_out)))
@@ -123,13 +123,13 @@ impl Subject {
         let (layout, count) = (self.layout.clone(), self.count.clone());
         let topics = Topics::open(cluster, &names, records.message_format, layout, count)?;
         let Some(mut topics) = topics else { return Ok(None) };
-        let mut measured = self.of_window(topics.survey.window)?;
+        let mut measured = self.of_window(topics.window)?;
         let left_out = topics.each(&mut |fact| measured.statistics.take(fact))?;
         Ok(left_out.map(|left_out| measured.without(left_out)))
     }
 
     /// Of records that were found there. Those of this generator come from the world that is configured.
-    fn of_window(&self, window: [Micros; 2]) -> anyhow::Result<Measured> {
+    fn of_window(&self, window: Window) -> anyhow::Result<Measured> {
         let scenario = self.scenario();
         let known = match self.foreign {
             true => Known::elsewhere(&scenario, window),
